@@ -1,0 +1,309 @@
+package vippslogin
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+func init() { caddy.RegisterModule(new(App)) }
+
+// App is the partner: the keys, the environment and the cookie secrets that all sites share. It is
+// the Caddy app `vipps_login`, the Caddyfile's global option of the same name.
+type App struct {
+	// Environment is "production", "test", or the base URL of something that speaks like Vipps
+	// MobilePay: https, or http for a loopback host. Default: production.
+	Environment string `json:"environment,omitempty"`
+
+	// ClientID, ClientSecret and SubscriptionKey are the partner keys. Placeholders are resolved when
+	// the config is loaded. All three may be left out where every merchant has its own keys.
+	ClientID        string `json:"client_id,omitempty"`
+	ClientSecret    string `json:"client_secret,omitempty"`
+	SubscriptionKey string `json:"subscription_key,omitempty"`
+
+	// CookieSecrets seal sessions and logins in progress: at least 32 bytes each, the first seals, all
+	// open. Placeholders are resolved when the config is loaded. Default: one is generated once and
+	// kept in Caddy's storage.
+	CookieSecrets []string `json:"cookie_secrets,omitempty"`
+
+	// SystemName and SystemVersion name the calling system to Vipps MobilePay, at most 30 characters
+	// each. Default: caddy and its version.
+	SystemName    string `json:"system_name,omitempty"`
+	SystemVersion string `json:"system_version,omitempty"`
+
+	logger      *zap.Logger
+	storage     certmagic.Storage
+	shared      *shared
+	sharedKey   string
+	partnerKeys partnerKeys
+
+	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
+	keysLock sync.Mutex
+	stop     context.CancelFunc
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "vipps_login", New: func() caddy.Module { return new(App) }}
+}
+
+// The base URLs of Vipps MobilePay.
+const (
+	productionURL = "https://api.vipps.no"
+	testURL       = "https://apitest.vipps.no"
+)
+
+// Provision resolves keys and secrets. It does no network: Caddy starts while Vipps is down.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	a.storage = ctx.Storage()
+	base, err := baseURL(a.Environment)
+	if err != nil {
+		return fmt.Errorf("environment: %w", err)
+	}
+	if a.partnerKeys, err = a.resolvePartnerKeys(); err != nil {
+		return err
+	}
+	if base == testURL && a.partnerKeys != (partnerKeys{}) {
+		a.logger.Warn("partner keys work in production only: give each merchant the keys of its sales unit to log in on the test environment")
+	}
+	system, err := a.systemHeaders()
+	if err != nil {
+		return err
+	}
+	if err := a.resolveCookieSecrets(); err != nil {
+		return err
+	}
+	a.shared, a.sharedKey = useShared(base, a.partnerKeys, system)
+	return nil
+}
+
+// baseURL turns the environment into a scheme and a host.
+func baseURL(environment string) (string, error) {
+	switch environment {
+	case "", "production":
+		return productionURL, nil
+	case "test":
+		return testURL, nil
+	}
+	u, err := url.Parse(environment)
+	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", fmt.Errorf(`%q is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no`, environment)
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopbackHost(u.Hostname())) {
+		return "", fmt.Errorf("%q would carry keys in the clear: use https (http is for loopback hosts only)", environment)
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
+
+func (a *App) resolvePartnerKeys() (partnerKeys, error) {
+	if a.ClientID == "" && a.ClientSecret == "" && a.SubscriptionKey == "" {
+		return partnerKeys{}, nil
+	}
+	var keys partnerKeys
+	for _, key := range []struct {
+		name, value string
+		to          *string
+	}{
+		{"client_id", a.ClientID, &keys.clientID},
+		{"client_secret", a.ClientSecret, &keys.clientSecret},
+		{"subscription_key", a.SubscriptionKey, &keys.subscriptionKey},
+	} {
+		value, err := resolveSecret(key.value)
+		if err != nil {
+			return keys, fmt.Errorf("%s: %w", key.name, err)
+		}
+		*key.to = value
+	}
+	return keys, nil
+}
+
+// resolveSecret replaces the placeholders of a secret. Empty is an error, and so is a placeholder that
+// is empty or unknown: a secret that silently becomes nothing is how configs fail open
+// (CVE-2026-27586).
+func resolveSecret(value string) (string, error) {
+	if value == "" {
+		return "", errors.New("it is empty: set it, or leave out all the keys where every merchant has its own")
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil {
+		return "", fmt.Errorf("%w: set the variable or write the value", err)
+	}
+	resolved = strings.TrimSpace(resolved)
+	if resolved == "" || strings.ContainsFunc(resolved, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("it is blank or holds a control character")
+	}
+	return resolved, nil
+}
+
+const maxSystemHeader = 30 // characters, as Vipps MobilePay has it
+
+func (a *App) systemHeaders() (systemHeaders, error) {
+	version, _ := caddy.Version()
+	system := systemHeaders{
+		name: "caddy", version: cut(version, maxSystemHeader),
+		pluginName: "caddy-vipps-login", pluginVersion: cut(pluginVersion(), maxSystemHeader),
+	}
+	for _, part := range []struct {
+		name, value string
+		to          *string
+	}{
+		{"system name", a.SystemName, &system.name},
+		{"system version", a.SystemVersion, &system.version},
+	} {
+		if len(part.value) > maxSystemHeader || !isPlain(part.value) {
+			return system, fmt.Errorf("%s: %q: write at most %d characters of ASCII", part.name, part.value, maxSystemHeader)
+		}
+		if part.value != "" {
+			*part.to = part.value
+		}
+	}
+	return system, nil
+}
+
+func cut(s string, n int) string { return s[:min(n, len(s))] }
+
+// pluginVersion is the version of this module in the running binary.
+func pluginVersion() string {
+	const self = "github.com/caddy-vipps/vippslogin"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, dep := range info.Deps {
+			if dep.Path == self && dep.Version != "" {
+				return dep.Version
+			}
+		}
+	}
+	return "devel"
+}
+
+func (a *App) resolveCookieSecrets() error {
+	if len(a.CookieSecrets) == 0 {
+		return nil // generated, when the first request or Start asks
+	}
+	var secrets []string
+	for i, value := range a.CookieSecrets {
+		secret, err := resolveSecret(value)
+		if err != nil {
+			return fmt.Errorf("cookie_secret %d: %w", i+1, err)
+		}
+		if len(secret) < minSecretBytes {
+			return fmt.Errorf("cookie_secret %d: it has %d bytes and needs at least %d: make one with `openssl rand -base64 48`",
+				i+1, len(secret), minSecretBytes)
+		}
+		secrets = append(secrets, secret)
+	}
+	keys, err := newCookieKeys(secrets)
+	a.keys.Store(keys)
+	return err
+}
+
+// Start reads or makes the cookie secret where none is configured, and cleans up in Caddy's storage
+// from time to time.
+func (a *App) Start() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop = cancel
+	if _, err := a.cookieKeys(ctx); err != nil {
+		return err
+	}
+	go a.sweep(ctx)
+	return nil
+}
+
+// Stop ends what Start began.
+func (a *App) Stop() error {
+	if a.stop != nil {
+		a.stop()
+	}
+	return nil
+}
+
+// Cleanup gives back what Provision took.
+func (a *App) Cleanup() error {
+	if a.shared == nil {
+		return nil
+	}
+	return releaseShared(a.sharedKey)
+}
+
+// storagePrefix is where everything of ours is in Caddy's storage.
+const storagePrefix = "vipps_login"
+
+// cookieKeys returns the keys, reading them from storage when a request comes before Start did.
+func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
+	if keys := a.keys.Load(); keys != nil {
+		return keys, nil
+	}
+	a.keysLock.Lock()
+	defer a.keysLock.Unlock()
+	if keys := a.keys.Load(); keys != nil {
+		return keys, nil
+	}
+	secret, err := storedSecret(ctx, a.storage)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the cookie secret: %w", errStorage, err)
+	}
+	keys, err := newCookieKeys([]string{secret})
+	if err == nil {
+		a.keys.Store(keys)
+	}
+	return keys, err
+}
+
+// storedSecret returns the secret that all instances on the storage share, and makes it if there is
+// none. One that cannot be read, or is too short, is an error: a second one would log everybody out.
+func storedSecret(ctx context.Context, storage certmagic.Storage) (string, error) {
+	const key, lock = storagePrefix + "/cookie_secret", storagePrefix + "_cookie_secret"
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if err := storage.Lock(ctx, lock); err != nil {
+		return "", err
+	}
+	defer storage.Unlock(context.WithoutCancel(ctx), lock)
+	stored, err := storage.Load(ctx, key)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		secret := base64.RawStdEncoding.EncodeToString(randomBytes(48))
+		return secret, storage.Store(ctx, key, []byte(secret))
+	case err != nil:
+		return "", err
+	case len(stored) < minSecretBytes:
+		return "", fmt.Errorf("%s in storage is too short: delete it to have a new one made", key)
+	}
+	return string(stored), nil
+}
+
+// sweep removes what has expired from memory and storage, every ten minutes.
+func (a *App) sweep(ctx context.Context) {
+	ticker := time.NewTicker(loginLife)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			a.shared.spent.cache.DeleteExpired()
+			if err := sweepRedeemed(ctx, a.storage, time.Now()); err != nil && ctx.Err() == nil {
+				a.logger.Warn("could not clean up in storage", zap.Error(err))
+			}
+		}
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

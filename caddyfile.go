@@ -1,0 +1,350 @@
+package vippslogin
+
+import (
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("vipps_login", parseGlobalOption)
+	httpcaddyfile.RegisterDirective("vipps_login", parseDirective)
+	// Where Caddy's own authentication is, so that everything that can tell about the user comes after.
+	httpcaddyfile.RegisterDirectiveOrder("vipps_login", httpcaddyfile.Before, "basic_auth")
+}
+
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("the global option vipps_login is already set: put everything into one block")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "vipps_login", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the partner from Caddyfile tokens. Syntax:
+//
+//	vipps_login {
+//		environment      production|test|<base_url>
+//		client_id        <id>
+//		client_secret    <secret>
+//		subscription_key <key>
+//		cookie_secret    <secret> [<older_secret>...]
+//		system           <name> [<version>]
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the option's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	once := seenOnce{}
+	for d.NextBlock(0) {
+		if err := once.see(d); err != nil {
+			return err
+		}
+		var err error
+		switch d.Val() {
+		case "environment":
+			err = oneArgument(d, &a.Environment)
+		case "client_id":
+			err = oneArgument(d, &a.ClientID)
+		case "client_secret":
+			err = oneArgument(d, &a.ClientSecret)
+		case "subscription_key":
+			err = oneArgument(d, &a.SubscriptionKey)
+		case "cookie_secret":
+			err = someArguments(d, &a.CookieSecrets)
+		case "system":
+			err = a.unmarshalSystem(d)
+		default:
+			err = d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret or system", d.Val())
+		}
+		if err == nil {
+			err = noBlock(d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) unmarshalSystem(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	switch len(args) {
+	case 1:
+		a.SystemName = args[0]
+	case 2:
+		a.SystemName, a.SystemVersion = args[0], args[1]
+	default:
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// parseDirective keeps the matcher inside the handler: the endpoints and the removal of spoofed headers
+// must see every request of the site.
+func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	if !h.Next() {
+		return nil, h.ArgErr()
+	}
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	handler := new(Handler)
+	if matcher != nil {
+		handler.Match = caddyhttp.RawMatcherSets{matcher}
+	}
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, handler), nil
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	vipps_login [<matcher>] [<msn>] {
+//		merchant <msn> <host>... {
+//			client_id     <id>
+//			client_secret <secret>
+//			scope         <scope>...
+//			market        NO|DK|FI|SE
+//		}
+//		scope              <scope>...
+//		on_unauthenticated redirect|deny|pass
+//		base_path          <path>
+//		session {
+//			lifetime     <duration>
+//			idle_timeout <duration>|off
+//		}
+//		header_prefix   <prefix>
+//		header          <field> <claim>
+//		header_encoding utf8|percent|base64url
+//		market          NO|DK|FI|SE
+//		require_app_confirmation
+//		return_in_any_browser
+//		error_pages on|off
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	args := d.RemainingArgs()
+	switch len(args) {
+	case 0:
+	case 1:
+		h.MSN = args[0]
+	default:
+		return d.Errf("too many arguments: one Merchant Serial Number, and `merchant <msn> <host>...` in the block for more")
+	}
+	once := seenOnce{}
+	for d.NextBlock(0) {
+		if err := once.see(d, "merchant", "header"); err != nil {
+			return err
+		}
+		if err := h.unmarshalSubdirective(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "merchant":
+		return h.unmarshalMerchant(d)
+	case "session":
+		return h.unmarshalSession(d)
+	}
+	if err := h.unmarshalLine(d); err != nil {
+		return err
+	}
+	return noBlock(d)
+}
+
+// unmarshalLine reads a subdirective that is one line.
+func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "scope":
+		return someArguments(d, &h.Scopes)
+	case "on_unauthenticated":
+		return oneArgument(d, &h.OnUnauthenticated)
+	case "base_path":
+		return oneArgument(d, &h.BasePath)
+	case "header_prefix":
+		return oneArgument(d, &h.HeaderPrefix)
+	case "header":
+		return h.unmarshalHeader(d)
+	case "header_encoding":
+		return oneArgument(d, &h.HeaderEncoding)
+	case "market":
+		return oneArgument(d, &h.Market)
+	case "require_app_confirmation":
+		return flag(d, &h.RequireAppConfirmation)
+	case "return_in_any_browser":
+		return flag(d, &h.ReturnInAnyBrowser)
+	case "error_pages":
+		return oneArgument(d, &h.ErrorPages)
+	}
+	return d.Errf("unrecognized subdirective %q: see the directive's syntax for the ones there are", d.Val())
+}
+
+func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
+	var m Merchant
+	args := d.RemainingArgs()
+	if len(args) < 2 {
+		return d.Errf("merchant takes an MSN and at least one host")
+	}
+	m.MSN, m.Hosts = args[0], args[1:]
+	once := seenOnce{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := once.see(d); err != nil {
+			return err
+		}
+		var err error
+		switch d.Val() {
+		case "client_id":
+			err = oneArgument(d, &m.ClientID)
+		case "client_secret":
+			err = oneArgument(d, &m.ClientSecret)
+		case "scope":
+			err = someArguments(d, &m.Scopes)
+		case "market":
+			err = oneArgument(d, &m.Market)
+		default:
+			err = d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope or market", d.Val())
+		}
+		if err == nil {
+			err = noBlock(d)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	h.Merchants = append(h.Merchants, m)
+	return nil
+}
+
+func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Errf("session takes a block, with lifetime and idle_timeout")
+	}
+	once := seenOnce{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := once.see(d); err != nil {
+			return err
+		}
+		var err error
+		switch d.Val() {
+		case "lifetime":
+			err = duration(d, &h.Session.Lifetime)
+		case "idle_timeout":
+			err = durationOrOff(d, &h.Session.IdleTimeout)
+		default:
+			err = d.Errf("unrecognized subdirective %q of session: use lifetime or idle_timeout", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalHeader(d *caddyfile.Dispenser) error {
+	var field, claim string
+	if !d.AllArgs(&field, &claim) {
+		return d.ArgErr()
+	}
+	if _, ok := h.Headers[field]; ok {
+		return d.Errf("header %s is already set: a field shows one claim", field)
+	}
+	if h.Headers == nil {
+		h.Headers = make(map[string]string)
+	}
+	h.Headers[field] = claim
+	return nil
+}
+
+// seenOnce finds subdirectives that stand twice where once is all that makes sense.
+type seenOnce map[string]bool
+
+func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
+	name := d.Val()
+	for _, other := range repeatable {
+		if name == other {
+			return nil
+		}
+	}
+	if seen[name] {
+		return d.Errf("%s is already set: keep one of them", name)
+	}
+	seen[name] = true
+	return nil
+}
+
+func oneArgument(d *caddyfile.Dispenser, value *string) error {
+	if !d.AllArgs(value) || *value == "" {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func someArguments(d *caddyfile.Dispenser, values *[]string) error {
+	*values = d.RemainingArgs()
+	if len(*values) == 0 {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func flag(d *caddyfile.Dispenser, value *bool) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	*value = true
+	return nil
+}
+
+func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
+	name, text := d.Val(), ""
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	parsed, err := caddy.ParseDuration(text)
+	if err != nil || parsed <= 0 {
+		return d.Errf("%s: %q is not a positive duration: write one such as 30m, 12h or 7d", name, text)
+	}
+	*value = caddy.Duration(parsed)
+	return nil
+}
+
+func durationOrOff(d *caddyfile.Dispenser, value *caddy.Duration) error {
+	next := d.NextArg()
+	if next && d.Val() == "off" {
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		return nil
+	}
+	if next {
+		d.Prev()
+	}
+	return duration(d, value)
+}
+
+func noBlock(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if d.NextBlock(d.Nesting()) {
+		return d.Errf("%s takes no block", name)
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+)

@@ -1,0 +1,151 @@
+package vippslogin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// claim is one claim about the person, ready to become a header value.
+type claim struct {
+	name string
+	kind claimKind
+	// text is a string as it is, a number or a boolean as JSON spells it, an object or an array as
+	// JSON in ASCII.
+	text string
+}
+
+func (c claim) size() int { return len(c.name) + len(c.text) }
+
+// claimKind tells how to read a claim's text. It is part of the session's format: values may be
+// added, never changed.
+type claimKind byte
+
+const (
+	kindText    claimKind = 1 // a string
+	kindPlain   claimKind = 2 // a string of printable ASCII without "%": the same in every header encoding but base64url
+	kindLiteral claimKind = 3 // a number or a boolean
+	kindJSON    claimKind = 4 // an object or an array
+)
+
+var errUserinfo = errors.New("userinfo is not a JSON object with a sub")
+
+// parseClaims reads a userinfo answer (OpenID Connect Core section 5.3.2), sorted by name. A claim
+// that is null is left out: section 5.3.2 has it mean the same as a missing one.
+func parseClaims(userinfo []byte) ([]claim, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(userinfo, &members); err != nil {
+		return nil, errUserinfo // not err: it quotes what it could not read
+	}
+	claims := make([]claim, 0, len(members))
+	for name, raw := range members {
+		if string(raw) == "null" || name == "" {
+			continue
+		}
+		c, err := parseClaim(name, raw)
+		if err != nil {
+			return nil, err
+		}
+		claims = append(claims, c)
+	}
+	slices.SortFunc(claims, func(a, b claim) int { return strings.Compare(a.name, b.name) })
+	return claims, nil
+}
+
+func parseClaim(name string, raw json.RawMessage) (claim, error) {
+	switch raw[0] {
+	case '"':
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return claim{}, errUserinfo
+		}
+		return textClaim(name, text), nil
+	case '{', '[':
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, raw); err != nil {
+			return claim{}, errUserinfo
+		}
+		return claim{name, kindJSON, asciiJSON(compact.String())}, nil
+	}
+	return claim{name, kindLiteral, string(raw)}, nil
+}
+
+func textClaim(name, text string) claim {
+	if isPlain(text) {
+		return claim{name, kindPlain, text}
+	}
+	return claim{name, kindText, text}
+}
+
+// isPlain reports whether text is printable ASCII without "%".
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' || text[i] == '%' {
+			return false
+		}
+	}
+	return true
+}
+
+// asciiJSON escapes everything in JSON text that is not printable ASCII (RFC 8259 section 7). Such
+// characters stand in strings only.
+func asciiJSON(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return r > '~' }) < 0 {
+		return text
+	}
+	var out strings.Builder
+	for _, r := range text {
+		switch {
+		case r <= '~':
+			out.WriteRune(r)
+		case r < 0x10000:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		default:
+			r -= 0x10000
+			fmt.Fprintf(&out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+		}
+	}
+	return out.String()
+}
+
+// claimsJSON writes claims as the JSON object they came from.
+func claimsJSON(claims []claim) []byte {
+	out := []byte{'{'}
+	for i, c := range claims {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(out, jsonString(c.name)...), ':')
+		if c.kind == kindText || c.kind == kindPlain {
+			out = append(out, jsonString(c.text)...)
+		} else {
+			out = append(out, c.text...)
+		}
+	}
+	return append(out, '}')
+}
+
+func jsonString(s string) []byte {
+	quoted, _ := json.Marshal(strings.ToValidUTF8(s, string(utf8.RuneError))) // a string always marshals
+	return quoted
+}
+
+// ageOn returns the full years from a birthdate (YYYY-MM-DD, OpenID Connect Core section 5.1) to now.
+// It is false where the day is not known: "0000-05-17" and "1990" are allowed there and tell no age.
+func ageOn(now time.Time, birthdate string) (int, bool) {
+	born, err := time.Parse(time.DateOnly, birthdate)
+	if err != nil || born.Year() < 1 {
+		return 0, false
+	}
+	now = now.UTC() // behind every time zone of the Nordics: nobody is older here than at home
+	age := now.Year() - born.Year()
+	if now.Month() < born.Month() || now.Month() == born.Month() && now.Day() < born.Day() {
+		age--
+	}
+	return age, age >= 0
+}

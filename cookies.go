@@ -1,0 +1,175 @@
+package vippslogin
+
+import (
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// hostPrefix makes browsers refuse a cookie that another host, a sibling subdomain say, planted
+	// (RFC 6265bis section 4.1.3.2). It needs HTTPS.
+	hostPrefix = "__Host-"
+
+	sessionCookie = "vipps_session" // and _1, _2 where it does not fit in one
+	loginCookie   = "vipps_login_"  // and the id of the login
+
+	// maxSessionChunks and maxChunkBytes keep session cookies, names included, under 10 KiB together.
+	maxSessionChunks = 3
+	maxChunkBytes    = 3380
+
+	// maxLogins and maxLoginBytes bound the cookies of logins in progress.
+	maxLogins     = 5
+	maxLoginBytes = 4096
+)
+
+// cookieName is name as it is spelt on this kind of connection.
+func cookieName(name string, secure bool) string {
+	if secure {
+		return hostPrefix + name
+	}
+	return name
+}
+
+// sessionChunkName is the name of the i-th cookie of a session.
+func sessionChunkName(i int) string {
+	return [maxSessionChunks]string{sessionCookie, sessionCookie + "_1", sessionCookie + "_2"}[i]
+}
+
+// cookies yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates
+// nothing, and passes over what is no pair.
+func cookies(header http.Header) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, line := range header["Cookie"] {
+			for line != "" {
+				var pair string
+				pair, line, _ = strings.Cut(line, ";")
+				name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+				if ok && !yield(name, value) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// isOwnCookie reports whether a cookie of that name is the plugin's, on whatever kind of connection
+// it was set: none of them is the upstream's business.
+func isOwnCookie(name string) bool {
+	name = strings.TrimPrefix(name, hostPrefix)
+	if strings.HasPrefix(name, loginCookie) || name == sessionCookie {
+		return true
+	}
+	// Any chunk number, not only ours: what looks like ours goes no further.
+	number, ok := strings.CutPrefix(name, sessionCookie+"_")
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+// removeOwnCookies takes the plugin's cookies out of the request and leaves every other one as it
+// is, byte for byte.
+func removeOwnCookies(header http.Header) {
+	lines := header["Cookie"]
+	kept := lines[:0:0]
+	changed := false
+	for _, line := range lines {
+		rest, cut := withoutOwnCookies(line)
+		changed = changed || cut
+		if rest != "" || !cut {
+			kept = append(kept, rest)
+		}
+	}
+	switch {
+	case !changed:
+	case len(kept) == 0:
+		delete(header, "Cookie")
+	default:
+		header["Cookie"] = kept
+	}
+}
+
+func withoutOwnCookies(line string) (rest string, changed bool) {
+	if !strings.Contains(line, "vipps_") {
+		return line, false
+	}
+	var kept strings.Builder
+	for pair := range strings.SplitSeq(line, ";") {
+		name, _, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		switch {
+		case isOwnCookie(strings.TrimSpace(name)):
+			changed = true
+		case kept.Len() == 0:
+			kept.WriteString(strings.TrimLeft(pair, " "))
+		default:
+			kept.WriteString(";" + pair)
+		}
+	}
+	if !changed {
+		return line, false
+	}
+	return kept.String(), true
+}
+
+// setCookie sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it.
+func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
+	cookie := &http.Cookie{
+		Name:     cookieName(name, secure),
+		Value:    value,
+		Path:     "/",
+		MaxAge:   int(maxAge / time.Second),
+		Secure:   secure,
+		HttpOnly: true,
+		SameSite: http.SameSiteLaxMode,
+	}
+	if cookie.MaxAge <= 0 {
+		cookie.MaxAge = -1
+	}
+	http.SetCookie(w, cookie)
+}
+
+// setSessionCookies sets a session's cookies and clears the ones that an earlier, longer session left.
+// No values at all end the session.
+func setSessionCookies(w http.ResponseWriter, r *http.Request, values []string, secure bool, maxAge time.Duration) {
+	for i, value := range values {
+		setCookie(w, sessionChunkName(i), value, secure, maxAge)
+	}
+	for i := len(values); i < maxSessionChunks; i++ {
+		if hasCookie(r.Header, cookieName(sessionChunkName(i), secure)) {
+			setCookie(w, sessionChunkName(i), "", secure, 0)
+		}
+	}
+}
+
+func hasCookie(header http.Header, name string) bool {
+	for got := range cookies(header) {
+		if got == name {
+			return true
+		}
+	}
+	return false
+}
+
+// sessionCookieValues returns the values of the session cookies of r in order, up to the first that
+// is missing. The second result says whether r has any cookie of that kind.
+func sessionCookieValues(header http.Header, secure bool) (values []string, any bool) {
+	var found [maxSessionChunks]string
+	prefix := cookieName(sessionCookie, secure)
+	for name, value := range cookies(header) {
+		if !strings.HasPrefix(name, prefix) {
+			continue
+		}
+		for i := range found {
+			// The first of two cookies with one name is the one with the longer path or the older one
+			// (RFC 6265 section 5.4); ours is the only one where __Host- is in force.
+			if name[len(prefix):] == sessionChunkName(i)[len(sessionCookie):] && found[i] == "" {
+				found[i], any = value, true
+			}
+		}
+	}
+	n := slices.Index(found[:], "")
+	if n < 0 {
+		n = len(found)
+	}
+	return found[:n], any
+}

@@ -1,0 +1,123 @@
+package vippslogin
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// errLoginRequired is a navigation that on_unauthenticated deny turns away.
+var errLoginRequired = errors.New("a login is required")
+
+// failure is what an error means to the person and to the log.
+type failure struct {
+	is     error
+	status int
+	reason string // a fixed word, for the log
+	level  zapcore.Level
+	title  string
+	text   string
+}
+
+// failures is the one table from errors to answers. The first row that an error wraps counts.
+var failures = []failure{
+	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel,
+		"Please log in", "This page is for people who have logged in."},
+	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.WarnLevel,
+		"This address cannot be logged in to", "No shop is set up for login at this address. Check the address, or ask the shop."},
+	{errBadCallback, http.StatusBadRequest, "bad_callback", zap.InfoLevel,
+		"The login could not be completed", "The link is not complete, or was changed on its way. Please log in again."},
+	{errNoLogin, http.StatusBadRequest, "no_login", zap.InfoLevel,
+		"The login could not be completed", "It took too long, was completed before, or was started in another browser. Please log in again."},
+	{errRedeemed, http.StatusBadRequest, "redeemed", zap.WarnLevel,
+		"The login could not be completed", "This login was completed before. Please log in again."},
+	{errCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel,
+		"The login could not be completed", "It took too long, or was completed before. Please log in again."},
+	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel,
+		"You cancelled the login", "Nothing was shared. You can log in whenever you like."},
+	{errRefused, http.StatusForbidden, "refused", zap.WarnLevel,
+		"The login was not approved", "Vipps MobilePay did not approve the login. Please try again."},
+	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel,
+		"You are still logged in", "Another site asked for the logout. If you want to log out, do it on the site itself."},
+	{errKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel,
+		"The login does not work right now", "The shop's connection to Vipps MobilePay is not set up correctly. Please tell the shop."},
+	{errIDToken, http.StatusBadGateway, "id_token", zap.ErrorLevel,
+		"The login could not be verified", "The answer from Vipps MobilePay could not be verified. Please try again."},
+	{errSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel,
+		"The login could not be verified", "The answer from Vipps MobilePay could not be verified. Please try again."},
+	{errServerError, http.StatusBadGateway, "server_error", zap.WarnLevel,
+		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
+	{errBusy, http.StatusServiceUnavailable, "busy", zap.WarnLevel,
+		"The login is busy", "Vipps MobilePay asks to come back a little later. Please try again in a moment."},
+	{errNoAnswer, http.StatusGatewayTimeout, "no_answer", zap.ErrorLevel,
+		"The login does not answer", "Vipps MobilePay did not answer. Please try again in a moment."},
+	{errBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel,
+		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
+	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel,
+		"The login does not work right now", "Please try again in a moment."},
+}
+
+// unknownFailure is a mistake of ours: an error that nobody put into the table.
+var unknownFailure = failure{nil, http.StatusInternalServerError, "internal", zap.ErrorLevel,
+	"The login does not work right now", "Please try again in a moment."}
+
+func failureOf(err error) failure {
+	for _, f := range failures {
+		if errors.Is(err, f.is) {
+			return f
+		}
+	}
+	return unknownFailure
+}
+
+// fail is the one way a login ends without a session: a log line, and a page, or an error for the
+// site's handle_errors. The button on the page tries again and keeps the page the person wanted.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error, returnTo string) error {
+	f := failureOf(err)
+	reference := newReference()
+	if c := h.logger.Check(f.level, "no login"); c != nil {
+		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("reference", reference),
+			zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err))
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	if h.ErrorPages == "off" {
+		return h.handOver(w, r, f, err)
+	}
+	p := page{Title: f.title, Text: f.text, Reference: reference, TryAgain: h.loginURL(returnTo), Button: "Try again"}
+	switch f.is {
+	case errNoMerchant:
+		p.TryAgain = ""
+	case errLoginRequired:
+		p.Button = "Log in"
+	case errCrossSiteLogout:
+		p.TryAgain, p.Button = v.url(safeReturn(returnTo)), "Back to the site"
+	}
+	return p.write(w, r, f.status)
+}
+
+// handOver hands an error to the site's error routes. On the way through Caddy an error is logged with
+// the request's URL: for the callback, whose URL holds the authorization code, we run the error routes
+// ourselves.
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure, err error) error {
+	handlerError := caddyhttp.Error(f.status, err)
+	if r.URL.EscapedPath() != h.paths.callback {
+		return handlerError
+	}
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.Errors == nil || len(server.Errors.Routes) == 0 {
+		w.WriteHeader(f.status)
+		return nil
+	}
+	r = server.Errors.WithError(r, handlerError)
+	routes := server.Errors.Routes.Compile(caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(f.status)
+		return nil
+	}))
+	if routes.ServeHTTP(w, r) != nil {
+		w.WriteHeader(f.status)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package vippslogin
+
+import (
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+)
+
+var errCrossSiteLogout = errors.New("another site asked for the logout")
+
+// serveLogout is GET or POST /vipps/logout: it ends the site's own session. The person stays logged in
+// at Vipps MobilePay, whose session is not ours to end.
+func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
+	returnTo := returnParameter(r)
+	if isPrefetch(r) || isCrossSite(r, v) {
+		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
+	}
+	setSessionCookies(w, r, nil, v.secure(), 0)
+	if v.session != nil {
+		h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()))
+	}
+	status := http.StatusFound
+	if r.Method == http.MethodPost {
+		status = http.StatusSeeOther // the next request is a GET (RFC 9110 section 15.4.4)
+	}
+	return redirect(w, status, v.url(returnTo))
+}
+
+// isCrossSite reports whether another site made the browser send this: browsers say so
+// (Sec-Fetch-Site), older ones name the page's origin on a POST.
+func isCrossSite(r *http.Request, v *visit) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site == "cross-site"
+	}
+	from := r.Header.Get("Origin")
+	return from != "" && from != v.url("")
+}
+
+// serveUserinfo is GET /vipps/userinfo: the session's claims, for scripts of the site.
+func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if v.session == nil {
+		if v.stale {
+			setSessionCookies(w, r, nil, v.secure(), 0)
+		}
+		return h.refuseScript(w, r, v)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err := w.Write(claimsJSON(v.session.claims))
+	return err
+}

@@ -1,0 +1,280 @@
+package vippslogin
+
+import (
+	"encoding/base64"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// identity writes who the person is into a request's headers and placeholders, and first takes away
+// whatever the client wrote there itself. Built once at provision.
+type identity struct {
+	prefix   string            // canonical, ends in "-"
+	folded   string            // prefix as fold spells it
+	fields   map[string]string // configured field, canonical, to the claim it shows
+	foldedBy map[string]bool   // the configured fields as fold spells them
+	names    map[string]string // header names of well-known claims, so that no request has to build them
+	encode   func(claim) string
+}
+
+// Header encodings, as header_encoding names them.
+const (
+	encodingUTF8      = "utf8"
+	encodingPercent   = "percent"
+	encodingBase64URL = "base64url"
+)
+
+// wellKnownClaims are those of Vipps MobilePay's userinfo. Others work as well, and cost a string.
+var wellKnownClaims = []string{
+	"sub", "sid", "name", "given_name", "family_name", "phone_number", "phone_number_verified", "email",
+	"email_verified", "birthdate", "address", "other_addresses", "gender", "nin", "delegatedConsents",
+}
+
+func newIdentity(prefix, encoding string, fields map[string]string) *identity {
+	id := &identity{
+		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
+		folded:   fold(prefix),
+		fields:   make(map[string]string, len(fields)),
+		foldedBy: make(map[string]bool, len(fields)),
+		names:    make(map[string]string, len(wellKnownClaims)),
+		encode:   encodeUTF8,
+	}
+	switch encoding {
+	case encodingPercent:
+		id.encode = encodePercent
+	case encodingBase64URL:
+		id.encode = encodeBase64URL
+	}
+	for field, claim := range fields {
+		id.fields[textproto.CanonicalMIMEHeaderKey(field)] = claim
+		id.foldedBy[fold(field)] = true
+	}
+	for _, name := range wellKnownClaims {
+		id.names[name] = id.buildHeaderName(name)
+	}
+	return id
+}
+
+// strip removes what the client wrote into our headers itself. It is called for every request, before
+// anything else is decided: there is no path on which the client's own word gets through.
+func (id *identity) strip(r *http.Request) {
+	id.stripHeader(r.Header)
+	id.stripConnection(r.Header)
+	if len(r.Trailer) > 0 && r.Body != nil {
+		id.stripHeader(r.Trailer)
+		r.Body = &trailerStripper{r.Body, r, id}
+	}
+}
+
+// stripHeader deletes every field that an upstream could take for one of ours.
+func (id *identity) stripHeader(header http.Header) {
+	for field := range header {
+		if id.isOurs(field) {
+			delete(header, field)
+		}
+	}
+}
+
+// isOurs reports whether an upstream might read field as a header of ours. CGI, FastCGI, WSGI and
+// Rack upstreams see X-Vipps-Sub as HTTP_X_VIPPS_SUB, and X_Vipps.Sub too (CVE-2025-64484): RFC 3875
+// section 4.1.18 asks for "-" to "_", and Apache's CGI folds everything but letters and digits.
+func (id *identity) isOurs(field string) bool {
+	if hasFoldedPrefix(field, id.folded) {
+		return true
+	}
+	return len(id.foldedBy) > 0 && id.foldedBy[fold(field)]
+}
+
+// stripConnection takes our fields out of the Connection header. A proxy removes every field that
+// Connection names (RFC 9110 section 7.6.1), so a client could make its identity vanish by naming it
+// (CVE-2025-48865).
+func (id *identity) stripConnection(header http.Header) {
+	for i, line := range header["Connection"] {
+		if !id.namesOurs(line) {
+			continue
+		}
+		var kept []string
+		for option := range strings.SplitSeq(line, ",") {
+			if !id.isOurs(strings.TrimSpace(option)) {
+				kept = append(kept, option)
+			}
+		}
+		header["Connection"][i] = strings.TrimSpace(strings.Join(kept, ","))
+	}
+}
+
+func (id *identity) namesOurs(line string) bool {
+	for option := range strings.SplitSeq(line, ",") {
+		if id.isOurs(strings.TrimSpace(option)) {
+			return true
+		}
+	}
+	return false
+}
+
+// trailerStripper removes our fields from the trailers, which the server adds to the request when the
+// body ends, announced or not.
+type trailerStripper struct {
+	io.ReadCloser
+	request *http.Request
+	id      *identity
+}
+
+func (t *trailerStripper) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err != nil {
+		t.id.stripHeader(t.request.Trailer)
+	}
+	return n, err
+}
+
+// present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
+// before: nothing of the client's is left to mix with.
+func (id *identity) present(r *http.Request, s *session, msn string) {
+	values := make([]string, 0, len(s.claims)+1+len(id.fields))
+	set := func(field, value string) {
+		if value == "" {
+			return // an absent header, never an empty one
+		}
+		values = append(values, value)
+		r.Header[field] = values[len(values)-1 : len(values) : len(values)]
+	}
+	for _, c := range s.claims {
+		if field := id.headerName(c.name); id.fields[field] == "" {
+			set(field, id.encode(c))
+		}
+	}
+	set(id.prefix+"Msn", msn)
+	for field, name := range id.fields {
+		if name == "msn" {
+			set(field, msn)
+			continue
+		}
+		for _, c := range s.claims {
+			if c.name == name {
+				set(field, id.encode(c))
+			}
+		}
+	}
+}
+
+func (id *identity) headerName(claim string) string {
+	if field, ok := id.names[claim]; ok {
+		return field
+	}
+	return id.buildHeaderName(claim)
+}
+
+// buildHeaderName makes phone_number X-Vipps-Phone-Number.
+func (id *identity) buildHeaderName(claim string) string {
+	name := []byte(claim)
+	for i, c := range name {
+		if c == '_' || !httpguts.IsTokenRune(rune(c)) {
+			name[i] = '-'
+		}
+	}
+	return textproto.CanonicalMIMEHeaderKey(id.prefix + string(name))
+}
+
+// setPlaceholders tells the rest of the Caddyfile what is known about the visit. A claim's text is
+// data: the replacer does not look into what it has put in.
+func setPlaceholders(r *http.Request, v *visit) {
+	replacer(r).Map(func(key string) (any, bool) {
+		if key == "http.vipps_login.msn" {
+			return v.msn, true
+		}
+		name, ok := strings.CutPrefix(key, "http.auth.user.")
+		if !ok || v.session == nil {
+			return nil, false
+		}
+		switch name {
+		case "id":
+			return v.session.sub(), true
+		case "age":
+			birthdate, _ := v.session.claim("birthdate")
+			age, ok := ageOn(time.Now(), birthdate)
+			return age, ok
+		}
+		text, ok := v.session.claim(name)
+		return text, ok
+	})
+}
+
+// encodeUTF8 leaves text as it is, but for what no header may hold: a line break becomes a space.
+func encodeUTF8(c claim) string {
+	if c.kind != kindText {
+		return c.text
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, c.text)
+}
+
+// encodePercent encodes what is not printable ASCII, and "%" itself (RFC 3986 section 2.1).
+func encodePercent(c claim) string {
+	if c.kind == kindPlain || isPlain(c.text) {
+		return c.text
+	}
+	const hex = "0123456789ABCDEF"
+	var out strings.Builder
+	for i := range len(c.text) {
+		b := c.text[i]
+		if b < ' ' || b > '~' || b == '%' {
+			out.Write([]byte{'%', hex[b>>4], hex[b&15]})
+			continue
+		}
+		out.WriteByte(b)
+	}
+	return out.String()
+}
+
+// encodeBase64URL encodes every string (RFC 4648 section 5, no padding), so that a receiver need not
+// guess; numbers, booleans and JSON are ASCII already.
+func encodeBase64URL(c claim) string {
+	if c.kind == kindLiteral || c.kind == kindJSON {
+		return c.text
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(c.text))
+}
+
+// fold spells a field name as the upstreams do that see least difference: lower case, and "-" for
+// whatever is neither letter nor digit.
+func fold(field string) string {
+	folded := []byte(field)
+	for i, c := range folded {
+		folded[i] = foldByte(c)
+	}
+	return string(folded)
+}
+
+func foldByte(c byte) byte {
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + ('a' - 'A')
+	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return c
+	}
+	return '-'
+}
+
+// hasFoldedPrefix is strings.HasPrefix(fold(field), prefix) without the string.
+func hasFoldedPrefix(field, prefix string) bool {
+	if len(field) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		if foldByte(field[i]) != prefix[i] {
+			return false
+		}
+	}
+	return true
+}

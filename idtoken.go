@@ -1,0 +1,226 @@
+package vippslogin
+
+import (
+	"context"
+	"crypto"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// errIDToken is what every refusal of an ID token wraps.
+var errIDToken = errors.New("the ID token is not valid")
+
+// One error for each check, so that a log line names the one that failed.
+var (
+	errTokenSize      = idTokenError("it is too large")
+	errTokenCritical  = idTokenError("its header names an extension (crit)")
+	errTokenSignature = idTokenError("its signature, algorithm or form is wrong")
+	errTokenKey       = idTokenError("its key is unknown or does not fit")
+	errTokenIssuer    = idTokenError("another issuer (iss)")
+	errTokenMissing   = idTokenError("it does not say who issued it, or when it expires (iss, exp)")
+	errTokenExpired   = idTokenError("it has expired (exp)")
+	errTokenTime      = idTokenError("it is from the future, or does not say when it was issued (iat, nbf)")
+	errTokenNonce     = idTokenError("it answers another login (nonce)")
+	errTokenMSN       = idTokenError("it is for another merchant (msn)")
+	errTokenAudience  = idTokenError("it is for another client (aud, azp)")
+	errTokenSubject   = idTokenError("it names nobody (sub)")
+	errTokenHash      = idTokenError("it came with another access token (at_hash)")
+	errTokenACR       = idTokenError("the login was not confirmed in the app (acr)")
+	errSubMismatch    = errors.New("userinfo is about somebody else than the ID token (sub)")
+)
+
+func idTokenError(text string) error { return wrapped{text, errIDToken} }
+
+// wrapped is an error with a text of its own that errors.Is finds another in.
+type wrapped struct {
+	text string
+	err  error
+}
+
+func (w wrapped) Error() string { return w.err.Error() + ": " + w.text }
+func (w wrapped) Unwrap() error { return w.err }
+
+const (
+	maxIDToken = 32 << 10 // bytes; they have about one KiB
+	maxSub     = 255      // characters, OpenID Connect Core section 2
+	leeway     = 60 * time.Second
+
+	acrAppAuth = "urn:vipps:acr:app_auth"
+)
+
+// signingAlgorithms are those that Vipps MobilePay signs with. Neither "none" nor any with a shared
+// secret will ever be among them (RFC 8725 section 3.1).
+var signingAlgorithms = []string{"RS256", "ES256"}
+
+// keySource finds the key that a token's header names.
+type keySource interface {
+	verificationKey(ctx context.Context, token *jwt.Token) (any, error)
+}
+
+// expectation is what an ID token must say to be the answer to one login.
+type expectation struct {
+	issuer      string
+	msn         string // the sales unit the login was started for
+	nonce       string
+	clientID    string // of a sales unit with its own keys; "" where the partner's are used
+	appAuth     bool   // the login asked for confirmation in the app
+	accessToken string // that came with the ID token
+}
+
+// idTokenClaims are the claims we look at. Wrong types fail the parse.
+type idTokenClaims struct {
+	jwt.RegisteredClaims
+	Nonce  string  `json:"nonce"`
+	MSN    string  `json:"msn"`
+	ACR    string  `json:"acr"`
+	AZP    string  `json:"azp"`
+	AtHash *string `json:"at_hash"`
+}
+
+// checkIDToken is the one set of checks that an ID token goes through (OpenID Connect Core section
+// 3.1.3.7, and Vipps MobilePay's page on partner keys for msn). It returns the sub.
+//
+// It does not check who the audience is for a partner's merchant: the partner does not know the
+// merchant's client_id. The msn stands for it.
+func checkIDToken(ctx context.Context, raw string, keys keySource, want expectation) (sub string, err error) {
+	if len(raw) > maxIDToken {
+		return "", errTokenSize
+	}
+	claims := new(idTokenClaims)
+	token, err := jwt.NewParser(
+		jwt.WithValidMethods(signingAlgorithms),
+		jwt.WithIssuer(want.issuer),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(leeway),
+		jwt.WithStrictDecoding(),
+	).ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
+		if _, critical := token.Header["crit"]; critical {
+			return nil, errTokenCritical // RFC 7515 section 4.1.11: we understand none
+		}
+		return keys.verificationKey(ctx, token)
+	})
+	if err != nil {
+		return "", parseError(err)
+	}
+	for _, check := range []func() error{
+		func() error { return checkIssuedAt(claims) },
+		func() error { return checkMSN(claims, want.msn) },
+		func() error { return checkNonce(claims, want.nonce) },
+		func() error { return checkAudience(claims, want.clientID) },
+		func() error { return checkAccessTokenHash(claims, token.Method.Alg(), want.accessToken) },
+		func() error { return checkACR(claims, want.appAuth) },
+		func() error { return checkSubject(claims) },
+	} {
+		if err := check(); err != nil {
+			return "", err
+		}
+	}
+	return claims.Subject, nil
+}
+
+// parseError turns the library's error into ours. Its text may quote the token and is left behind.
+func parseError(err error) error {
+	for _, known := range []error{errNoAnswer, errBusy, errBadAnswer, errTokenCritical} {
+		if errors.Is(err, known) {
+			return known // the key set could not be read: not the token's fault
+		}
+	}
+	switch {
+	case errors.Is(err, errUnknownKey), errors.Is(err, jwt.ErrTokenUnverifiable):
+		return errTokenKey
+	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
+		return errTokenMissing
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return errTokenExpired
+	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued), errors.Is(err, jwt.ErrTokenNotValidYet):
+		return errTokenTime
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return errTokenIssuer
+	}
+	return errTokenSignature
+}
+
+func checkIssuedAt(claims *idTokenClaims) error {
+	if claims.IssuedAt == nil {
+		return errTokenTime
+	}
+	return nil
+}
+
+// checkMSN is what stands between two merchants of one partner: the signature is good for both.
+func checkMSN(claims *idTokenClaims, msn string) error {
+	if msn == "" || claims.MSN != msn {
+		return errTokenMSN
+	}
+	return nil
+}
+
+func checkNonce(claims *idTokenClaims, nonce string) error {
+	if nonce == "" || subtle.ConstantTimeCompare([]byte(claims.Nonce), []byte(nonce)) != 1 {
+		return errTokenNonce
+	}
+	return nil
+}
+
+func checkAudience(claims *idTokenClaims, clientID string) error {
+	if clientID == "" {
+		return nil
+	}
+	if !slices.Contains(claims.Audience, clientID) {
+		return errTokenAudience
+	}
+	if claims.AZP != "" && claims.AZP != clientID {
+		return errTokenAudience
+	}
+	return nil
+}
+
+// checkAccessTokenHash compares the left half of the access token's hash (OpenID Connect Core section
+// 3.1.3.6). Every algorithm we take ends in 256, and so hashes with SHA-256.
+func checkAccessTokenHash(claims *idTokenClaims, algorithm, accessToken string) error {
+	if claims.AtHash == nil {
+		return nil
+	}
+	if !strings.HasSuffix(algorithm, "256") {
+		return errTokenHash
+	}
+	hash := crypto.SHA256.New()
+	hash.Write([]byte(accessToken))
+	want := base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:16])
+	if subtle.ConstantTimeCompare([]byte(*claims.AtHash), []byte(want)) != 1 {
+		return errTokenHash
+	}
+	return nil
+}
+
+func checkACR(claims *idTokenClaims, appAuth bool) error {
+	if appAuth && claims.ACR != acrAppAuth {
+		return errTokenACR
+	}
+	return nil
+}
+
+func checkSubject(claims *idTokenClaims) error {
+	if claims.Subject == "" || len(claims.Subject) > maxSub {
+		return errTokenSubject
+	}
+	return nil
+}
+
+// checkUserinfoSub compares userinfo's sub to the ID token's: otherwise userinfo must not be used
+// (OpenID Connect Core section 5.3.2).
+func checkUserinfoSub(claims []claim, sub string) error {
+	for _, c := range claims {
+		if c.name == "sub" && (c.kind == kindText || c.kind == kindPlain) && c.text == sub {
+			return nil
+		}
+	}
+	return errSubMismatch
+}

@@ -1,0 +1,168 @@
+package vippslogin
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gocache "github.com/patrickmn/go-cache"
+	"golang.org/x/sync/singleflight"
+)
+
+// kept is one thing from Vipps MobilePay that every login needs and none should fetch: the partner
+// access token, the discovery document, the key set. It is fetched when first needed, by one caller
+// for all who wait, and again in the background before its life ends, as long as it is in use.
+type kept[T any] struct {
+	name string
+	// fetch gets a new value and says how long it is good for.
+	fetch func(context.Context) (value T, life time.Duration, err error)
+	// lasting: the last good value serves on when it cannot be renewed. False for what has an end of
+	// its own, a token.
+	lasting bool
+
+	cache  *gocache.Cache
+	flight singleflight.Group
+	closed context.Context // ends with the pool's entry
+
+	used atomic.Bool // since it was fetched
+
+	mu    sync.Mutex // guards timer, and forget against store
+	timer *time.Timer
+}
+
+// keptValue is what the cache holds.
+type keptValue[T any] struct {
+	value   T
+	fetched time.Time
+	expires time.Time
+	failed  bool // the last try to renew it failed
+}
+
+const (
+	// fetchTimeout bounds a fetch that everybody waits for, whoever asked first: its context is nobody's
+	// request.
+	fetchTimeout = callTimeout + time.Second
+
+	// retryAfter is how long a value that could not be renewed serves before the next try.
+	retryAfter = 10 * time.Second
+)
+
+// get returns the value. It waits for Vipps only when there is none that may serve; ctx bounds that
+// wait.
+func (k *kept[T]) get(ctx context.Context) (T, error) {
+	found, ok := k.load()
+	k.used.Store(true)
+	if ok && time.Now().Before(found.expires) {
+		return found.value, nil
+	}
+	if ok && found.failed {
+		// Vipps is away: the last good copy serves, and nobody waits to see whether it is back.
+		k.keepOn(found)
+		k.start()
+		return found.value, nil
+	}
+	value, err := k.renew(ctx)
+	if err != nil && ok && k.lasting {
+		k.keepOn(found)
+		return found.value, nil
+	}
+	return value, err
+}
+
+// keepOn lets a value that could not be renewed serve for a while more.
+func (k *kept[T]) keepOn(found keptValue[T]) {
+	found.expires, found.failed = time.Now().Add(retryAfter), true
+	k.store(found)
+}
+
+// renew fetches a new value, waiting for it as long as ctx lives.
+func (k *kept[T]) renew(ctx context.Context) (T, error) {
+	select {
+	case got := <-k.start():
+		value, _ := got.Val.(T)
+		return value, got.Err
+	case <-ctx.Done():
+		var none T
+		return none, errNoAnswer
+	}
+}
+
+// start fetches a new value in the background; callers at the same time share one fetch.
+func (k *kept[T]) start() <-chan singleflight.Result {
+	return k.flight.DoChan(k.name, func() (any, error) {
+		ctx, cancel := context.WithTimeout(k.closed, fetchTimeout)
+		defer cancel()
+		value, life, err := k.fetch(ctx)
+		if err != nil {
+			return value, err
+		}
+		now := time.Now()
+		k.store(keptValue[T]{value: value, fetched: now, expires: now.Add(life)})
+		k.schedule(life)
+		return value, nil
+	})
+}
+
+// forget drops the value that fetched gave, if it is still the one in use, so that the next get fetches.
+func (k *kept[T]) forget(fetched time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if found, ok := k.load(); ok && found.fetched.Equal(fetched) {
+		k.cache.Delete(k.name)
+	}
+}
+
+func (k *kept[T]) load() (keptValue[T], bool) {
+	found, _ := k.cache.Get(k.name)
+	value, ok := found.(keptValue[T])
+	return value, ok
+}
+
+func (k *kept[T]) store(value keptValue[T]) {
+	expiration := time.Until(value.expires)
+	if k.lasting {
+		expiration = gocache.NoExpiration
+	}
+	k.cache.Set(k.name, value, expiration)
+}
+
+// schedule renews the value when three quarters of its life are over, so that no login waits for it.
+// One that nobody used since is left to end.
+func (k *kept[T]) schedule(life time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+	if k.closed.Err() != nil {
+		return
+	}
+	k.timer = time.AfterFunc(life*3/4, k.renewIfUsed)
+}
+
+func (k *kept[T]) renewIfUsed() {
+	if !k.used.Swap(false) {
+		return
+	}
+	if _, err := k.renew(k.closed); err == nil || k.closed.Err() != nil {
+		return
+	}
+	found, ok := k.load()
+	if left := time.Until(found.expires); ok && left > 0 {
+		// Half of what is left, and half again: a few tries, then it ends.
+		k.used.Store(true)
+		k.mu.Lock()
+		k.timer = time.AfterFunc(max(left/2, retryAfter), k.renewIfUsed)
+		k.mu.Unlock()
+	}
+}
+
+// stop ends the renewal in the background.
+func (k *kept[T]) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+}

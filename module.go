@@ -1,0 +1,334 @@
+// Package vippslogin is a Caddy plugin that logs visitors in with Vipps MobilePay before a site sees
+// their requests, for all the merchants of a Vipps MobilePay partner. The site behind it is told who
+// the user is in plain request headers.
+//
+// A request walks forward through the files: module.go decides what happens to it; handler_auth.go
+// sends a visitor without a session to Vipps MobilePay; handler_callback.go completes the login with
+// what partnerclient.go fetches and idtoken.go checks; session.go keeps it in cookies; identity.go
+// tells the site.
+package vippslogin
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+func init() { caddy.RegisterModule(new(Handler)) }
+
+// Handler puts a login with Vipps MobilePay in front of a site. It must see every request of the site:
+// it removes identity headers that a client sent itself, and answers its endpoints, whatever Match
+// says.
+type Handler struct {
+	// Match says which requests need a login. Default: all.
+	Match caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// MSN is the Merchant Serial Number, 4 to 10 digits, that every host of the site belongs to. A
+	// placeholder is resolved for each request. The site needs host names: those of the host matcher of
+	// its top-level route.
+	MSN string `json:"msn,omitempty"`
+
+	// Merchants says which host belongs to which MSN.
+	Merchants []Merchant `json:"merchants,omitempty"`
+
+	// Scopes are what a login asks for. "openid" is added if missing. Default: openid name.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// OnUnauthenticated is what happens to a request that needs a login and has no session: "redirect"
+	// to Vipps MobilePay, "deny" (401), or "pass" it on without identity headers. Default: redirect.
+	OnUnauthenticated string `json:"on_unauthenticated,omitempty"`
+
+	// BasePath is where the endpoints are. Default: /vipps.
+	BasePath string `json:"base_path,omitempty"`
+
+	// Session says how long a session lasts.
+	Session SessionConfig `json:"session,omitzero"`
+
+	// HeaderPrefix starts the name of every identity header, and ends in "-". Default: X-Vipps-.
+	HeaderPrefix string `json:"header_prefix,omitempty"`
+
+	// Headers are further headers: field name to claim name. The claim "msn" is the MSN.
+	Headers map[string]string `json:"headers,omitempty"`
+
+	// HeaderEncoding is how text that is not ASCII is written: "utf8", "percent" or "base64url".
+	// Default: utf8.
+	HeaderEncoding string `json:"header_encoding,omitempty"`
+
+	// Market is NO, DK, FI or SE: whose words and colours the login shows. Default: Vipps MobilePay's
+	// choice.
+	Market string `json:"market,omitempty"`
+
+	// RequireAppConfirmation has every login confirmed in the app, also where the browser is remembered.
+	RequireAppConfirmation bool `json:"require_app_confirmation,omitempty"`
+
+	// ReturnInAnyBrowser lets a login be completed in another browser than the one it began in. Login
+	// CSRF is possible then: read the documentation first.
+	ReturnInAnyBrowser bool `json:"return_in_any_browser,omitempty"`
+
+	// ErrorPages is "on" for the built-in pages, or "off" to hand errors to the site's error routes.
+	// Default: on.
+	ErrorPages string `json:"error_pages,omitempty"`
+
+	app       *App
+	logger    *zap.Logger
+	matchers  caddyhttp.MatcherSets
+	hosts     hostTable
+	identity  *identity
+	paths     endpointPaths
+	endpoints map[string]endpoint
+}
+
+// Merchant is one sales unit and its hosts.
+type Merchant struct {
+	// MSN is the sales unit's Merchant Serial Number, 4 to 10 digits.
+	MSN string `json:"msn"`
+
+	// Hosts are the host names that belong to it; "*.example.no" is one label, as in Caddy's host
+	// matcher. An exact host wins over a wildcard.
+	Hosts []string `json:"hosts"`
+
+	// ClientID and ClientSecret are the sales unit's own keys, in place of the partner's. Placeholders
+	// are resolved when the config is loaded.
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// Scopes and Market are as in the handler, for this merchant alone.
+	Scopes []string `json:"scopes,omitempty"`
+	Market string   `json:"market,omitempty"`
+}
+
+// SessionConfig says how long a session lasts.
+type SessionConfig struct {
+	// Lifetime is how long after the login it ends, whatever happens. Default: 12h.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// IdleTimeout is how long after the last request it ends. Default: off (0).
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.vipps_login", New: func() caddy.Module { return new(Handler) }}
+}
+
+// endpoint answers one path of ours. The next handler is not among its arguments: no answer of ours
+// goes on to the site (CVE-2025-31492).
+type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
+
+// visit is what is known about a request before anything is decided.
+type visit struct {
+	origin
+	unit *salesUnit
+	msn  string
+	keys *cookieKeys
+
+	session *session // nil: none
+	stale   bool     // there are session cookies, and they are no good
+}
+
+// ServeHTTP is the way of every request of the site.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	h.identity.strip(r)
+	v, err := h.visit(r)
+	if err != nil {
+		return h.fail(w, r, v, err, "/")
+	}
+	setPlaceholders(r, v)
+	if endpoint := h.endpoints[originalPath(r)]; endpoint != nil {
+		setEndpointHeaders(w)
+		return endpoint(w, asSent(r), v)
+	}
+	if v.session != nil {
+		return h.serveUser(w, r, v, next)
+	}
+	if v.stale {
+		setSessionCookies(w, r, nil, v.secure(), 0)
+	}
+	needed, err := h.loginNeeded(r)
+	switch {
+	case err != nil:
+		return err
+	case needed && h.OnUnauthenticated != unauthenticatedPass:
+		return h.serveUnauthenticated(w, asSent(r), v)
+	}
+	removeOwnCookies(r.Header)
+	return next.ServeHTTP(w, r)
+}
+
+// serveUser hands the request of a person with a session to the site.
+func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
+	h.renewSession(w, r, v)
+	removeOwnCookies(r.Header)
+	h.identity.present(r, v.session, v.msn)
+	return next.ServeHTTP(w, r)
+}
+
+// visit finds out whose site this is and whether the person has a session.
+func (h *Handler) visit(r *http.Request) (*visit, error) {
+	v := new(visit)
+	var ok bool
+	if v.origin, ok = requestOrigin(r); !ok {
+		return v, errNoMerchant
+	}
+	if v.unit = h.hosts.lookup(v.host); v.unit == nil {
+		return v, errNoMerchant
+	}
+	if v.msn = resolveMSN(r, v.unit.msn); v.msn == "" {
+		return v, errNoMerchant
+	}
+	var err error
+	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
+		return v, err
+	}
+	values, any := sessionCookieValues(r.Header, v.secure())
+	if !any {
+		return v, nil
+	}
+	s, ok := openSession(v.keys.session, values, v.host, v.msn)
+	if ok && s.alive(time.Now(), time.Duration(h.Session.Lifetime), time.Duration(h.Session.IdleTimeout)) {
+		v.session = s
+	} else {
+		v.stale = true
+	}
+	return v, nil
+}
+
+// resolveMSN returns the MSN of a request, or "" where a placeholder gives none.
+func resolveMSN(r *http.Request, msn string) string {
+	if !strings.Contains(msn, "{") {
+		return msn
+	}
+	if msn = replacer(r).ReplaceAll(msn, ""); isMSN(msn) {
+		return msn
+	}
+	return ""
+}
+
+// renewSession seals the session anew when a tenth of its idle timeout has gone by. Where none is
+// configured nothing needs renewing.
+func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visit) {
+	idle := time.Duration(h.Session.IdleTimeout)
+	now := time.Now()
+	if idle <= 0 || now.Sub(v.session.seen) < idle/10 {
+		return
+	}
+	v.session.seen = now
+	h.setSession(w, r, v, v.session)
+}
+
+// setSession is the one way a session gets into a browser. It names the claims that did not fit.
+func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session) {
+	values, dropped := sealSession(v.keys.session, s, v.host, v.msn)
+	if len(dropped) > 0 {
+		h.logger.Warn("claims left out: they do not fit in the session cookies",
+			zap.String("msn", v.msn), zap.Strings("claims", dropped))
+	}
+	left := time.Until(s.issued.Add(time.Duration(h.Session.Lifetime)))
+	setSessionCookies(w, r, values, v.secure(), left)
+}
+
+// loginNeeded asks the directive's matcher. It asks about the request as the client sent it, and as it
+// is now: where a rewrite makes the two differ, either may say that a login is needed
+// (CVE-2025-54576 and its like: the policy saw another path than the site).
+func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
+	if len(h.matchers) == 0 {
+		return true, nil
+	}
+	needed, err := h.matchers.AnyMatchWithError(r)
+	if needed || err != nil {
+		return needed, err
+	}
+	sent := asSent(r)
+	if sent == r {
+		return false, nil
+	}
+	return h.matchers.AnyMatchWithError(sent)
+}
+
+// originalPath is the path as the client sent it, still encoded: no rewrite before us takes an
+// endpoint away or adds one, and only its exact spelling is an endpoint.
+func originalPath(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.URL.EscapedPath()
+	}
+	return r.URL.EscapedPath()
+}
+
+// asSent is the request with the method and URL that the client sent, whatever was rewritten before
+// us.
+func asSent(r *http.Request) *http.Request {
+	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
+	if !ok || original.RequestURI == r.RequestURI && original.Method == r.Method {
+		return r
+	}
+	sent := r.WithContext(r.Context())
+	sent.Method, sent.URL, sent.RequestURI = original.Method, original.URL, original.RequestURI
+	return sent
+}
+
+func replacer(r *http.Request) *caddy.Replacer {
+	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+}
+
+// setEndpointHeaders sets what every response of the endpoints carries.
+func setEndpointHeaders(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+}
+
+// redirect sends the browser to an absolute URL.
+func redirect(w http.ResponseWriter, status int, location string) error {
+	w.Header().Set("Location", location)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	return nil
+}
+
+// only answers 405 to other methods, and says which ones there are (RFC 9110 section 15.5.6).
+func only(serve endpoint, methods ...string) endpoint {
+	allow := strings.Join(methods, ", ")
+	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
+		for _, method := range methods {
+			if r.Method == method {
+				return serve(w, r, v)
+			}
+		}
+		w.Header().Set("Allow", allow)
+		return writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
+	}
+}
+
+// endpointPaths are the exact paths of the endpoints.
+type endpointPaths struct {
+	login, callback, logout, userinfo string
+}
+
+func newEndpointPaths(base string) endpointPaths {
+	return endpointPaths{base + "/login", base + "/callback", base + "/logout", base + "/userinfo"}
+}
+
+func (h *Handler) newEndpoints() map[string]endpoint {
+	return map[string]endpoint{
+		h.paths.login:    only(h.serveLogin, http.MethodGet, http.MethodHead),
+		h.paths.callback: only(h.serveCallback, http.MethodGet),
+		h.paths.logout:   only(h.serveLogout, http.MethodGet, http.MethodPost),
+		h.paths.userinfo: only(h.serveUserinfo, http.MethodGet, http.MethodHead),
+	}
+}
+
+var errNoMerchant = errors.New("this host belongs to no merchant")
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

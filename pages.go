@@ -1,0 +1,90 @@
+package vippslogin
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"strings"
+)
+
+var (
+	//go:embed pages/error.html
+	errorHTML string
+	//go:embed pages/error.css
+	errorCSS string
+
+	errorTemplate = template.Must(template.New("error").Parse(errorHTML))
+
+	// errorPolicy lets the page load nothing and run nothing but its one style sheet.
+	errorPolicy = "default-src 'none'; style-src 'sha256-" + styleHash(errorCSS) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+func styleHash(css string) string {
+	sum := sha256.Sum256([]byte(css))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// page is what a person sees when a login does not succeed. html/template escapes every part of it.
+type page struct {
+	Title, Text string
+	TryAgain    string // where the button leads: a path of ours; "" for no button
+	Button      string
+	Reference   string // stands in the log too
+}
+
+// write sends the page as the answer to r.
+func (p page) write(w http.ResponseWriter, r *http.Request, status int) error {
+	var body bytes.Buffer
+	err := errorTemplate.Execute(&body, struct {
+		page
+		Style template.CSS
+	}{p, template.CSS(errorCSS)})
+	if err != nil {
+		return err
+	}
+	setEndpointHeaders(w)
+	w.Header().Set("Content-Security-Policy", errorPolicy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Language", "en")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, err = w.Write(body.Bytes())
+	}
+	return err
+}
+
+// problem is an answer for scripts (RFC 9457).
+type problem struct {
+	Status   int    `json:"status"`
+	Title    string `json:"title"`
+	Detail   string `json:"detail,omitempty"`
+	LoginURL string `json:"login_url,omitempty"`
+}
+
+func writeProblem(w http.ResponseWriter, p problem) error {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(p); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(p.Status)
+	_, err := w.Write(body.Bytes())
+	return err
+}
+
+// newReference is what a person can read out to support.
+func newReference() string {
+	const letters = "23456789abcdefghjkmnpqrstuvwxyz" // none that is taken for another
+	var reference strings.Builder
+	for _, b := range randomBytes(8) {
+		reference.WriteByte(letters[int(b)%len(letters)])
+	}
+	return reference.String()
+}

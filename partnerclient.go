@@ -1,0 +1,415 @@
+package vippslogin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// What a call to Vipps MobilePay can come to. Errors of the client wrap one of them and hold nothing
+// secret or personal: no URL, no token, no text of the answer but an OAuth error code.
+var (
+	errNoAnswer    = errors.New("Vipps MobilePay did not answer")
+	errBusy        = errors.New("Vipps MobilePay asks to come back later")
+	errBadAnswer   = errors.New("Vipps MobilePay answered with something that is not to be understood")
+	errKeysRefused = errors.New("Vipps MobilePay refused the API keys")
+	errCodeRefused = errors.New("Vipps MobilePay refused the authorization code")
+)
+
+const (
+	callTimeout = 10 * time.Second // each call, the body included
+	maxBody     = 1 << 20
+)
+
+// partnerKeys are the three keys that act for all of a partner's merchants. All empty where every
+// merchant has keys of its own.
+type partnerKeys struct {
+	clientID, clientSecret, subscriptionKey string
+}
+
+// systemHeaders name us to Vipps MobilePay on every call; partners and plugins must send them, at most
+// 30 characters each.
+type systemHeaders struct {
+	name, version, pluginName, pluginVersion string
+}
+
+// partnerClient makes every call to Vipps MobilePay. One serves all sites with the same keys, through
+// reloads (pool.go).
+type partnerClient struct {
+	base   string // scheme and host
+	keys   partnerKeys
+	system systemHeaders
+	http   *http.Client
+
+	token     kept[partnerToken]
+	discovery kept[discoveryDocument]
+	keySet    kept[*keySet]
+
+	// renewals limits how often a refused token is replaced: where Vipps refuses every token for one
+	// merchant, each of its logins would fetch another.
+	renewals *rate.Limiter
+	// rotations limits how often an unknown key id makes us fetch the key set.
+	rotations *rate.Limiter
+
+	close context.CancelFunc
+}
+
+func newHTTPClient() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = 64
+	transport.ResponseHeaderTimeout = callTimeout
+	return &http.Client{
+		Transport: transport,
+		// No endpoint of ours redirects; one that does would carry our keys elsewhere.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// discoveryDocument is what we use of Vipps MobilePay's OpenID configuration.
+type discoveryDocument struct {
+	Issuer                string `json:"issuer"`
+	AuthorizationEndpoint string `json:"authorization_endpoint"`
+	TokenEndpoint         string `json:"token_endpoint"`
+	UserinfoEndpoint      string `json:"userinfo_endpoint"`
+	JWKSURI               string `json:"jwks_uri"`
+}
+
+// issuer is the only one that may sign ID tokens in this environment.
+func (c *partnerClient) issuer() string { return c.base + "/access-management-1.0/access/" }
+
+// fetchDiscovery reads the OpenID configuration. It lives as long as its Cache-Control says, an hour
+// where that says nothing.
+func (c *partnerClient) fetchDiscovery(ctx context.Context) (discoveryDocument, time.Duration, error) {
+	var doc discoveryDocument
+	header, err := c.get(ctx, c.issuer()+".well-known/openid-configuration", "", &doc)
+	if err != nil {
+		return doc, 0, callError{"discovery", err}
+	}
+	// OpenID Connect Discovery section 4.3: the issuer must be the one that was asked.
+	if doc.Issuer != c.issuer() {
+		return doc, 0, callError{"discovery: another issuer", errBadAnswer}
+	}
+	for _, endpoint := range []string{doc.AuthorizationEndpoint, doc.TokenEndpoint, doc.UserinfoEndpoint, doc.JWKSURI} {
+		if !c.mayCall(endpoint) {
+			return doc, 0, callError{"discovery: an endpoint is missing or not HTTPS", errBadAnswer}
+		}
+	}
+	return doc, maxAge(header), nil
+}
+
+// mayCall reports whether a URL that Vipps gave us is as well protected as the base URL.
+func (c *partnerClient) mayCall(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && strings.HasPrefix(c.base, "http://") && isLoopbackHost(u.Hostname())
+}
+
+// partnerToken is the partner's access token. It acts for every merchant of the partner.
+type partnerToken struct {
+	secret  string
+	fetched time.Time
+}
+
+// fetchToken gets a partner access token: POST /accesstoken/get, all in headers
+// (https://developer.vippsmobilepay.com/docs/APIs/access-token-api/).
+func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Duration, error) {
+	var answer struct {
+		AccessToken string     `json:"access_token"`
+		ExpiresIn   jsonNumber `json:"expires_in"` // a string there, and a number elsewhere
+	}
+	req, err := c.newRequest(ctx, http.MethodPost, c.base+"/accesstoken/get", nil)
+	if err != nil {
+		return partnerToken{}, 0, err
+	}
+	req.Header.Set("client_id", c.keys.clientID)
+	req.Header.Set("client_secret", c.keys.clientSecret)
+	req.Header.Set("Ocp-Apim-Subscription-Key", c.keys.subscriptionKey)
+	_, err = c.do(req, &answer)
+	var refused statusError
+	if errors.As(err, &refused) && (refused.status == 400 || refused.status == 401 || refused.status == 403) {
+		err = errKeysRefused
+	}
+	if err == nil && answer.AccessToken == "" {
+		err = errBadAnswer
+	}
+	if err != nil {
+		return partnerToken{}, 0, callError{"accesstoken", err}
+	}
+	return partnerToken{answer.AccessToken, time.Now()}, tokenLife(int64(answer.ExpiresIn)), nil
+}
+
+// tokenLife is how long a token is used: a little less than it lives. One that does not say is used
+// for a minute rather than taken as expired, which would fetch another for every login.
+func tokenLife(expiresIn int64) time.Duration {
+	if expiresIn <= 0 {
+		return time.Minute
+	}
+	life := time.Duration(min(expiresIn, 86400)) * time.Second
+	return life - min(life/10, time.Minute)
+}
+
+// tokens is the answer of the token endpoint.
+type tokens struct {
+	AccessToken string `json:"access_token"`
+	IDToken     string `json:"id_token"`
+}
+
+// exchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636).
+func (c *partnerClient) exchangeCode(ctx context.Context, unit *salesUnit, msn, code, redirectURI, verifier string) (tokens, error) {
+	return c.redeem(ctx, unit, msn, url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"redirect_uri":  {redirectURI},
+		"code_verifier": {verifier},
+	})
+}
+
+// redeem posts a grant to the token endpoint.
+func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string, grant url.Values) (tokens, error) {
+	var answer tokens
+	doc, err := c.discovery.get(ctx)
+	if err != nil {
+		return answer, err
+	}
+	err = c.postAs(ctx, unit, msn, doc.TokenEndpoint, grant, &answer)
+	var refused statusError
+	switch {
+	case errors.As(err, &refused) && refused.code == "invalid_grant":
+		err = errCodeRefused
+	case errors.As(err, &refused) && (refused.status == 401 || refused.code == "invalid_client"):
+		err = errKeysRefused
+	case err == nil && (answer.AccessToken == "" || answer.IDToken == ""):
+		err = errBadAnswer
+	}
+	if err != nil {
+		return tokens{}, callError{"token", err}
+	}
+	return answer, nil
+}
+
+// postAs posts a form on behalf of a sales unit. The partner's word is the Bearer token and the
+// Merchant-Serial-Number; client_secret_basic works with a sales unit's own keys only
+// (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
+func (c *partnerClient) postAs(ctx context.Context, unit *salesUnit, msn, endpoint string, form url.Values, answer any) error {
+	if unit.hasOwnKeys() {
+		return c.post(ctx, endpoint, form, answer, func(req *http.Request) {
+			// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
+			req.SetBasicAuth(url.QueryEscape(unit.clientID), url.QueryEscape(unit.clientSecret))
+			req.Header.Set("Merchant-Serial-Number", msn)
+		})
+	}
+	for renewed := false; ; renewed = true {
+		token, err := c.token.get(ctx)
+		if err != nil {
+			return err
+		}
+		err = c.post(ctx, endpoint, form, answer, func(req *http.Request) {
+			req.Header.Set("Authorization", "Bearer "+token.secret)
+			req.Header.Set("Merchant-Serial-Number", msn)
+		})
+		var refused statusError
+		if !errors.As(err, &refused) || refused.status != http.StatusUnauthorized || renewed || !c.renewals.Allow() {
+			return err
+		}
+		c.token.forget(token.fetched)
+	}
+}
+
+func (c *partnerClient) post(ctx context.Context, endpoint string, form url.Values, answer any, authenticate func(*http.Request)) error {
+	req, err := c.newRequest(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	authenticate(req)
+	_, err = c.do(req, answer)
+	return err
+}
+
+// userinfo reads the claims with the login's own access token, and nothing else: the call fails when
+// a subscription key comes with it.
+func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]claim, error) {
+	doc, err := c.discovery.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var raw json.RawMessage
+	if _, err := c.get(ctx, doc.UserinfoEndpoint, accessToken, &raw); err != nil {
+		return nil, callError{"userinfo", err}
+	}
+	claims, err := parseClaims(raw)
+	if err != nil {
+		return nil, callError{"userinfo", errors.Join(errBadAnswer, err)}
+	}
+	return claims, nil
+}
+
+// get is the one kind of call that is tried again: it changes nothing at Vipps, so a connection that
+// broke may be given a second chance within the same deadline.
+func (c *partnerClient) get(ctx context.Context, endpoint, bearer string, answer any) (http.Header, error) {
+	for again := true; ; again = false {
+		req, err := c.newRequest(ctx, http.MethodGet, endpoint, nil)
+		if err != nil {
+			return nil, err
+		}
+		if bearer != "" {
+			req.Header.Set("Authorization", "Bearer "+bearer)
+		}
+		header, err := c.do(req, answer)
+		if !again || !errors.Is(err, errBrokenConnection) || ctx.Err() != nil {
+			return header, err
+		}
+	}
+}
+
+// newRequest is where every request to Vipps MobilePay begins.
+func (c *partnerClient) newRequest(ctx context.Context, method, endpoint string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, endpoint, body)
+	if err != nil {
+		return nil, errBadAnswer // the endpoint came from the discovery document
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Vipps-System-Name", c.system.name)
+	req.Header.Set("Vipps-System-Version", c.system.version)
+	req.Header.Set("Vipps-System-Plugin-Name", c.system.pluginName)
+	req.Header.Set("Vipps-System-Plugin-Version", c.system.pluginVersion)
+	return req, nil
+}
+
+// do sends a request and reads the JSON answer. It is the one place that looks at what comes back.
+func (c *partnerClient) do(req *http.Request, answer any) (http.Header, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), callTimeout)
+	defer cancel()
+	resp, err := c.http.Do(req.WithContext(ctx))
+	if err != nil {
+		return nil, connectionError(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errNoAnswer
+	case err != nil || len(body) > maxBody:
+		return nil, errBadAnswer
+	case resp.StatusCode != http.StatusOK:
+		return nil, newStatusError(resp, body)
+	case json.Unmarshal(body, answer) != nil:
+		return nil, errBadAnswer
+	}
+	return resp.Header, nil
+}
+
+// errBrokenConnection is an errNoAnswer that was no timeout.
+var errBrokenConnection = fmt.Errorf("%w: the connection broke", errNoAnswer)
+
+func connectionError(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.Canceled) {
+		return errNoAnswer
+	}
+	return errBrokenConnection
+}
+
+// statusError is an answer that is not 200.
+type statusError struct {
+	status int
+	code   string // the OAuth error code (RFC 6749 section 5.2), or ""
+}
+
+func newStatusError(resp *http.Response, body []byte) statusError {
+	var oauth struct {
+		Error string `json:"error"`
+	}
+	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "application/json" {
+		_ = json.Unmarshal(body, &oauth) // no code is an answer too
+	}
+	if !isErrorCode(oauth.Error) {
+		oauth.Error = ""
+	}
+	return statusError{resp.StatusCode, oauth.Error}
+}
+
+// Error tells the status and the code, which are fit for a log.
+func (e statusError) Error() string {
+	text := "status " + strconv.Itoa(e.status)
+	if e.code != "" {
+		text += " " + e.code
+	}
+	return text
+}
+
+// Unwrap sorts the status into what it means for a login.
+func (e statusError) Unwrap() error {
+	if e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable {
+		return errBusy
+	}
+	return errBadAnswer
+}
+
+// callError says at which call something went wrong.
+type callError struct {
+	call string
+	err  error
+}
+
+func (e callError) Error() string { return e.call + ": " + e.err.Error() }
+func (e callError) Unwrap() error { return e.err }
+
+// isErrorCode reports whether s may be shown in a log: what every OAuth error code looks like.
+func isErrorCode(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_") == ""
+}
+
+// maxAge is how long an answer may be kept (RFC 9111 section 5.2.2.1): an hour where it does not say,
+// a second where it says not at all.
+func maxAge(header http.Header) time.Duration {
+	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return time.Second
+		case "max-age":
+			if seconds, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil {
+				return time.Duration(min(max(seconds, 1), 86400)) * time.Second
+			}
+		}
+	}
+	return time.Hour
+}
+
+// jsonNumber reads a whole number, also one in quotes; anything else is zero.
+type jsonNumber int64
+
+func (n *jsonNumber) UnmarshalJSON(text []byte) error {
+	number, err := strconv.ParseInt(strings.Trim(string(text), `"`), 10, 64)
+	if err == nil {
+		*n = jsonNumber(number)
+	}
+	return nil
+}
+
+// isLoopbackHost reports whether host can be this machine only (RFC 6761 section 6.3).
+func isLoopbackHost(host string) bool {
+	host = strings.ToLower(host)
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,99 @@
+package vippslogin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	gocache "github.com/patrickmn/go-cache"
+	"golang.org/x/time/rate"
+)
+
+// sharedPool holds what outlives a config: a reload with the same keys goes on with the same tokens,
+// discovery document, keys and connections, and remembers which logins were spent.
+var sharedPool = caddy.NewUsagePool()
+
+// shared is what all sites and all configs with the same keys have in common.
+type shared struct {
+	client *partnerClient
+	spent  spentLogins
+}
+
+// sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
+// other list of parts gives.
+func sharedKey(base string, keys partnerKeys, system systemHeaders) string {
+	sum := sha256.Sum256(sealContext(base, keys.clientID, keys.clientSecret, keys.subscriptionKey,
+		system.name, system.version, system.pluginName, system.pluginVersion))
+	return hex.EncodeToString(sum[:])
+}
+
+// useShared returns what belongs to those keys, made if no config uses it yet. Give it back with
+// releaseShared.
+func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, string) {
+	key := sharedKey(base, keys, system)
+	value, _, _ := sharedPool.LoadOrNew(key, func() (caddy.Destructor, error) {
+		return &shared{
+			client: newPartnerClient(base, keys, system),
+			spent:  spentLogins{cache: gocache.New(loginLife, 0)},
+		}, nil // cannot fail
+	})
+	return value.(*shared), key
+}
+
+func releaseShared(key string) error {
+	_, err := sharedPool.Delete(key)
+	return err
+}
+
+// Destruct ends what runs in the background. Caddy calls it when the last config is gone.
+func (s *shared) Destruct() error {
+	s.client.stop()
+	return nil
+}
+
+// spentLogins remembers the logins that were completed or have failed, while they could be tried
+// again: a state is good for one use.
+type spentLogins struct{ cache *gocache.Cache }
+
+// maxSpentLogins bounds the memory. Past it the oldest knowledge goes: what a login spent twice can
+// do, a second code of the same person in the same browser, is not worth running out of memory for.
+const maxSpentLogins = 100_000
+
+// spend is true the first time it is called for an id.
+func (s spentLogins) spend(id string) bool {
+	if s.cache.ItemCount() >= maxSpentLogins {
+		s.cache.DeleteExpired()
+		if s.cache.ItemCount() >= maxSpentLogins {
+			s.cache.Flush()
+		}
+	}
+	return s.cache.Add(id, struct{}{}, gocache.DefaultExpiration) == nil
+}
+
+func newPartnerClient(base string, keys partnerKeys, system systemHeaders) *partnerClient {
+	closed, cancel := context.WithCancel(context.Background())
+	// No janitor: what expires is few things, read often.
+	cache := gocache.New(gocache.NoExpiration, 0)
+	c := &partnerClient{
+		base: base, keys: keys, system: system,
+		http:      newHTTPClient(),
+		renewals:  rate.NewLimiter(rate.Every(10*time.Second), 3),
+		rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),
+		close:     cancel,
+	}
+	c.token = kept[partnerToken]{name: "token", fetch: c.fetchToken, cache: cache, closed: closed}
+	c.discovery = kept[discoveryDocument]{name: "discovery", fetch: c.fetchDiscovery, lasting: true, cache: cache, closed: closed}
+	c.keySet = kept[*keySet]{name: "keys", fetch: c.fetchKeySet, lasting: true, cache: cache, closed: closed}
+	return c
+}
+
+// stop ends the renewals in the background.
+func (c *partnerClient) stop() {
+	c.close()
+	c.token.stop()
+	c.discovery.stop()
+	c.keySet.stop()
+	c.http.CloseIdleConnections()
+}

@@ -1,0 +1,314 @@
+package vippslogin_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// TestUnauthenticated: who is redirected, and who is told 401.
+func TestUnauthenticated(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops + `
+http://deny.localhost:$HTTP {
+	vipps_login 123456 {
+		on_unauthenticated deny
+	}
+	reverse_proxy $UPSTREAM
+}
+http://pass.localhost:$HTTP {
+	vipps_login 123456 {
+		on_unauthenticated pass
+	}
+	reverse_proxy $UPSTREAM
+}
+`)
+	shop := w.shop("shop-a.localhost")
+	for name, test := range map[string]struct {
+		method, address string
+		header          []string
+		status          int
+	}{
+		"navigation":             {"GET", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 302},
+		"HEAD":                   {"HEAD", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 302},
+		"older browser":          {"GET", shop + "/", []string{"Accept: text/html,application/xhtml+xml,*/*;q=0.8"}, 302},
+		"no word of HTML":        {"GET", shop + "/", []string{"Accept: */*"}, 401},
+		"no Accept":              {"GET", shop + "/", nil, 401},
+		"fetch":                  {"GET", shop + "/", []string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Accept: text/html"}, 401},
+		"frame":                  {"GET", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, 401},
+		"XHR":                    {"GET", shop + "/", []string{"X-Requested-With: XMLHttpRequest", "Accept: text/html"}, 401},
+		"form":                   {"POST", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 401},
+		"OPTIONS":                {"OPTIONS", shop + "/", []string{"Accept: text/html"}, 401},
+		"prefetch":               {"GET", shop + "/", []string{"Sec-Purpose: prefetch;prerender", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 401},
+		"prefetch of the login":  {"GET", shop + "/vipps/login", []string{"Sec-Purpose: prefetch", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 401},
+		"login endpoint":         {"GET", shop + "/vipps/login", nil, 302},
+		"wrong method":           {"POST", shop + "/vipps/login", nil, 405},
+		"wrong method, callback": {"HEAD", shop + "/vipps/callback?code=x&state=y", nil, 405},
+		"deny":                   {"GET", w.shop("deny.localhost") + "/", []string{"Accept: text/html"}, 401},
+		"deny, script":           {"GET", w.shop("deny.localhost") + "/", nil, 401},
+		"pass":                   {"GET", w.shop("pass.localhost") + "/", nil, 200},
+		"public":                 {"GET", w.shop("shop-b.localhost") + "/", nil, 200},
+		"protected":              {"GET", w.shop("shop-b.localhost") + "/account/x", nil, 401},
+		"other case":             {"GET", w.shop("shop-b.localhost") + "/ACCOUNT/x", nil, 401},
+		"encoded":                {"GET", w.shop("shop-b.localhost") + "/%61ccount/x", nil, 401},
+		"dots":                   {"GET", w.shop("shop-b.localhost") + "/x/../account/y", nil, 401},
+		"double slash":           {"GET", w.shop("shop-b.localhost") + "//account/x", nil, 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBrowser(t)
+			b.header = nil
+			a := b.do(newRequest(t, test.method, test.address, nil, test.header...)).wantStatus(t, test.status)
+			if test.status == 302 {
+				if len(b.client.Jar.Cookies(a.Request.URL)) != 1 {
+					t.Error("no cookie for the login in progress")
+				}
+				return
+			}
+			if cookies := a.Header.Values("Set-Cookie"); len(cookies) > 0 {
+				t.Errorf("a login was started: %v", cookies)
+			}
+			if test.status == 401 && name != "deny" {
+				var problem struct {
+					LoginURL string `json:"login_url"`
+				}
+				if a.Header.Get("Content-Type") != "application/problem+json" || a.Header.Get("Cache-Control") != "no-store" {
+					t.Errorf("header: %v", a.Header)
+				}
+				if test.method != "HEAD" && (json.Unmarshal([]byte(a.body), &problem) != nil || !strings.HasPrefix(problem.LoginURL, "/vipps/login")) {
+					t.Errorf("body: %s", a.body)
+				}
+			}
+		})
+	}
+	for _, r := range w.upstream.requests {
+		for field := range r.Header {
+			if strings.HasPrefix(field, "X-Vipps-") {
+				t.Errorf("identity header without a session: %s", field)
+			}
+		}
+	}
+}
+
+// TestLoginURLComesBackToThePage: a script's 401 leads back to the page the script runs on.
+func TestLoginURLComesBackToThePage(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	shop := w.shop("shop-a.localhost")
+	for referer, want := range map[string]string{
+		shop + "/list?page=2":         "/list?page=2",
+		"https://elsewhere.example/x": "/",
+		shop + ".evil.example/x":      "/",
+		"":                            "/",
+	} {
+		b := newBrowser(t)
+		b.header = nil
+		a := b.get(shop+"/api", "Referer: "+referer).wantStatus(t, http.StatusUnauthorized)
+		if !strings.Contains(a.body, `"login_url":"/vipps/login?return_to=`+url.QueryEscape(want)+`"`) {
+			t.Errorf("Referer %q: %s", referer, a.body)
+		}
+	}
+}
+
+// TestReturnPaths: after the login the browser is where it wanted to be, and never elsewhere.
+func TestReturnPaths(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	shop := w.shop("shop-a.localhost")
+	for path, want := range map[string]string{
+		"/a?b=c&d=%2F%2Fevil":                          "/a?b=c&d=%2F%2Fevil",
+		"//evil.example/x":                             "//evil.example/x",
+		"/%5Cevil.example":                             "/%5Cevil.example",
+		"/a//b/./c":                                    "/a//b/./c",
+		"/bl%C3%A5b%C3%A6r?q=%E2%82%AC":                "/bl%C3%A5b%C3%A6r?q=%E2%82%AC",
+		"/vipps/login?return_to=/after":                "/after",
+		"/vipps/login?return_to=//evil.example":        "//evil.example",
+		"/vipps/login?return_to=https://evil.example/": "/",
+		"/vipps/login?return_to=javascript:alert(1)":   "/",
+		`/vipps/login?return_to=/%5Cevil.example`:      "/%5Cevil.example",
+		"/vipps/login?return_to=%09//evil.example":     "/",
+		"/vipps/login?return_to=/x%0d%0aSet-Cookie:a":  "/",
+		"/vipps/login?return_to=@evil.example":         "/",
+		"/vipps/login?return_to=.evil.example":         "/",
+		"/vipps/login":                                 "/",
+		"/" + strings.Repeat("long/", 900):             "/" + strings.Repeat("long/", 900),
+	} {
+		b := newBrowser(t)
+		back := b.approved(shop+path, kari)
+		done := b.get(back.location()).wantStatus(t, http.StatusFound)
+		if done.location() != shop+want {
+			t.Errorf("%s: led to %s, want %s", path, done.location(), shop+want)
+		}
+	}
+}
+
+// TestAbsoluteFormTarget: a request target with a host of its own leads nowhere else either.
+func TestAbsoluteFormTarget(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	status, header := rawRequest(t, w.http, "GET http://shop-a.localhost/x?y=1 HTTP/1.1\r\nHost: shop-a.localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+	if status != http.StatusFound || !strings.HasPrefix(header.Get("Location"), w.vipps.URL) {
+		t.Errorf("got %d %v", status, header)
+	}
+}
+
+// TestEndpointsAreExactPaths: every other spelling is the site's own, and needs the login that the
+// site needs.
+func TestEndpointsAreExactPaths(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	public := w.shop("shop-b.localhost")
+	for _, path := range []string{
+		"/vipps/other", "/vipps", "/vipps/", "/vipps/login/", "/VIPPS/login", "/vipps/Login", "/vipps/%6Cogin", "//vipps/login",
+		"/vipps//login", "/vipps/./login", "/x/../vipps/login", "/vipps/login;x", "/vipps%2Flogin", "/vipps/logout%00",
+	} {
+		status, _ := rawRequest(t, w.http, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: shop-b.localhost\r\nConnection: close\r\n\r\n", path))
+		if status != http.StatusOK {
+			t.Errorf("%s%s: got %d, want the site's 200", public, path, status)
+		}
+	}
+	if w.upstream.count() != 14 {
+		t.Errorf("the site got %d requests", w.upstream.count())
+	}
+}
+
+// TestRewrites: what ran before the directive changes neither the endpoints nor what needs a login.
+func TestRewrites(t *testing.T) {
+	w := newWorld(t)
+	w.load(`
+http://shop-a.localhost:$HTTP {
+	vipps_login /account/* 123456
+	rewrite * /index.php?page={path}
+	reverse_proxy $UPSTREAM
+}
+http://shop-b.localhost:$HTTP {
+	vipps_login /secret/* 234567
+	rewrite /open /secret/x
+	reverse_proxy $UPSTREAM
+}
+`)
+	b := newBrowser(t)
+	b.get(w.shop("shop-a.localhost")+"/public").wantStatus(t, http.StatusOK)
+	b.get(w.shop("shop-a.localhost")+"/account/x").wantStatus(t, http.StatusFound)
+	b.get(w.shop("shop-b.localhost")+"/open").wantStatus(t, http.StatusFound)
+	w.upstream.last(t)
+
+	page := b.login(w.shop("shop-a.localhost")+"/account/x?y=1", kari).wantStatus(t, http.StatusOK)
+	if page.Request.URL.Path != "/account/x" || page.Request.URL.RawQuery != "y=1" {
+		t.Errorf("ended at %s", page.Request.URL)
+	}
+	if r := w.upstream.last(t); r.URL.Path != "/index.php" || r.Header.Get("X-Vipps-Msn") != "123456" {
+		t.Errorf("the site got %s %v", r.URL, r.Header)
+	}
+	b.get(w.shop("shop-a.localhost")+"/vipps/userinfo").wantStatus(t, http.StatusOK)
+}
+
+// TestHosts: which host belongs to which merchant, in all spellings of a host.
+func TestHosts(t *testing.T) {
+	w := newWorld(t)
+	w.load(`
+http://*.gyms.localhost:$HTTP, http://members.localhost:$HTTP, http://xn--blbr-roah.localhost:$HTTP {
+	vipps_login /account/* {
+		merchant 1111 oslo.gyms.localhost bergen.gyms.localhost
+		merchant 2222 *.gyms.localhost
+		merchant 3333 Members.localhost blåbær.localhost
+	}
+	respond "{http.vipps_login.msn}"
+}
+http://sites.localhost:$HTTP, http://*.sites.localhost:$HTTP {
+	vipps_login /account/* {header.X-Site-Msn}
+	respond "{http.vipps_login.msn}"
+}
+http://:$HTTP {
+	vipps_login {
+		merchant 4444 catch.localhost
+		on_unauthenticated pass
+	}
+	respond "{http.vipps_login.msn}"
+}
+`)
+	for host, want := range map[string]string{
+		"oslo.gyms.localhost":       "1111",
+		"OSLO.Gyms.Localhost":       "1111",
+		"bergen.gyms.localhost:80":  "1111",
+		"trondheim.gyms.localhost":  "2222",
+		"members.localhost":         "3333",
+		"xn--blbr-roah.localhost":   "3333",
+		"XN--BLBR-ROAH.localhost":   "3333",
+		"catch.localhost":           "4444",
+		"catch.localhost.":          "4444",
+		"catch.localhost.:8080":     "4444",
+		"other.localhost":           "",
+		"a.oslo.gyms.localhost":     "",
+		"catch.localhost.evil.test": "",
+		"[::1]":                     "",
+	} {
+		a := newBrowser(t).get(fmt.Sprintf("http://127.0.0.1:%d/", w.http), "Host: "+host)
+		if want == "" {
+			a.wantStatus(t, http.StatusMisdirectedRequest)
+			continue
+		}
+		if a.wantStatus(t, http.StatusOK).body != want {
+			t.Errorf("%s: got MSN %q, want %q", host, a.body, want)
+		}
+	}
+	for msn, status := range map[string]int{"5555": 200, "": 421, "12": 421, "55x5": 421, "12345678901": 421} {
+		newBrowser(t).get(w.shop("a.sites.localhost")+"/", "X-Site-Msn: "+msn).wantStatus(t, status)
+	}
+}
+
+// TestForwardedHeaders count only from a trusted proxy (CVE-2024-21498).
+func TestForwardedHeaders(t *testing.T) {
+	w := newWorld(t)
+	forwarded := []string{"X-Forwarded-Proto: https", "X-Forwarded-Host: shop-b.localhost"}
+	sites := `
+http://shop-a.localhost:$HTTP {
+	vipps_login {
+		merchant 123456 shop-a.localhost
+		merchant 234567 shop-b.localhost
+	}
+	reverse_proxy $UPSTREAM
+}
+`
+	w.load(sites)
+	redirectURI := func() string {
+		a := newBrowser(t).get(w.shop("shop-a.localhost")+"/", forwarded...).wantStatus(t, http.StatusFound)
+		to, err := url.Parse(a.location())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cookie := a.Header.Get("Set-Cookie"); strings.HasPrefix(cookie, "__Host-") != strings.HasPrefix(to.Query().Get("redirect_uri"), "https:") {
+			t.Errorf("cookie %s for %s", cookie, to.Query().Get("redirect_uri"))
+		}
+		return to.Query().Get("msn") + " " + to.Query().Get("redirect_uri")
+	}
+	if got, want := redirectURI(), "123456 "+w.shop("shop-a.localhost")+"/vipps/callback"; got != want {
+		t.Errorf("from anyone: got %s, want %s", got, want)
+	}
+	w.loadWhole(strings.Replace(w.globals(), "protocols h1 h2", "protocols h1 h2\n\t\ttrusted_proxies static 127.0.0.0/8", 1) + sites)
+	if got, want := redirectURI(), "234567 https://shop-b.localhost/vipps/callback"; got != want {
+		t.Errorf("from a trusted proxy: got %s, want %s", got, want)
+	}
+}
+
+// rawRequest sends bytes as they are and returns the answer's status and header.
+func rawRequest(t *testing.T, port int, raw string) (int, http.Header) {
+	t.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(raw)); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(newReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode, resp.Header
+}

@@ -1,0 +1,98 @@
+package vippslogin
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+)
+
+// minSecretBytes is the least a cookie secret may have: the size of the keys made from it.
+const minSecretBytes = 32
+
+// cookieKeys holds one keyring for each purpose. Each purpose has a key of its own, so that a value
+// sealed for one can never be taken for another.
+type cookieKeys struct {
+	session keyring // session cookies
+	login   keyring // cookies of logins in progress
+	state   keyring // logins carried in the state parameter (return_in_any_browser)
+}
+
+// newCookieKeys derives all keys from the secrets. The first secret seals; all of them open.
+func newCookieKeys(secrets []string) (*cookieKeys, error) {
+	keys := new(cookieKeys)
+	for purpose, ring := range map[string]*keyring{
+		"session": &keys.session,
+		"login":   &keys.login,
+		"state":   &keys.state,
+	} {
+		for _, secret := range secrets {
+			aead, err := newAEAD(secret, purpose)
+			if err != nil {
+				return nil, err
+			}
+			*ring = append(*ring, aead)
+		}
+	}
+	return keys, nil
+}
+
+// newAEAD is AES-256-GCM under a key that HKDF (RFC 5869) derives for one purpose.
+func newAEAD(secret, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "github.com/caddy-vipps/vippslogin "+purpose+" v1", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	// A random nonce a value: NIST SP 800-38D section 8.3 allows 2^32 of them under one key.
+	// docs: rotate the secret before that many logins.
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// keyring seals with its first key and opens with any of them.
+type keyring []cipher.AEAD
+
+// seal encrypts and authenticates plaintext, bound to context: open needs the same context.
+func (k keyring) seal(plaintext, context []byte) []byte {
+	return k[0].Seal(nil, nil, plaintext, context)
+}
+
+// open decrypts what seal made under any key of the ring. With one key the result takes the place of
+// sealed, which must not be used again.
+func (k keyring) open(sealed, context []byte) ([]byte, bool) {
+	if len(k) == 1 {
+		plaintext, err := k[0].Open(sealed[:0], nil, sealed, context)
+		return plaintext, err == nil
+	}
+	for _, aead := range k {
+		if plaintext, err := aead.Open(nil, nil, sealed, context); err == nil {
+			return plaintext, true
+		}
+	}
+	return nil, false
+}
+
+// sealContext joins what a sealed value is bound to. A NUL stands in none of the parts, so no two
+// lists of parts give the same bytes.
+func sealContext(parts ...string) []byte {
+	n := len(parts)
+	for _, part := range parts {
+		n += len(part)
+	}
+	context := make([]byte, 0, n)
+	for _, part := range parts {
+		context = append(append(context, part...), 0)
+	}
+	return context
+}
+
+// randomBytes returns n bytes nobody can guess.
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: crypto/rand documents it
+	return b
+}

@@ -1,0 +1,229 @@
+package vippslogin
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// session is what a login leaves behind: who the person is to this merchant. It lives in the
+// browser's cookies and nowhere else.
+type session struct {
+	issued time.Time // when the login was completed
+	seen   time.Time // when the session was last renewed, for idle_timeout
+	claims []claim   // of userinfo, sorted by name; "sub" is always among them
+}
+
+// sub is the person's identifier at this merchant, and only there.
+func (s *session) sub() string {
+	text, _ := s.claim("sub")
+	return text
+}
+
+// claim returns the text of a claim: of an object or an array, its JSON.
+func (s *session) claim(name string) (string, bool) {
+	for i := range s.claims {
+		if s.claims[i].name == name {
+			return s.claims[i].text, true
+		}
+	}
+	return "", false
+}
+
+// alive reports whether the session is neither too old nor idle for too long.
+func (s *session) alive(now time.Time, lifetime, idleTimeout time.Duration) bool {
+	if now.Sub(s.issued) >= lifetime {
+		return false
+	}
+	return idleTimeout <= 0 || now.Sub(s.seen) < idleTimeout
+}
+
+const (
+	formatPlain    = 1 // a sealed session starts with one of these bytes
+	formatDeflated = 2
+
+	// maxSessionBytes bounds a session before compression: what an upstream can take in headers, and
+	// what inflating a cookie may cost.
+	maxSessionBytes = 16 << 10
+)
+
+var errSessionFormat = errors.New("not a session")
+
+// sealSession returns the cookie values of s for one host and MSN. Claims that do not fit are left
+// out, the largest first, and named.
+func sealSession(keys keyring, s *session, host, msn string) (values, dropped []string) {
+	claims := slices.Clone(s.claims)
+	for {
+		values, ok := sealClaims(keys, s, claims, sealContext(host, msn))
+		if ok {
+			return values, dropped
+		}
+		i := largestClaim(claims)
+		dropped = append(dropped, claims[i].name)
+		claims = slices.Delete(claims, i, i+1)
+	}
+}
+
+// largestClaim is the index of the claim to give up first. It is never "sub": that alone always fits,
+// since idtoken.go bounds it.
+func largestClaim(claims []claim) int {
+	largest := -1
+	for i, c := range claims {
+		if c.name != "sub" && (largest < 0 || c.size() > claims[largest].size()) {
+			largest = i
+		}
+	}
+	return largest
+}
+
+// sealClaims seals s with these claims, compressed where one cookie is not enough. It is false when
+// they do not fit.
+func sealClaims(keys keyring, s *session, claims []claim, context []byte) ([]string, bool) {
+	plain := encodeSession(s, claims)
+	if len(plain) > maxSessionBytes {
+		return nil, false
+	}
+	value := base64.RawURLEncoding.EncodeToString(keys.seal(plain, context))
+	if len(value) >= maxChunkBytes {
+		value = base64.RawURLEncoding.EncodeToString(keys.seal(deflate(plain), context))
+	}
+	return splitChunks(value)
+}
+
+// splitChunks cuts value into cookie values. The first starts with the number of them, so that what an
+// earlier, longer session left behind is not taken for a part of this one.
+func splitChunks(value string) ([]string, bool) {
+	n := (len(value) + maxChunkBytes) / maxChunkBytes // one more byte: the number
+	if n > maxSessionChunks {
+		return nil, false
+	}
+	value = string(rune('0'+n)) + value
+	var values []string
+	for chunk := range slices.Chunk([]byte(value), maxChunkBytes) {
+		values = append(values, string(chunk))
+	}
+	return values, true
+}
+
+// joinChunks undoes splitChunks.
+func joinChunks(values []string) (string, bool) {
+	if len(values) == 0 || values[0] == "" {
+		return "", false
+	}
+	n := int(values[0][0]) - '0'
+	switch {
+	case n == 1:
+		return values[0][1:], true
+	case n < 1 || n > maxSessionChunks || n > len(values):
+		return "", false
+	}
+	return values[0][1:] + strings.Join(values[1:n], ""), true
+}
+
+// openSession opens the cookie values that sealSession made for the same host and MSN. It is false
+// for anything else: such a cookie is no session, and no error either.
+func openSession(keys keyring, values []string, host, msn string) (*session, bool) {
+	value, ok := joinChunks(values)
+	if !ok {
+		return nil, false
+	}
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	if err != nil {
+		return nil, false
+	}
+	plain, ok := keys.open(sealed, sealContext(host, msn))
+	if !ok {
+		return nil, false
+	}
+	s, err := decodeSession(plain)
+	return s, err == nil
+}
+
+// encodeSession lays a session out as: format, issued, seen (seconds since 1970, 4 bytes each), then
+// of each claim its kind, name and text, the strings with their lengths in front.
+func encodeSession(s *session, claims []claim) []byte {
+	b := []byte{formatPlain}
+	b = binary.BigEndian.AppendUint32(b, uint32(s.issued.Unix()))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.seen.Unix()))
+	for _, c := range claims {
+		b = append(b, byte(c.kind))
+		b = appendString(b, c.name)
+		b = appendString(b, c.text)
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// decodeSession undoes encodeSession. It reads what we sealed ourselves, and still trusts no length
+// in it.
+func decodeSession(plain []byte) (*session, error) {
+	if len(plain) > 0 && plain[0] == formatDeflated {
+		var err error
+		if plain, err = inflate(plain[1:]); err != nil {
+			return nil, err
+		}
+	}
+	if len(plain) < 9 || plain[0] != formatPlain {
+		return nil, errSessionFormat
+	}
+	s := &session{
+		issued: time.Unix(int64(binary.BigEndian.Uint32(plain[1:])), 0),
+		seen:   time.Unix(int64(binary.BigEndian.Uint32(plain[5:])), 0),
+		claims: make([]claim, 0, 16),
+	}
+	rest := string(plain[9:]) // the one copy: every name and text below is a part of it
+	for rest != "" {
+		c := claim{kind: claimKind(rest[0])}
+		var ok1, ok2 bool
+		c.name, rest, ok1 = cutString(rest[1:])
+		c.text, rest, ok2 = cutString(rest)
+		if !ok1 || !ok2 {
+			return nil, errSessionFormat
+		}
+		s.claims = append(s.claims, c)
+	}
+	return s, nil
+}
+
+// cutString reads a string with its length in front (an unsigned varint, encoding/binary).
+func cutString(s string) (text, rest string, ok bool) {
+	var n uint64
+	for i := 0; i < len(s) && i < 3; i++ { // three bytes reach past maxSessionBytes
+		n |= uint64(s[i]&0x7f) << (7 * i)
+		if s[i] < 0x80 {
+			s = s[i+1:]
+			if n > uint64(len(s)) {
+				return "", "", false
+			}
+			return s[:n], s[n:], true
+		}
+	}
+	return "", "", false
+}
+
+func deflate(plain []byte) []byte {
+	var out bytes.Buffer
+	out.WriteByte(formatDeflated)
+	w, _ := flate.NewWriter(&out, flate.BestCompression) // errs on an unknown level only
+	w.Write(plain)
+	w.Close()
+	return out.Bytes()
+}
+
+// inflate reads no more than a session may have, whatever it is given.
+func inflate(deflated []byte) ([]byte, error) {
+	plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxSessionBytes+1))
+	if err == nil && len(plain) > maxSessionBytes {
+		err = errSessionFormat
+	}
+	return plain, err
+}
