@@ -53,18 +53,23 @@ const (
 	cookieSecret  = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
 )
 
-// newWorld starts everything but the Caddy: see load.
-func newWorld(t *testing.T, merchants ...simulator.Merchant) *world {
+// newWorld starts everything but the Caddy (see load), with two merchants.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	return worldWith(t, func(w *world) []simulator.Merchant {
+		return []simulator.Merchant{
+			{MSN: "123456", RedirectURIs: []string{w.shop("shop-a.localhost") + "/vipps/callback", w.secureShop("shop-a.localhost") + "/vipps/callback"}},
+			{MSN: "234567", RedirectURIs: []string{w.shop("shop-b.localhost") + "/vipps/callback", w.secureShop("shop-b.localhost") + "/vipps/callback"}},
+		}
+	})
+}
+
+// worldWith is newWorld with other merchants.
+func worldWith(t *testing.T, merchants func(*world) []simulator.Merchant) *world {
 	t.Helper()
 	w := &world{t: t, http: freePort(t), https: freePort(t), storage: t.TempDir(), upstream: newUpstream(t)}
-	w.log = filepath.Join(w.storage, "caddy.log")
-	if len(merchants) == 0 {
-		merchants = []simulator.Merchant{
-			{MSN: "123456", RedirectURIs: []string{w.shop("shop-a.localhost") + "/vipps/callback"}},
-			{MSN: "234567", RedirectURIs: []string{w.shop("shop-b.localhost") + "/vipps/callback"}},
-		}
-	}
-	w.vipps = newVipps(t, w, merchants)
+	w.log = filepath.Join(t.TempDir(), "caddy.log")
+	w.vipps = newVipps(t, merchants(w))
 	w.vars = strings.NewReplacer("$HTTPS", fmt.Sprint(w.https), "$HTTP", fmt.Sprint(w.http),
 		"$VIPPS", w.vipps.URL, "$UPSTREAM", strings.TrimPrefix(w.upstream.URL, "http://"))
 	return w
@@ -72,6 +77,9 @@ func newWorld(t *testing.T, merchants ...simulator.Merchant) *world {
 
 // shop is the address of a site on plain HTTP.
 func (w *world) shop(host string) string { return fmt.Sprintf("http://%s:%d", host, w.http) }
+
+// secureShop is the address of a site on HTTPS.
+func (w *world) secureShop(host string) string { return fmt.Sprintf("https://%s:%d", host, w.https) }
 
 // globals are the global options of every Caddyfile of the tests.
 func (w *world) globals() string {
@@ -102,13 +110,22 @@ func (w *world) globals() string {
 `, w.storage, w.log, partnerID, partnerSecret, partnerKey, cookieSecret)
 }
 
-// load runs a Caddy with these sites, in place of the one that runs.
+// load runs a Caddy with these sites, once the one that runs has stopped.
 func (w *world) load(sites string) {
 	w.t.Helper()
 	w.loadWhole(w.globals() + sites)
 }
 
 func (w *world) loadWhole(caddyfile string) {
+	w.t.Helper()
+	if err := caddy.Stop(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.reload(caddyfile)
+}
+
+// reload gives the running Caddy another config.
+func (w *world) reload(caddyfile string) {
 	w.t.Helper()
 	if err := w.tryLoad(caddyfile); err != nil {
 		w.t.Fatal(err)
@@ -228,7 +245,7 @@ const (
 	pathAccessToken = "/accesstoken/get"
 )
 
-func newVipps(t *testing.T, w *world, merchants []simulator.Merchant) *vipps {
+func newVipps(t *testing.T, merchants []simulator.Merchant) *vipps {
 	t.Helper()
 	sim, err := simulator.New(simulator.Config{
 		Partner:   simulator.Partner{ClientID: partnerID, ClientSecret: partnerSecret, SubscriptionKey: partnerKey},

@@ -201,8 +201,13 @@ func setPlaceholders(r *http.Request, v *visit) {
 			age, ok := ageOn(time.Now(), birthdate)
 			return age, ok
 		}
-		text, ok := v.session.claim(name)
-		return text, ok
+		// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
+		for _, c := range v.session.claims {
+			if c.name == name {
+				return encodeUTF8(c), true
+			}
+		}
+		return nil, false
 	})
 }
 

@@ -27,14 +27,13 @@ type kept[T any] struct {
 
 	used atomic.Bool // since it was fetched
 
-	mu    sync.Mutex // guards timer, and forget against store
+	mu    sync.Mutex // guards timer, and what forget does
 	timer *time.Timer
 }
 
 // keptValue is what the cache holds.
 type keptValue[T any] struct {
 	value   T
-	fetched time.Time
 	expires time.Time
 	failed  bool // the last try to renew it failed
 }
@@ -97,18 +96,18 @@ func (k *kept[T]) start() <-chan singleflight.Result {
 		if err != nil {
 			return value, err
 		}
-		now := time.Now()
-		k.store(keptValue[T]{value: value, fetched: now, expires: now.Add(life)})
+		k.store(keptValue[T]{value: value, expires: time.Now().Add(life)})
 		k.schedule(life)
 		return value, nil
 	})
 }
 
-// forget drops the value that fetched gave, if it is still the one in use, so that the next get fetches.
-func (k *kept[T]) forget(fetched time.Time) {
+// forget drops the value if it is the one that bad is true of: another request may have had it replaced
+// by now.
+func (k *kept[T]) forget(bad func(T) bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if found, ok := k.load(); ok && found.fetched.Equal(fetched) {
+	if found, ok := k.load(); ok && bad(found.value) {
 		k.cache.Delete(k.name)
 	}
 }

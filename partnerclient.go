@@ -118,10 +118,7 @@ func (c *partnerClient) mayCall(endpoint string) bool {
 }
 
 // partnerToken is the partner's access token. It acts for every merchant of the partner.
-type partnerToken struct {
-	secret  string
-	fetched time.Time
-}
+type partnerToken string
 
 // fetchToken gets a partner access token: POST /accesstoken/get, all in headers
 // (https://developer.vippsmobilepay.com/docs/APIs/access-token-api/).
@@ -132,7 +129,7 @@ func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Dura
 	}
 	req, err := c.newRequest(ctx, http.MethodPost, c.base+"/accesstoken/get", nil)
 	if err != nil {
-		return partnerToken{}, 0, err
+		return "", 0, err
 	}
 	req.Header.Set("client_id", c.keys.clientID)
 	req.Header.Set("client_secret", c.keys.clientSecret)
@@ -146,9 +143,9 @@ func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Dura
 		err = errBadAnswer
 	}
 	if err != nil {
-		return partnerToken{}, 0, callError{"accesstoken", err}
+		return "", 0, callError{"accesstoken", err}
 	}
-	return partnerToken{answer.AccessToken, time.Now()}, tokenLife(int64(answer.ExpiresIn)), nil
+	return partnerToken(answer.AccessToken), tokenLife(int64(answer.ExpiresIn)), nil
 }
 
 // tokenLife is how long a token is used: a little less than it lives. One that does not say is used
@@ -217,14 +214,14 @@ func (c *partnerClient) postAs(ctx context.Context, unit *salesUnit, msn, endpoi
 			return err
 		}
 		err = c.post(ctx, endpoint, form, answer, func(req *http.Request) {
-			req.Header.Set("Authorization", "Bearer "+token.secret)
+			req.Header.Set("Authorization", "Bearer "+string(token))
 			req.Header.Set("Merchant-Serial-Number", msn)
 		})
 		var refused statusError
 		if !errors.As(err, &refused) || refused.status != http.StatusUnauthorized || renewed || !c.renewals.Allow() {
 			return err
 		}
-		c.token.forget(token.fetched)
+		c.token.forget(func(t partnerToken) bool { return t == token })
 	}
 }
 
