@@ -117,7 +117,7 @@ func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge ti
 		Name:     cookieName(name, secure),
 		Value:    value,
 		Path:     "/",
-		MaxAge:   int(maxAge / time.Second),
+		MaxAge:   int((maxAge + time.Second - 1) / time.Second),
 		Secure:   secure,
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,

@@ -4,11 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"html"
 	"io"
 	"maps"
+	"math/big"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -70,7 +76,8 @@ func worldWith(t *testing.T, merchants func(*world) []simulator.Merchant) *world
 	w := &world{t: t, http: freePort(t), https: freePort(t), storage: t.TempDir(), upstream: newUpstream(t)}
 	w.log = filepath.Join(t.TempDir(), "caddy.log")
 	w.vipps = newVipps(t, merchants(w))
-	w.vars = strings.NewReplacer("$HTTPS", fmt.Sprint(w.https), "$HTTP", fmt.Sprint(w.http),
+	cert, key := newCertificate(t)
+	w.vars = strings.NewReplacer("$CERT", cert, "$KEY", key, "$HTTPS", fmt.Sprint(w.https), "$HTTP", fmt.Sprint(w.http),
 		"$VIPPS", w.vipps.URL, "$UPSTREAM", strings.TrimPrefix(w.upstream.URL, "http://"))
 	return w
 }
@@ -87,8 +94,6 @@ func (w *world) globals() string {
 	admin off
 	persist_config off
 	auto_https disable_redirects
-	skip_install_trust
-	local_certs
 	grace_period 1s
 	storage file_system %q
 	log {
@@ -482,4 +487,32 @@ func randomText(n int) string {
 		text[i] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[rand.IntN(64)]
 	}
 	return string(text)
+}
+
+// newCertificate makes a certificate for the sites on HTTPS, and returns its files.
+func newCertificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"shop-a.localhost", "shop-b.localhost", "shop-c.localhost"},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
 }
