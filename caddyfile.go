@@ -1,6 +1,8 @@
 package vippslogin
 
 import (
+	"slices"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -17,6 +19,7 @@ func init() {
 
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
+		d.Next() // the option's name, for the line
 		return nil, d.Err("the global option vipps_login is already set: put everything into one block")
 	}
 	app := new(App)
@@ -39,7 +42,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Err("the global option vipps_login takes a block and no argument")
 	}
 	once := seenOnce{}
 	for d.NextBlock(0) {
@@ -47,7 +50,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		var err error
-		switch d.Val() {
+		name := d.Val()
+		switch name {
 		case "environment":
 			err = oneArgument(d, &a.Environment)
 		case "client_id":
@@ -61,10 +65,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "system":
 			err = a.unmarshalSystem(d)
 		default:
-			err = d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret or system", d.Val())
+			err = d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret or system", name)
 		}
 		if err == nil {
-			err = noBlock(d)
+			err = noBlock(d, name)
 		}
 		if err != nil {
 			return err
@@ -75,13 +79,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (a *App) unmarshalSystem(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	switch len(args) {
-	case 1:
-		a.SystemName = args[0]
-	case 2:
-		a.SystemName, a.SystemVersion = args[0], args[1]
-	default:
-		return d.ArgErr()
+	if len(args) < 1 || len(args) > 2 || slices.Contains(args, "") {
+		return d.Err("system takes a name, and a version if you like")
+	}
+	a.SystemName = args[0]
+	if len(args) == 2 {
+		a.SystemVersion = args[1]
 	}
 	return nil
 }
@@ -94,7 +97,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	}
 	matcher, err := h.ExtractMatcherSet()
 	if err != nil {
-		return nil, err
+		return nil, h.WrapErr(err) // it names no line itself
 	}
 	handler := new(Handler)
 	if matcher != nil {
@@ -153,7 +156,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
-	switch d.Val() {
+	name := d.Val()
+	switch name {
 	case "merchant":
 		return h.unmarshalMerchant(d)
 	case "session":
@@ -162,7 +166,7 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 	if err := h.unmarshalLine(d); err != nil {
 		return err
 	}
-	return noBlock(d)
+	return noBlock(d, name)
 }
 
 // unmarshalLine reads a subdirective that is one line.
@@ -205,7 +209,8 @@ func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
 			return err
 		}
 		var err error
-		switch d.Val() {
+		name := d.Val()
+		switch name {
 		case "client_id":
 			err = oneArgument(d, &m.ClientID)
 		case "client_secret":
@@ -215,10 +220,10 @@ func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
 		case "market":
 			err = oneArgument(d, &m.Market)
 		default:
-			err = d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope or market", d.Val())
+			err = d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope or market", name)
 		}
 		if err == nil {
-			err = noBlock(d)
+			err = noBlock(d, name)
 		}
 		if err != nil {
 			return err
@@ -230,7 +235,7 @@ func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
 
 func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
-		return d.Errf("session takes a block, with lifetime and idle_timeout")
+		return d.Err("session takes a block, with lifetime or idle_timeout or both")
 	}
 	once := seenOnce{}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -238,17 +243,24 @@ func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
 			return err
 		}
 		var err error
-		switch d.Val() {
+		name := d.Val()
+		switch name {
 		case "lifetime":
 			err = duration(d, &h.Session.Lifetime)
 		case "idle_timeout":
 			err = durationOrOff(d, &h.Session.IdleTimeout)
 		default:
-			err = d.Errf("unrecognized subdirective %q of session: use lifetime or idle_timeout", d.Val())
+			err = d.Errf("unrecognized subdirective %q of session: use lifetime or idle_timeout", name)
+		}
+		if err == nil {
+			err = noBlock(d, name)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if len(once) == 0 {
+		return d.Err("session takes a block, with lifetime or idle_timeout or both")
 	}
 	return nil
 }
@@ -256,7 +268,7 @@ func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalHeader(d *caddyfile.Dispenser) error {
 	var field, claim string
 	if !d.AllArgs(&field, &claim) {
-		return d.ArgErr()
+		return d.Err("header takes a field and a claim, such as Remote-User sub")
 	}
 	if _, ok := h.Headers[field]; ok {
 		return d.Errf("header %s is already set: a field shows one claim", field)
@@ -285,24 +297,29 @@ func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
 	return nil
 }
 
+// oneArgument and its like name the subdirective in their errors, and never an argument, as d.ArgErr
+// does: it may be a secret.
 func oneArgument(d *caddyfile.Dispenser, value *string) error {
+	name := d.Val()
 	if !d.AllArgs(value) || *value == "" {
-		return d.ArgErr()
+		return d.Errf("%s takes one argument, and not an empty one", name)
 	}
 	return nil
 }
 
 func someArguments(d *caddyfile.Dispenser, values *[]string) error {
+	name := d.Val()
 	*values = d.RemainingArgs()
-	if len(*values) == 0 {
-		return d.ArgErr()
+	if len(*values) == 0 || slices.Contains(*values, "") {
+		return d.Errf("%s takes one argument or more, and no empty one", name)
 	}
 	return nil
 }
 
 func flag(d *caddyfile.Dispenser, value *bool) error {
+	name := d.Val()
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s takes no argument: it is on where it stands", name)
 	}
 	*value = true
 	return nil
@@ -311,7 +328,7 @@ func flag(d *caddyfile.Dispenser, value *bool) error {
 func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
 	name, text := d.Val(), ""
 	if !d.AllArgs(&text) {
-		return d.ArgErr()
+		return d.Errf("%s takes one duration, such as 30m, 12h or 7d", name)
 	}
 	parsed, err := caddy.ParseDuration(text)
 	if err != nil || parsed <= 0 {
@@ -321,24 +338,22 @@ func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
 	return nil
 }
 
+// durationOrOff reads "off" as the zero that it is in JSON.
 func durationOrOff(d *caddyfile.Dispenser, value *caddy.Duration) error {
-	next := d.NextArg()
-	if next && d.Val() == "off" {
-		if d.NextArg() {
-			return d.ArgErr()
+	if d.CountRemainingArgs() == 1 && d.NextArg() {
+		if d.Val() == "off" {
+			return nil
 		}
-		return nil
-	}
-	if next {
 		d.Prev()
 	}
 	return duration(d, value)
 }
 
-func noBlock(d *caddyfile.Dispenser) error {
-	name := d.Val()
-	if d.NextBlock(d.Nesting()) {
-		return d.Errf("%s takes no block", name)
+// noBlock is called at the end of a subdirective that is one line. An empty block is one, too.
+func noBlock(d *caddyfile.Dispenser, name string) error {
+	err := d.Errf("%s takes no block", name)
+	if d.NextBlock(d.Nesting()) || d.Val() == "}" && !d.Token().Quoted() {
+		return err
 	}
 	return nil
 }

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"net/http"
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,5 +158,294 @@ func wantNoSecret(t *testing.T, text string) {
 	t.Helper()
 	if strings.Contains(text, "resolved-") {
 		t.Errorf("a secret is in %s", text)
+	}
+}
+
+// Where a subdirective stands, with $LINE in its place.
+const (
+	inGlobalOption = "{\n\tvipps_login {\n\t\t$LINE\n\t}\n}\n"
+	inDirective    = "shop.example.no {\n\tvipps_login 123456 {\n\t\t$LINE\n\t}\n}\n"
+	inMerchant     = "shop.example.no {\n\tvipps_login {\n\t\tmerchant 123456 shop.example.no {\n\t\t\t$LINE\n\t\t}\n\t}\n}\n"
+	inSession      = "shop.example.no {\n\tvipps_login {\n\t\tsession {\n\t\t\t$LINE\n\t\t}\n\t}\n}\n"
+)
+
+// TestSubdirectivesAreParsedStrictly: too few arguments, too many, an empty one, a block where none
+// belongs and a second time are errors that name the line and the subdirective. No error repeats an
+// argument: it could be a secret.
+func TestSubdirectivesAreParsedStrictly(t *testing.T) {
+	const any = 1000
+	for _, sub := range []struct {
+		where, name string
+		least, most int // arguments
+		again       bool
+	}{
+		{inGlobalOption, "environment", 1, 1, false},
+		{inGlobalOption, "client_id", 1, 1, false},
+		{inGlobalOption, "client_secret", 1, 1, false},
+		{inGlobalOption, "subscription_key", 1, 1, false},
+		{inGlobalOption, "cookie_secret", 1, any, false},
+		{inGlobalOption, "system", 1, 2, false},
+		{inDirective, "scope", 1, any, false},
+		{inDirective, "on_unauthenticated", 1, 1, false},
+		{inDirective, "base_path", 1, 1, false},
+		{inDirective, "header_prefix", 1, 1, false},
+		{inDirective, "header", 2, 2, true},
+		{inDirective, "header_encoding", 1, 1, false},
+		{inDirective, "market", 1, 1, false},
+		{inDirective, "require_app_confirmation", 0, 0, false},
+		{inDirective, "return_in_any_browser", 0, 0, false},
+		{inDirective, "error_pages", 1, 1, false},
+		{inMerchant, "client_id", 1, 1, false},
+		{inMerchant, "client_secret", 1, 1, false},
+		{inMerchant, "scope", 1, any, false},
+		{inMerchant, "market", 1, 1, false},
+		{inSession, "lifetime", 1, 1, false},
+		{inSession, "idle_timeout", 1, 1, false},
+	} {
+		argument := " resolved-argument"
+		if sub.where == inSession {
+			argument = " 1h"
+		}
+		good := sub.name + strings.Repeat(argument, sub.least)
+		mistakes := map[string]string{
+			"a block":        good + " {\n\t\t\tresolved-x resolved-y\n\t\t}",
+			"an empty block": good + " {\n\t\t}",
+		}
+		if sub.least > 0 {
+			mistakes["none"] = sub.name
+			mistakes["too few"] = sub.name + strings.Repeat(argument, sub.least-1)
+			mistakes["a block in its place"] = sub.name + " {\n\t\t\tresolved-x\n\t\t}"
+		}
+		if sub.least == 1 {
+			mistakes["empty"] = sub.name + ` ""`
+		}
+		if sub.most < any {
+			mistakes["too many"] = sub.name + strings.Repeat(argument, sub.most+1)
+		}
+		if !sub.again {
+			mistakes["twice"] = good + "\n\t\t" + good
+		}
+		line := strings.Count(strings.Split(sub.where, "$LINE")[0], "\n") + 1
+		t.Run(sub.name, func(t *testing.T) {
+			if _, err := adapt(t, caddyfileWith(sub.where, good)); err != nil {
+				t.Errorf("%s: %v", good, err)
+			}
+			for mistake, text := range mistakes {
+				at := line
+				if mistake == "twice" {
+					at++
+				}
+				_, err := adapt(t, caddyfileWith(sub.where, text))
+				if err == nil {
+					t.Errorf("%s (%s) is no error", text, mistake)
+					continue
+				}
+				wantError(t, err, sub.name, fmt.Sprintf("at Caddyfile:%d", at))
+			}
+		})
+	}
+}
+
+func caddyfileWith(where, line string) string {
+	return string(caddyfile.Format([]byte(strings.ReplaceAll(where, "$LINE", line))))
+}
+
+// TestBadJSON: what no Caddyfile can say, JSON can.
+func TestBadJSON(t *testing.T) {
+	setConfigVariables(t)
+	const app = `"client_id": "id", "client_secret": "secret", "subscription_key": "key"`
+	for _, test := range []struct{ name, app, handler, want string }{
+		{"unknown field of the app", app + `, "cookie_secret": "x"`, `"msn": "123456"`, `unknown field "cookie_secret"`},
+		{"unknown field of the handler", app, `"msn": "123456", "phone": {}`, `unknown field "phone"`},
+		{"unknown field of a merchant", app, `"merchants": [{"msn": "123456", "host": "a"}]`, `unknown field "host"`},
+		{"unknown field of the session", app, `"msn": "123456", "session": {"timeout": "1h"}`, `unknown field "timeout"`},
+		{"a number for the MSN", app, `"msn": 123456`, `cannot unmarshal number`},
+		{"a text for a flag", app, `"msn": "123456", "return_in_any_browser": "on"`, `cannot unmarshal string`},
+		{"no merchant", app, ``, `no merchant: write the MSN`},
+		{"a merchant without an MSN", app, `"merchants": [{"hosts": ["shop.example.no"]}]`, `"" is not a Merchant Serial Number: write its 4 to 10 digits`},
+		{"a merchant without hosts", app, `"merchants": [{"msn": "123456"}]`, `merchant 123456: no hosts: write the host names`},
+		{"an empty scope", app, `"msn": "123456", "scopes": [""]`, `scope: "" is not a scope`},
+		{"a scope with a line break", app, `"msn": "123456", "scopes": ["name\n"]`, `is not a scope`},
+		{"a lifetime under zero", app, `"msn": "123456", "session": {"lifetime": "-1h"}`, `session: lifetime and idle_timeout must be positive`},
+		{"an idle timeout under zero", app, `"msn": "123456", "session": {"idle_timeout": -1}`, `session: lifetime and idle_timeout must be positive`},
+		{"a lifetime that is no duration", app, `"msn": "123456", "session": {"lifetime": "long"}`, `invalid duration`},
+		{"a field with a line break", app, `"msn": "123456", "headers": {"X-A\r\nX-B": "sub"}`, `header: "X-A\r\nX-B" cannot be set`},
+		{"a field in two spellings", app, `"msn": "123456", "headers": {"Remote-User": "sub", "remote-user": "name"}`, `is set twice`},
+		{"a prefix with a line break", app, `"msn": "123456", "header_prefix": "X-A\n-"`, `header_prefix: `},
+		{"an unknown market of a merchant", app, `"merchants": [{"msn": "123456", "hosts": ["a"], "market": "UK"}]`, `merchant 123456: market: "UK" is not known: use one of NO DK FI SE`},
+		{"an unknown matcher", app, `"msn": "123456", "match": [{"no_such": {}}]`, `http.matchers.no_such`},
+		{"an empty cookie secret", app + `, "cookie_secrets": [""]`, `"msn": "123456"`, `cookie_secret 1: it is empty`},
+		{"a system version alone that is too long", app + `, "system_version": "1234567890123456789012345678901"`, `"msn": "123456"`, `system version: `},
+		{"a blank key", `"client_id": " ", "client_secret": "secret", "subscription_key": "key"`, `"msn": "123456"`, `client_id: it is blank`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			wantError(t, validate(siteJSON(test.app, test.handler)), test.want)
+		})
+	}
+	if err := validate(siteJSON(app, `"msn": "123456"`)); err != nil {
+		t.Errorf("the config that all of them are a mistake away from: %v", err)
+	}
+}
+
+func siteJSON(app, handler string) []byte {
+	if handler != "" {
+		handler = ", " + handler
+	}
+	return fmt.Appendf(nil, `{"apps": {"vipps_login": {%s}, "http": {"servers": {"srv0": {"listen": [":443"], "routes": [{
+		"match": [{"host": ["shop.example.no"]}], "handle": [{"handler": "vipps_login"%s}]}]}}}}}`, app, handler)
+}
+
+// TestJSONIsTheCaddyfile: the same configuration in both ways does the same.
+func TestJSONIsTheCaddyfile(t *testing.T) {
+	w := newWorld(t)
+	const asCaddyfile = `{
+	admin off
+	persist_config off
+	grace_period 1s
+	auto_https off
+	storage file_system $STORAGE
+	log {
+		level ERROR
+	}
+	vipps_login {
+		environment $VIPPS
+		client_id partner-id
+		client_secret partner-secret
+		subscription_key partner-subscription-key
+		cookie_secret a-cookie-secret-for-the-tests-of-32-bytes-and-more
+		system acme 3.1.2
+	}
+}
+
+http://shop-a.localhost:$HTTP {
+	vipps_login /account/* {
+		merchant 123456 shop-a.localhost {
+			market FI
+			scope name email
+		}
+		scope birthDate
+		on_unauthenticated redirect
+		base_path /vipps
+		session {
+			lifetime 1h
+			idle_timeout 30m
+		}
+		header_prefix X-User-
+		header Remote-User sub
+		header_encoding base64url
+		market NO
+		return_in_any_browser
+		error_pages on
+	}
+	reverse_proxy $UPSTREAM
+}
+`
+	const asJSON = `{
+	"admin": {"disabled": true, "config": {"persist": false}},
+	"logging": {"logs": {"default": {"level": "ERROR"}}},
+	"storage": {"module": "file_system", "root": "$STORAGE"},
+	"apps": {
+		"vipps_login": {
+			"environment": "$VIPPS",
+			"client_id": "partner-id",
+			"client_secret": "partner-secret",
+			"subscription_key": "partner-subscription-key",
+			"cookie_secrets": ["a-cookie-secret-for-the-tests-of-32-bytes-and-more"],
+			"system_name": "acme",
+			"system_version": "3.1.2"
+		},
+		"http": {
+			"grace_period": "1s",
+			"servers": {
+				"shops": {
+					"listen": [":$HTTP"],
+					"automatic_https": {"disable": true},
+					"routes": [{
+						"match": [{"host": ["shop-a.localhost"]}],
+						"handle": [
+							{
+								"handler": "vipps_login",
+								"match": [{"path": ["/account/*"]}],
+								"merchants": [{"msn": "123456", "hosts": ["shop-a.localhost"], "market": "FI", "scopes": ["name", "email"]}],
+								"scopes": ["birthDate"],
+								"on_unauthenticated": "redirect",
+								"base_path": "/vipps",
+								"session": {"lifetime": "1h", "idle_timeout": "30m"},
+								"header_prefix": "X-User-",
+								"headers": {"Remote-User": "sub"},
+								"header_encoding": "base64url",
+								"market": "NO",
+								"return_in_any_browser": true,
+								"error_pages": "on"
+							},
+							{"handler": "reverse_proxy", "upstreams": [{"dial": "$UPSTREAM"}]}
+						]
+					}]
+				}
+			}
+		}
+	}
+}`
+	storage := strings.NewReplacer("$STORAGE", w.storage)
+	adapted, err := adapt(t, w.vars.Replace(storage.Replace(asCaddyfile)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromCaddyfile := visibleBehaviour(t, w, adapted)
+	fromJSON := visibleBehaviour(t, w, []byte(w.vars.Replace(storage.Replace(asJSON))))
+	if fromCaddyfile != fromJSON {
+		t.Errorf("the Caddyfile does\n%s\nand JSON does\n%s", fromCaddyfile, fromJSON)
+	}
+	for _, want := range []string{"market=FI", "scope=openid+name+email", "requested_flow=automatic", "[acme 3.1.2]", "X-User-Name:[S2Fya", "X-User-Msn:[123456]", "Remote-User:["} {
+		if !strings.Contains(fromJSON, want) {
+			t.Errorf("no %s in\n%s", want, fromJSON)
+		}
+	}
+}
+
+// visibleBehaviour logs in with a config and returns what Vipps MobilePay, the browser and the site saw
+// of it, without what is different in every login.
+func visibleBehaviour(t *testing.T, w *world, config []byte) string {
+	t.Helper()
+	if err := caddy.Load(config, true); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = caddy.Stop() })
+	shop, b := w.shop("shop-a.localhost"), newBrowser(t)
+	b.get(shop+"/public").wantStatus(t, http.StatusOK)
+	address, err := url.Parse(b.get(shop+"/account/1").wantStatus(t, http.StatusFound).location())
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := address.Query()
+	for _, random := range []string{"state", "nonce", "code_challenge"} {
+		if query.Get(random) == "" {
+			t.Errorf("no %s", random)
+		}
+		query.Del(random)
+	}
+	b.login(shop+"/account/1", kari).wantStatus(t, http.StatusOK)
+	calls := w.vipps.requests(pathToken)
+	system := calls[len(calls)-1].Header
+	header := w.upstream.last(t).Header
+	header.Del("X-User-Sid")
+	return fmt.Sprintln(query.Encode()) +
+		fmt.Sprintln([]string{system.Get("Vipps-System-Name"), system.Get("Vipps-System-Version")}) + fmt.Sprintln(header)
+}
+
+// TestNoSimulatorInProduction: the root package imports nothing of the simulator, at whatever remove.
+func TestNoSimulatorInProduction(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dependencies := strings.Fields(string(out))
+	if !slices.Contains(dependencies, "github.com/caddyserver/caddy/v2") {
+		t.Fatalf("go list -deps answers %s", out)
+	}
+	for _, dependency := range dependencies {
+		if strings.Contains(dependency, "vippslogin/") {
+			t.Errorf("%s would be in everybody's Caddy", dependency)
+		}
 	}
 }

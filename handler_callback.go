@@ -16,8 +16,8 @@ var (
 	errBadCallback = errors.New("the callback is not well formed")
 	errNoLogin     = errors.New("the callback belongs to no login in progress here")
 	errCancelled   = errors.New("the person cancelled")
-	errRefused     = errors.New("Vipps MobilePay refused the login")
-	errServerError = errors.New("Vipps MobilePay had an error of its own")
+	errRefused     = errors.New("the login was refused by Vipps MobilePay")
+	errServerError = errors.New("an error at Vipps MobilePay itself")
 )
 
 // serveCallback is GET /vipps/callback: it completes a login.

@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -26,6 +27,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -363,6 +365,13 @@ func (b *browser) do(req *http.Request) answer {
 		}
 	}
 	resp, err := b.client.Do(req)
+	for range 3 {
+		// When Caddy reloads, the kernel resets connections that the old listener has not taken yet.
+		if err == nil || req.Body != nil || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+			break
+		}
+		resp, err = b.client.Do(req)
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}

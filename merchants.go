@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -63,8 +64,6 @@ func (t *hostTable) lookup(host string) *salesUnit {
 	return nil
 }
 
-func (t *hostTable) empty() bool { return len(t.exact)+len(t.wildcard) == 0 }
-
 // canonicalHost returns the one spelling of a Host header or a configured host that everything else
 // compares: lower case, no port, no trailing dot, no brackets, IDN as punycode. It is false for what
 // is no host at all.
@@ -75,6 +74,9 @@ func canonicalHost(hostport string) (string, bool) {
 	}
 	host = strings.TrimSuffix(host, ".")
 	if !isASCII(host) {
+		if !utf8.ValidString(host) {
+			return "", false
+		}
 		ascii, err := idna.Lookup.ToASCII(host)
 		if err != nil {
 			return "", false

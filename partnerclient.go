@@ -20,11 +20,11 @@ import (
 // What a call to Vipps MobilePay can come to. Errors of the client wrap one of them and hold nothing
 // secret or personal: no URL, no token, no text of the answer but an OAuth error code.
 var (
-	errNoAnswer    = errors.New("Vipps MobilePay did not answer")
-	errBusy        = errors.New("Vipps MobilePay asks to come back later")
-	errBadAnswer   = errors.New("Vipps MobilePay answered with something that is not to be understood")
-	errKeysRefused = errors.New("Vipps MobilePay refused the API keys")
-	errCodeRefused = errors.New("Vipps MobilePay refused the authorization code")
+	errNoAnswer    = errors.New("no answer from Vipps MobilePay")
+	errBusy        = errors.New("told by Vipps MobilePay to come back later")
+	errBadAnswer   = errors.New("an answer from Vipps MobilePay that cannot be understood")
+	errKeysRefused = errors.New("the API keys were refused by Vipps MobilePay")
+	errCodeRefused = errors.New("the authorization code was refused by Vipps MobilePay")
 )
 
 const (

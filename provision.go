@@ -109,8 +109,12 @@ func oneOf(name, value string, of []string) error {
 }
 
 func (h *Handler) checkSession() error {
-	if h.Session.Lifetime < caddy.Duration(time.Second) || h.Session.IdleTimeout < 0 {
-		return errors.New("session: lifetime and idle_timeout must be positive durations, such as 12h and 30m")
+	const least = caddy.Duration(time.Second) // what a session counts in
+	if h.Session.Lifetime < least || h.Session.IdleTimeout != 0 && h.Session.IdleTimeout < least {
+		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
+	}
+	if h.Session.IdleTimeout > h.Session.Lifetime {
+		return errors.New("session: idle_timeout is longer than lifetime and would never end a session: make it shorter, or lifetime longer")
 	}
 	// Browsers keep no cookie for longer than 400 days (RFC 6265bis section 5.5).
 	if h.Session.Lifetime > caddy.Duration(400*24*time.Hour) {
@@ -125,8 +129,16 @@ var framingFields = []string{
 	"transfer-encoding", "upgrade",
 }
 
+// othersFields are fields that a prefix could take away with our own: one of each family there is.
+var othersFields = []string{
+	"accept-encoding", "access-control-request-method", "cache-control", "content-type", "if-none-match",
+	"proxy-authorization", "sec-fetch-mode", "transfer-encoding", "upgrade-insecure-requests", "user-agent",
+	"x-forwarded-for", "x-requested-with",
+}
+
 func (h *Handler) checkHeaders() error {
-	if !strings.HasSuffix(h.HeaderPrefix, "-") || len(h.HeaderPrefix) < 3 || !httpguts.ValidHeaderFieldName(h.HeaderPrefix) {
+	takesOthers := slices.ContainsFunc(othersFields, func(field string) bool { return hasFoldedPrefix(field, fold(h.HeaderPrefix)) })
+	if takesOthers || !strings.HasSuffix(h.HeaderPrefix, "-") || len(h.HeaderPrefix) < 3 || !httpguts.ValidHeaderFieldName(h.HeaderPrefix) {
 		return fmt.Errorf(`header_prefix: %q would take other headers with it: write the start of a field name that ends in "-", such as X-Vipps-`, h.HeaderPrefix)
 	}
 	seen := make(map[string]bool)
@@ -148,16 +160,18 @@ func (h *Handler) checkHeaders() error {
 func (h *Handler) checkBasePath() error {
 	u, err := url.ParseRequestURI(h.BasePath)
 	if err != nil || !strings.HasPrefix(h.BasePath, "/") || strings.Contains(h.BasePath, "//") ||
-		strings.ContainsAny(h.BasePath, "?#*{}") || u.EscapedPath() != u.Path {
+		strings.ContainsAny(h.BasePath, "?#*{}") || u.EscapedPath() != u.Path ||
+		strings.Contains(h.BasePath+"/", "/./") || strings.Contains(h.BasePath+"/", "/../") {
 		return fmt.Errorf("base_path: %q is not a plain path: write one such as /vipps", h.BasePath)
 	}
 	return nil
 }
 
-// checkScopes accepts scope tokens (RFC 6749 section 3.3).
+// checkScopes accepts scope tokens (RFC 6749 section 3.3) but those with a comma, which is always a list
+// that somebody wrote with the wrong separator.
 func checkScopes(name string, scopes []string) error {
 	for _, scope := range scopes {
-		if scope == "" || !isPlain(scope) || strings.ContainsAny(scope, ` "\`) {
+		if scope == "" || !isPlain(scope) || strings.ContainsAny(scope, ` ",\`) {
 			return fmt.Errorf("%s: %q is not a scope: write names such as openid name email", name, scope)
 		}
 	}
@@ -234,27 +248,32 @@ func (h *Handler) needPartnerKeys() error {
 // provisionSiteMSN gives every host of the site to one MSN. Merchants of the map that stand beside a
 // placeholder come first; beside a fixed MSN they would be a second MSN for the same host.
 func (h *Handler) provisionSiteMSN(siteHosts []string) error {
-	placeholder := strings.Contains(h.MSN, "{")
-	if !placeholder && !isMSN(h.MSN) {
-		return fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
+	// What is the same for every request is known now, and what it lacks as well.
+	msn, err := caddy.NewReplacer().ReplaceOrErr(h.MSN, true, false)
+	if err != nil {
+		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
 	}
-	if err := h.needPartnerKeys(); err != nil && len(h.Merchants) == 0 {
-		return err
+	placeholder := strings.Contains(msn, "{")
+	if !placeholder && !isMSN(msn) {
+		return fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
 	}
 	if len(siteHosts) == 0 {
 		return fmt.Errorf("MSN %s stands for every host of the site, and the site has no host names: give it host names, or say `merchant %s <host>...`", h.MSN, h.MSN)
 	}
-	unit := &salesUnit{msn: h.MSN, scope: scopeParameter(h.Scopes), market: h.Market}
+	unit := &salesUnit{msn: msn, scope: scopeParameter(h.Scopes), market: h.Market}
 	for _, host := range siteHosts {
 		canonical, _ := canonicalHost(strings.TrimPrefix(host, "*."))
 		mapped := h.hosts.exact[canonical]
 		if strings.HasPrefix(host, "*.") {
 			mapped = h.hosts.wildcard[canonical]
 		}
-		if mapped != nil && (placeholder || mapped.msn == h.MSN) {
+		if mapped != nil && (placeholder || mapped.msn == msn) {
 			continue // the merchant block says more about the same
 		}
 		if err := h.hosts.add(host, unit); err != nil {
+			return err
+		}
+		if err := h.needPartnerKeys(); err != nil {
 			return err
 		}
 	}

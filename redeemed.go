@@ -20,7 +20,7 @@ const (
 )
 
 var (
-	errStorage  = errors.New("Caddy's storage does not work")
+	errStorage  = errors.New("the storage of Caddy does not work")
 	errRedeemed = errors.New("the login was completed before")
 )
 

@@ -1,0 +1,40 @@
+# What there is to do with this repository. Everything works on a fresh machine with Go, git and make.
+
+GO ?= go
+FUZZTIME ?= 1m
+
+.PHONY: demo test fmt lint bench fuzz
+
+## demo: a Caddy with the plugin, a simulated Vipps MobilePay, and two shops
+demo:
+	@echo 'Starting (the first time takes a few minutes: Caddy is compiled). Then open'
+	@echo '  http://shop-a.localhost:8080   a shop where everything needs a login'
+	@echo '  http://shop-b.localhost:8080   a shop where only /account/ does'
+	@echo '  http://localhost:8090          the simulated Vipps MobilePay'
+	@echo 'Stop with Ctrl-C.'
+	$(GO) run ./cmd/caddy run --config demo/Caddyfile
+
+## test: all tests, with the race detector
+test:
+	$(GO) test -race -timeout 15m ./...
+
+## fmt: what .ci/run checks
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+## lint: formatting, go vet, staticcheck, tidy go.mod
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+
+## bench: what opening a session costs, beside the least it could cost
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem .
+
+## fuzz: every fuzz target for FUZZTIME
+fuzz:
+	@for target in $$($(GO) test -list '^Fuzz' . | grep '^Fuzz'); do \
+		echo "== $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . || exit 1; \
+	done

@@ -1,0 +1,189 @@
+package vippslogin
+
+import (
+	"encoding/base64"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const testSecret = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
+
+func newTestKeys(t testing.TB, secrets ...string) *cookieKeys {
+	t.Helper()
+	keys, err := newCookieKeys(append(secrets, testSecret)[:max(1, len(secrets))])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// typicalUserinfo has three addresses, about 1.2 KiB.
+const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d78a726-af92-499e-b857-de263ef9a969",
+"name":"Bjørn Ærlig-Åsen","given_name":"Bjørn","family_name":"Ærlig-Åsen","phone_number":"4712345678","phone_number_verified":true,
+"email":"bjorn@example.no","email_verified":true,"birthdate":"1990-05-17",
+"address":{"street_address":"Robert Levins gate 5\nH0401","postal_code":"0154","region":"OSLO","country":"NO","formatted":"Robert Levins gate 5\nH0401\n0154 OSLO\nNO","address_type":"home"},
+"other_addresses":[{"street_address":"Arbeidsgata 1","postal_code":"0155","region":"OSLO","country":"NO","formatted":"Arbeidsgata 1\n0155 OSLO\nNO","address_type":"work"},
+{"street_address":"Hyttevegen 7","postal_code":"2665","region":"LESJA","country":"NO","formatted":"Hyttevegen 7\n2665 LESJA\nNO","address_type":"other"}]}`
+
+func newTestSession(t testing.TB) *session {
+	t.Helper()
+	claims, err := parseClaims([]byte(typicalUserinfo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Truncate(time.Second)
+	return &session{issued: now, seen: now, claims: claims}
+}
+
+func TestSessionRoundTrip(t *testing.T) {
+	keys := newTestKeys(t).session
+	s := newTestSession(t)
+	values, dropped := sealSession(keys, s, "shop.example.no", "123456")
+	if len(values) != 1 || len(dropped) != 0 {
+		t.Fatalf("%d cookies, dropped %v", len(values), dropped)
+	}
+	got, ok := openSession(keys, values, "shop.example.no", "123456")
+	if !ok || !reflect.DeepEqual(got, s) {
+		t.Errorf("got %+v, want %+v", got, s)
+	}
+	for _, other := range [][2]string{{"shop.example.no", "12345"}, {"shop.example.n", "o123456"}, {"other.example.no", "123456"}, {"", ""}} {
+		if _, ok := openSession(keys, values, other[0], other[1]); ok {
+			t.Errorf("opened for %v", other)
+		}
+	}
+	if _, ok := openSession(newTestKeys(t).login, values, "shop.example.no", "123456"); ok {
+		t.Error("opened as a login")
+	}
+}
+
+// TestEveryByteCounts flips each bit of each character of a session's cookies.
+func TestEveryByteCounts(t *testing.T) {
+	keys := newTestKeys(t).session
+	s := newTestSession(t)
+	s.claims = append(s.claims, textClaim("large", strings.Repeat(base64.StdEncoding.EncodeToString(randomBytes(300)), 1)))
+	values, _ := sealSession(keys, s, "h", "123456")
+	for i, value := range values {
+		for at := range len(value) {
+			for bit := range 8 {
+				altered := slices.Clone(values)
+				b := []byte(value)
+				b[at] ^= 1 << bit
+				altered[i] = string(b)
+				if _, ok := openSession(keys, altered, "h", "123456"); ok {
+					t.Fatalf("opened with bit %d of character %d of cookie %d flipped", bit, at, i)
+				}
+			}
+		}
+	}
+}
+
+func TestLifetimes(t *testing.T) {
+	start := time.Now()
+	for name, test := range map[string]struct {
+		seen, now      time.Duration
+		lifetime, idle time.Duration
+		want           bool
+	}{
+		"fresh":                    {0, 0, time.Hour, 0, true},
+		"last second":              {0, time.Hour - time.Second, time.Hour, 0, true},
+		"too old":                  {0, time.Hour, time.Hour, 0, false},
+		"idle for less":            {0, 9 * time.Minute, time.Hour, 10 * time.Minute, true},
+		"idle for too long":        {0, 10 * time.Minute, time.Hour, 10 * time.Minute, false},
+		"in use":                   {5 * time.Minute, 14 * time.Minute, time.Hour, 10 * time.Minute, true},
+		"in use, and too old":      {59 * time.Minute, time.Hour, time.Hour, 10 * time.Minute, false},
+		"the lifetime was lowered": {0, 2 * time.Minute, time.Minute, 0, false},
+	} {
+		s := &session{issued: start, seen: start.Add(test.seen)}
+		if got := s.alive(start.Add(test.now), test.lifetime, test.idle); got != test.want {
+			t.Errorf("%s: alive is %v", name, got)
+		}
+	}
+}
+
+func TestDecodeSessionTrustsNoLength(t *testing.T) {
+	s := newTestSession(t)
+	plain := encodeSession(s, s.claims)
+	for n := range len(plain) {
+		_, _ = decodeSession(slices.Clone(plain[:n])) // must not panic
+	}
+	for range 10_000 {
+		b := slices.Clone(plain)
+		for range 3 {
+			b[rand.IntN(len(b))] = byte(rand.IntN(256))
+		}
+		_, _ = decodeSession(b)
+	}
+	bomb := deflate(make([]byte, 10<<20))
+	if _, err := decodeSession(bomb); err == nil || len(bomb) > 64<<10 {
+		t.Errorf("a bomb of %d bytes: %v", len(bomb), err)
+	}
+}
+
+func FuzzOpenSession(f *testing.F) {
+	keys := newTestKeys(f).session
+	s := newTestSession(f)
+	values, _ := sealSession(keys, s, "h", "123456")
+	f.Add(values[0], "", "")
+	f.Add("2"+values[0], "x", "y")
+	f.Add("", "", "")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		if _, ok := openSession(keys, []string{a, b, c}, "h", "123456"); ok && a != values[0] {
+			t.Error("opened something nobody sealed")
+		}
+	})
+}
+
+func FuzzDecodeSession(f *testing.F) {
+	s := newTestSession(f)
+	f.Add(encodeSession(s, s.claims))
+	f.Add(deflate(encodeSession(s, s.claims)))
+	f.Fuzz(func(t *testing.T, plain []byte) {
+		if s, err := decodeSession(plain); err == nil {
+			for _, c := range s.claims {
+				_ = encodeUTF8(c) + encodePercent(c) + encodeBase64URL(c)
+			}
+		}
+	})
+}
+
+// BenchmarkOpenSession against the least it could cost: base64 and AES-256-GCM of the same bytes.
+func BenchmarkOpenSession(b *testing.B) {
+	keys := newTestKeys(b).session
+	values, _ := sealSession(keys, newTestSession(b), "shop.example.no", "123456")
+	b.Run("bare", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sealed, err := base64.RawURLEncoding.DecodeString(values[0][1:])
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := keys[0].Open(nil, nil, sealed, []byte("shop.example.no\x00123456\x00")); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("session", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := openSession(keys, values, "shop.example.no", "123456"); !ok {
+				b.Fatal("not opened")
+			}
+		}
+	})
+}
+
+// TestOpenSessionAllocations: the figure of the design, held by a test since it does not depend on
+// the machine.
+func TestOpenSessionAllocations(t *testing.T) {
+	keys := newTestKeys(t).session
+	values, _ := sealSession(keys, newTestSession(t), "shop.example.no", "123456")
+	got := testing.AllocsPerRun(100, func() { openSession(keys, values, "shop.example.no", "123456") })
+	if got > 10 {
+		t.Errorf("opening a session takes %v allocations, at most 10 are allowed", got)
+	}
+	t.Logf("%v allocations", got)
+}

@@ -1,0 +1,48 @@
+package simulator
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// oauthError is an error answer of an endpoint that programs call (RFC 6749,
+// section 5.2; RFC 6750, section 3).
+type oauthError struct {
+	status      int
+	code        string
+	description string
+	// challenge is the WWW-Authenticate header, required with a 401.
+	challenge string
+}
+
+// badRequest is 400 with a code of RFC 6749.
+func badRequest(code, format string, args ...any) *oauthError {
+	return &oauthError{status: http.StatusBadRequest, code: code, description: fmt.Sprintf(format, args...)}
+}
+
+// unauthorized is 401. scheme is the one the client used or should have used.
+func unauthorized(scheme, code, description string) *oauthError {
+	challenge := scheme + ` realm="Vipps MobilePay simulator"`
+	if scheme == "Bearer" {
+		challenge += fmt.Sprintf(`, error=%q`, code)
+	}
+	return &oauthError{http.StatusUnauthorized, code, description, challenge}
+}
+
+func (e *oauthError) write(w http.ResponseWriter) {
+	if e.challenge != "" {
+		w.Header().Set("WWW-Authenticate", e.challenge)
+	}
+	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+}
+
+// writeJSON answers with v, which holds nothing that fails to encode.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	// An error here is a client that went away.
+	_ = encoder.Encode(v)
+}

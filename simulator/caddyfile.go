@@ -1,0 +1,216 @@
+package simulator
+
+import (
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func init() {
+	httpcaddyfile.RegisterHandlerDirective("vipps_simulator", parseCaddyfile)
+	httpcaddyfile.RegisterDirectiveOrder("vipps_simulator", httpcaddyfile.Before, "reverse_proxy")
+}
+
+func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	err := handler.UnmarshalCaddyfile(h.Dispenser)
+	return handler, err
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	vipps_simulator [<matcher>] {
+//	    base_url       <url>
+//	    partner        <client_id> <client_secret> <subscription_key>
+//	    token_lifetime <duration>
+//	    merchant <msn> [<name>] {
+//	        redirect_uri  <uri>...
+//	        client_id     <id>
+//	        client_secret <secret>
+//	        scope         <scope>...
+//	    }
+//	    user <name> {
+//	        phone_number <digits>
+//	        email        <address>
+//	        birthdate    <yyyy-mm-dd>
+//	        gender       <gender>
+//	        nin          <number>
+//	        address      <street> <postal code> <region> <country> [home|work|other]
+//	    }
+//	}
+//
+// merchant and user can be repeated, and so can address in a user and
+// redirect_uri in a merchant.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := once{}
+	for d.NextBlock(0) {
+		if err := h.unmarshalOption(d, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
+	switch d.Val() {
+	case "merchant":
+		return h.unmarshalMerchant(d)
+	case "user":
+		return h.unmarshalUser(d)
+	case "base_url":
+		return seen.args(d, &h.BaseURL)
+	case "partner":
+		return seen.args(d, &h.Partner.ClientID, &h.Partner.ClientSecret, &h.Partner.SubscriptionKey)
+	case "token_lifetime":
+		var text string
+		if err := seen.args(d, &text); err != nil {
+			return err
+		}
+		lifetime, err := caddy.ParseDuration(text)
+		if err != nil || lifetime <= 0 {
+			return d.Errf("token_lifetime: %q is not a positive duration; write it like 24h", text)
+		}
+		h.TokenLifetime = caddy.Duration(lifetime)
+		return nil
+	}
+	return d.Errf("unrecognized subdirective %q", d.Val())
+}
+
+func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
+	var m Merchant
+	args := d.RemainingArgs()
+	switch len(args) {
+	case 2:
+		m.Name = args[1]
+		fallthrough
+	case 1:
+		m.MSN = args[0]
+	default:
+		return d.ArgErr()
+	}
+	sameMSN := func(other Merchant) bool { return other.MSN == m.MSN }
+	if slices.ContainsFunc(h.Merchants, sameMSN) {
+		return d.Errf("merchant %s is there twice; put all its redirect URIs into one block", m.MSN)
+	}
+	seen := once{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := m.unmarshalOption(d, seen); err != nil {
+			return err
+		}
+	}
+	h.Merchants = append(h.Merchants, m)
+	return nil
+}
+
+func (m *Merchant) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
+	switch d.Val() {
+	case "redirect_uri":
+		uris := d.RemainingArgs()
+		if len(uris) == 0 {
+			return d.ArgErr()
+		}
+		m.RedirectURIs = append(m.RedirectURIs, uris...)
+		return noBlock(d)
+	case "client_id":
+		return seen.args(d, &m.ClientID)
+	case "client_secret":
+		return seen.args(d, &m.ClientSecret)
+	case "scope":
+		if err := seen.mark(d); err != nil {
+			return err
+		}
+		if m.Scopes = d.RemainingArgs(); len(m.Scopes) == 0 {
+			return d.ArgErr()
+		}
+		return noBlock(d)
+	}
+	return d.Errf("unrecognized subdirective of merchant: %q", d.Val())
+}
+
+func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
+	var u User
+	if !d.AllArgs(&u.Name) {
+		return d.ArgErr()
+	}
+	seen := once{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := u.unmarshalOption(d, seen); err != nil {
+			return err
+		}
+	}
+	h.Users = append(h.Users, u)
+	return nil
+}
+
+func (u *User) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
+	switch d.Val() {
+	case "phone_number":
+		return seen.args(d, &u.PhoneNumber)
+	case "email":
+		return seen.args(d, &u.Email)
+	case "birthdate":
+		return seen.args(d, &u.Birthdate)
+	case "gender":
+		return seen.args(d, &u.Gender)
+	case "nin":
+		return seen.args(d, &u.NIN)
+	case "address":
+		args := d.RemainingArgs()
+		if len(args) != 4 && len(args) != 5 {
+			return d.ArgErr()
+		}
+		a := Address{Street: args[0], PostalCode: args[1], Region: args[2], Country: args[3]}
+		if len(args) == 5 {
+			a.Type = args[4]
+		}
+		u.Addresses = append(u.Addresses, a)
+		return noBlock(d)
+	}
+	return d.Errf("unrecognized subdirective of user: %q", d.Val())
+}
+
+// once remembers which subdirectives of a block have been there.
+type once map[string]bool
+
+func (o once) mark(d *caddyfile.Dispenser) error {
+	if o[d.Val()] {
+		return d.Errf("%s is there twice; write it once", d.Val())
+	}
+	o[d.Val()] = true
+	return nil
+}
+
+// args reads a subdirective that is there once and has exactly these
+// arguments.
+func (o once) args(d *caddyfile.Dispenser, targets ...*string) error {
+	if err := o.mark(d); err != nil {
+		return err
+	}
+	if !d.AllArgs(targets...) {
+		return d.ArgErr()
+	}
+	return noBlock(d)
+}
+
+// noBlock refuses a block, even an empty one, behind a subdirective that takes
+// none.
+func noBlock(d *caddyfile.Dispenser) error {
+	subdirective := d.Val()
+	if d.Next() {
+		if d.Val() == "{" {
+			return d.Errf("no block belongs behind %q", subdirective)
+		}
+		d.Prev()
+	}
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Handler)(nil)

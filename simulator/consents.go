@@ -1,0 +1,33 @@
+package simulator
+
+import (
+	"strings"
+	"time"
+)
+
+// consentText is of the length that lawyers write, and not in ASCII: the claim
+// is several KiB, which is what a session in a cookie has to cope with.
+const consentText = "Jeg samtykker til at butikken kan sende meg nyheter, tilbud og påminnelser, " +
+	"og at opplysninger om kjøpene mine brukes til å gjøre dem mer relevante. Samtykket kan når som helst trekkes tilbake. "
+
+// delegatedConsents is the claim of the scopes delegatedConsents and
+// customFlow: what the merchant had the user agree to in the app.
+func delegatedConsents(at time.Time) map[string]any {
+	consents := []map[string]any{}
+	for _, id := range []string{"email", "sms", "digital", "personal"} {
+		consents = append(consents, map[string]any{
+			"id":                  id,
+			"accepted":            id != "sms",
+			"required":            false,
+			"textDisplayedToUser": strings.Repeat(consentText, 4),
+		})
+	}
+	return map[string]any{
+		"language":                 "NB",
+		"heading":                  "Bli medlem i kundeklubben",
+		"termsDescription":         "Vilkår for kundeklubben",
+		"confirmConsentButtonText": "Bli medlem",
+		"timeOfConsent":            at.UTC().Format(time.RFC3339),
+		"consents":                 consents,
+	}
+}

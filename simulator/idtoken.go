@@ -1,0 +1,49 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+)
+
+// idToken signs the ID token of a login, with the claims of Vipps MobilePay.
+func (s *Simulator) idToken(base string, l login, accessToken string) (string, error) {
+	now := time.Now()
+	key := s.keys.list()[0]
+	header := map[string]any{"alg": "RS256", "kid": key.kid, "typ": "JWT"}
+	claims := map[string]any{
+		"iss":       issuer(base),
+		"sub":       l.sub(),
+		"aud":       []string{l.merchant.ClientID},
+		"exp":       now.Add(idTokenLifetime).Unix(),
+		"iat":       now.Unix(),
+		"auth_time": l.approvedAt.Unix(),
+		"rat":       l.requestedAt.Unix(),
+		"jti":       randomUUID(),
+		// An empty string where the request had none, as Vipps does it.
+		"nonce":   l.nonce,
+		"at_hash": accessTokenHash(accessToken),
+		"msn":     l.merchant.MSN,
+		"sid":     l.sid,
+	}
+	if l.acr != "" {
+		claims["acr"] = l.acr
+	}
+	if alter := s.currentFaults().IDToken; alter != nil {
+		alter(header, claims)
+	}
+	return key.sign(header, claims)
+}
+
+// sub is pairwise: a user is somebody else at every sales unit, so that
+// merchants cannot compare notes. It is the same in every run.
+func (l login) sub() string {
+	return derivedUUID("sub", l.merchant.MSN, l.user.PhoneNumber)
+}
+
+// accessTokenHash is at_hash (OpenID Connect Core, section 3.1.3.6): the left
+// half of the token's SHA-256, which goes with RS256.
+func accessTokenHash(token string) string {
+	hash := sha256.Sum256([]byte(token))
+	return base64.RawURLEncoding.EncodeToString(hash[:len(hash)/2])
+}

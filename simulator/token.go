@@ -1,0 +1,81 @@
+package simulator
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const (
+	grantAuthorizationCode = "authorization_code"
+
+	// tokenExpiresIn is what Vipps' token answers say, although userinfo takes
+	// the token for about ten minutes only.
+	tokenExpiresIn = 3599
+)
+
+// token is the token endpoint (RFC 6749, section 3.2).
+func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
+	granted, err := s.grant(w, r)
+	if err != nil {
+		err.write(w)
+		return
+	}
+	accessToken := s.accessTokens.add(32, granted)
+	idToken, signErr := s.idToken(s.base(r), granted, accessToken)
+	if signErr != nil {
+		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"access_token": accessToken,
+		"id_token":     idToken,
+		"expires_in":   tokenExpiresIn,
+		"scope":        strings.Join(granted.scopes, " "),
+		"token_type":   "bearer",
+	})
+}
+
+// grant checks headers, form and client, and exchanges what the client has for
+// the login it stands for.
+func (s *Simulator) grant(w http.ResponseWriter, r *http.Request) (login, *oauthError) {
+	if err := checkSystemHeaders(r.Header); err != nil {
+		return login{}, err
+	}
+	form, err := readForm(w, r)
+	if err != nil {
+		return login{}, err
+	}
+	merchant, err := s.authenticateMerchant(r.Header, form)
+	if err != nil {
+		return login{}, err
+	}
+	switch form.Get("grant_type") {
+	case grantAuthorizationCode:
+		return s.exchangeCode(merchant, form)
+	case "":
+		return login{}, badRequest("invalid_request", "The parameter grant_type is missing.")
+	default:
+		return login{}, badRequest("unsupported_grant_type", "The grant_type must be %s.", grantAuthorizationCode)
+	}
+}
+
+// exchangeCode checks a code (RFC 6749, section 4.1.3). The first use spends
+// it, whatever comes of that.
+func (s *Simulator) exchangeCode(merchant *Merchant, form url.Values) (login, *oauthError) {
+	for _, name := range []string{"code", "redirect_uri"} {
+		if form.Get(name) == "" {
+			return login{}, badRequest("invalid_request", "The parameter %s is missing.", name)
+		}
+	}
+	code, ok := s.codes.take(form.Get("code"))
+	switch {
+	case !ok:
+		return login{}, badRequest("invalid_grant", "The code is unknown, too old, or was used before.")
+	case code.merchant != merchant:
+		return login{}, badRequest("invalid_grant", "The code was issued to another merchant.")
+	case form.Get("redirect_uri") != code.redirectURI:
+		return login{}, badRequest("invalid_grant", "The redirect_uri is not the one of the login.")
+	}
+	return code.login, code.pkce.verify(form)
+}

@@ -1,0 +1,211 @@
+package vippslogin
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCanonicalHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"shop.example.no": "shop.example.no", "SHOP.Example.NO": "shop.example.no", "shop.example.no:8443": "shop.example.no",
+		"shop.example.no.": "shop.example.no", "shop.example.no.:443": "shop.example.no", "blåbær.no": "xn--blbr-roah.no",
+		"XN--blbr-ROAH.no": "xn--blbr-roah.no", "127.0.0.1:80": "127.0.0.1", "[::1]:80": "::1", "[::1]": "::1", "::1": "::1",
+		"localhost": "localhost",
+		"":          "", ":80": "", ".": "", "..": "", "a..b": "", ".example.no": "", "a b": "", "a/b": "", "a\x00b": "", "evil.example#shop.no": "",
+		"user@host": "", "a%2eb": "", strings.Repeat("a", 254): "", "\xff.no": "", "shop.no\\": "", "[::1%eth0]": "",
+	} {
+		got, ok := canonicalHost(host)
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%q: got %q, %v; want %q", host, got, ok, want)
+		}
+	}
+}
+
+func FuzzHost(f *testing.F) {
+	for _, seed := range []string{"shop.example.no:80", "[::1]:80", "*.x", "blåbær.no", "a..b", ":"} {
+		f.Add(seed)
+	}
+	var table hostTable
+	for host, msn := range map[string]string{"shop.example.no": "1111", "*.example.no": "2222"} {
+		if err := table.add(host, &salesUnit{msn: msn}); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, hostport string) {
+		host, ok := canonicalHost(hostport)
+		if !ok {
+			return
+		}
+		if again, ok := canonicalHost(host); !ok || again != host {
+			t.Errorf("%q becomes %q, and that %q", hostport, host, again)
+		}
+		if strings.ContainsAny(host, "/\\@?#% \r\n") {
+			t.Errorf("%q becomes %q", hostport, host)
+		}
+		if unit := table.lookup(host); unit != nil && !strings.HasSuffix(host, ".example.no") {
+			t.Errorf("%q belongs to %s", hostport, unit.msn)
+		}
+	})
+}
+
+func TestSafeReturn(t *testing.T) {
+	for target, want := range map[string]string{
+		"/": "/", "/a?b#c": "/", "/a b": "/", "": "/", "a": "/", "/a\tb": "/", "/a\x7f": "/", "/\\x?\\y": `/%5Cx?\y`, "/æ": "/%C3%A6", "//x": "//x",
+	} {
+		if got := safeReturn(target); got != want {
+			t.Errorf("%q: got %q, want %q", target, got, want)
+		}
+	}
+}
+
+func FuzzReturnPath(f *testing.F) {
+	for _, seed := range []string{"/", "//evil", "/\\evil", "/a?b=c", "/%0d%0a", "/\x00", "/é", "https://x/"} {
+		f.Add(seed)
+	}
+	o := origin{scheme: "https", host: "shop.example.no"}
+	f.Fuzz(func(t *testing.T, target string) {
+		location := o.url(safeReturn(target))
+		req, err := http.NewRequest(http.MethodGet, location, nil)
+		if err != nil {
+			return // Go reads it as no URL: a browser asks us for a path we do not have
+		}
+		if req.URL.Host != "shop.example.no" || req.URL.Scheme != "https" || req.URL.User != nil {
+			t.Errorf("%q leads to %q", target, location)
+		}
+		if strings.ContainsAny(location, "\r\n\t \x00") {
+			t.Errorf("%q leads to %q", target, location)
+		}
+	})
+}
+
+func TestAge(t *testing.T) {
+	day := func(s string) time.Time {
+		d, err := time.Parse(time.DateOnly, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, test := range []struct {
+		birthdate, now string
+		want           int
+		ok             bool
+	}{
+		{"2008-11-22", "2026-11-21", 17, true}, {"2008-11-22", "2026-11-22", 18, true}, {"2008-12-01", "2026-11-22", 17, true},
+		{"2008-02-29", "2026-02-28", 17, true}, {"2008-02-29", "2026-03-01", 18, true}, {"2027-01-01", "2026-11-22", 0, false},
+		{"", "2026-11-22", 0, false}, {"1990", "2026-11-22", 0, false}, {"0000-05-17", "2026-11-22", 0, false}, {"17.05.1990", "2026-11-22", 0, false},
+	} {
+		if got, ok := ageOn(day(test.now), test.birthdate); ok != test.ok || ok && got != test.want {
+			t.Errorf("%s on %s: got %d, %v", test.birthdate, test.now, got, ok)
+		}
+	}
+}
+
+func TestMaxAge(t *testing.T) {
+	for header, want := range map[string]time.Duration{
+		"": time.Hour, "max-age=3600": time.Hour, "public, MAX-AGE=60": time.Minute, "no-store": time.Second, "max-age=0": time.Second,
+		"max-age=x": time.Hour, "max-age=99999999999": 24 * time.Hour, `max-age="60"`: time.Minute, "max-age=-5": time.Second,
+	} {
+		if got := maxAge(http.Header{"Cache-Control": {header}}); got != want {
+			t.Errorf("%q: got %s, want %s", header, got, want)
+		}
+	}
+}
+
+func TestTokenLife(t *testing.T) {
+	for seconds, want := range map[int64]time.Duration{
+		86399: 86339 * time.Second, 3600: 59 * time.Minute, 10: 9 * time.Second, 0: time.Minute, -5: time.Minute, 1 << 40: 24*time.Hour - time.Minute,
+	} {
+		if got := tokenLife(seconds); got != want {
+			t.Errorf("%d: got %s, want %s", seconds, got, want)
+		}
+	}
+}
+
+func TestUserinfoToClaims(t *testing.T) {
+	for userinfo, ok := range map[string]bool{
+		`{}`: true, `{"a":1e400,"b":[{"c":null}]}`: true, `[]`: false, `null`: true, `{"a":}`: false, ``: false, `{"a":"\ud800"}`: true,
+	} {
+		claims, err := parseClaims([]byte(userinfo))
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", userinfo, err)
+		}
+		if err == nil && checkUserinfoSub(claims, "") == nil {
+			t.Errorf("%s has a sub", userinfo)
+		}
+	}
+}
+
+func FuzzUserinfo(f *testing.F) {
+	f.Add([]byte(typicalUserinfo))
+	f.Add([]byte(`{"a\r\nb":"c\r\nd","":1,"x":[1,{"y":"\u2028😀"}],"z":true,"n":null}`))
+	id := newIdentity("X-Vipps-", encodingUTF8, nil)
+	f.Fuzz(func(t *testing.T, userinfo []byte) {
+		claims, err := parseClaims(userinfo)
+		if err != nil {
+			return
+		}
+		for _, c := range claims {
+			name := id.headerName(c.name)
+			for _, value := range []string{encodeUTF8(c), encodePercent(c), encodeBase64URL(c)} {
+				if strings.ContainsAny(name+value, "\r\n\x00") {
+					t.Errorf("%q: %q", name, value)
+				}
+			}
+		}
+		again, err := parseClaims(claimsJSON(claims))
+		if err != nil || len(again) != len(claims) {
+			t.Errorf("userinfo of the session is no JSON: %s", claimsJSON(claims))
+		}
+	})
+}
+
+func FuzzCallback(f *testing.F) {
+	f.Add("code=a&state=b")
+	f.Add("error=a&state=b&error=c")
+	f.Fuzz(func(t *testing.T, query string) {
+		answer, err := parseCallback(query)
+		if err == nil && (answer.state == "" || (answer.code == "") == (answer.errorCode == "")) {
+			t.Errorf("%q: %+v", query, answer)
+		}
+	})
+}
+
+func FuzzStrip(f *testing.F) {
+	for _, seed := range []string{"X-Vipps-Sub", "x_vipps_sub", "X.Vipps.Sub", "Remote_User", "Accept"} {
+		f.Add(seed)
+	}
+	id := newIdentity("X-Vipps-", encodingUTF8, map[string]string{"Remote-User": "sub"})
+	f.Fuzz(func(t *testing.T, field string) {
+		header := http.Header{field: {"evil"}}
+		id.stripHeader(header)
+		folded := strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+				return r
+			}
+			return '-'
+		}, strings.ToLower(field))
+		if len(header) > 0 && isASCII(field) && (strings.HasPrefix(folded, "x-vipps-") || folded == "remote-user") {
+			t.Errorf("%q stays", field)
+		}
+	})
+}
+
+func FuzzCookies(f *testing.F) {
+	f.Add("a=1; vipps_session=x; b=2")
+	f.Add("__Host-vipps_login_AAAA=;;=;vipps_session_2=")
+	f.Fuzz(func(t *testing.T, line string) {
+		header := http.Header{"Cookie": {line}}
+		removeOwnCookies(header)
+		for name := range cookies(header) {
+			if isOwnCookie(name) {
+				t.Errorf("%q leaves %q", line, header["Cookie"])
+			}
+		}
+		if !strings.Contains(line, "vipps_") && (len(header["Cookie"]) != 1 || header["Cookie"][0] != line) {
+			t.Errorf("%q became %q", line, header["Cookie"])
+		}
+	})
+}
