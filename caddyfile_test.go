@@ -173,7 +173,7 @@ const (
 // belongs and a second time are errors that name the line and the subdirective. No error repeats an
 // argument: it could be a secret.
 func TestSubdirectivesAreParsedStrictly(t *testing.T) {
-	const any = 1000
+	const many = 1000
 	for _, sub := range []struct {
 		where, name string
 		least, most int // arguments
@@ -183,9 +183,9 @@ func TestSubdirectivesAreParsedStrictly(t *testing.T) {
 		{inGlobalOption, "client_id", 1, 1, false},
 		{inGlobalOption, "client_secret", 1, 1, false},
 		{inGlobalOption, "subscription_key", 1, 1, false},
-		{inGlobalOption, "cookie_secret", 1, any, false},
+		{inGlobalOption, "cookie_secret", 1, many, false},
 		{inGlobalOption, "system", 1, 2, false},
-		{inDirective, "scope", 1, any, false},
+		{inDirective, "scope", 1, many, false},
 		{inDirective, "on_unauthenticated", 1, 1, false},
 		{inDirective, "base_path", 1, 1, false},
 		{inDirective, "header_prefix", 1, 1, false},
@@ -197,7 +197,7 @@ func TestSubdirectivesAreParsedStrictly(t *testing.T) {
 		{inDirective, "error_pages", 1, 1, false},
 		{inMerchant, "client_id", 1, 1, false},
 		{inMerchant, "client_secret", 1, 1, false},
-		{inMerchant, "scope", 1, any, false},
+		{inMerchant, "scope", 1, many, false},
 		{inMerchant, "market", 1, 1, false},
 		{inSession, "lifetime", 1, 1, false},
 		{inSession, "idle_timeout", 1, 1, false},
@@ -219,7 +219,7 @@ func TestSubdirectivesAreParsedStrictly(t *testing.T) {
 		if sub.least == 1 {
 			mistakes["empty"] = sub.name + ` ""`
 		}
-		if sub.most < any {
+		if sub.most < many {
 			mistakes["too many"] = sub.name + strings.Repeat(argument, sub.most+1)
 		}
 		if !sub.again {
