@@ -99,8 +99,11 @@ func baseURL(environment string) (string, error) {
 		return testURL, nil
 	}
 	u, err := url.Parse(environment)
-	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return "", fmt.Errorf(`%q is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no`, environment)
+	if err != nil || u.User != nil { // not quoted: it may hold a password
+		return "", errors.New("it is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no")
+	}
+	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%q is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no", environment)
 	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopbackHost(u.Hostname())) {
 		return "", fmt.Errorf("%q would carry keys in the clear: use https (http is for loopback hosts only)", environment)
@@ -123,7 +126,7 @@ func (a *App) resolvePartnerKeys() (partnerKeys, error) {
 	} {
 		value, err := resolveSecret(key.value)
 		if err != nil {
-			return keys, fmt.Errorf("%s: %w", key.name, err)
+			return keys, fmt.Errorf("%s: %w, or leave out all three partner keys where every merchant has its own", key.name, err)
 		}
 		*key.to = value
 	}
@@ -135,7 +138,7 @@ func (a *App) resolvePartnerKeys() (partnerKeys, error) {
 // (CVE-2026-27586).
 func resolveSecret(value string) (string, error) {
 	if value == "" {
-		return "", errors.New("it is empty: set it, or leave out all the keys where every merchant has its own")
+		return "", errors.New("it is empty: set it")
 	}
 	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
 	if err != nil {
@@ -237,9 +240,6 @@ func (a *App) Cleanup() error {
 	return releaseShared(a.sharedKey)
 }
 
-// storagePrefix is where everything of ours is in Caddy's storage.
-const storagePrefix = "vipps_login"
-
 // cookieKeys returns the keys, reading them from storage when a request comes before Start did.
 func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
 	if keys := a.keys.Load(); keys != nil {
@@ -265,23 +265,22 @@ func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
 // none. One that cannot be read, or is too short, is an error: a second one would log everybody out.
 func storedSecret(ctx context.Context, storage certmagic.Storage) (string, error) {
 	const key, lock = storagePrefix + "/cookie_secret", storagePrefix + "_cookie_secret"
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-	defer cancel()
-	if err := storage.Lock(ctx, lock); err != nil {
-		return "", err
-	}
-	defer storage.Unlock(context.WithoutCancel(ctx), lock)
-	stored, err := storage.Load(ctx, key)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		secret := base64.RawStdEncoding.EncodeToString(randomBytes(48))
-		return secret, storage.Store(ctx, key, []byte(secret))
-	case err != nil:
-		return "", err
-	case len(stored) < minSecretBytes:
-		return "", fmt.Errorf("%s in storage is too short: delete it to have a new one made", key)
-	}
-	return string(stored), nil
+	var secret string
+	err := withStorageLock(ctx, storage, lock, func(ctx context.Context) error {
+		stored, err := storage.Load(ctx, key)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			secret = base64.RawStdEncoding.EncodeToString(randomBytes(48))
+			return storage.Store(ctx, key, []byte(secret))
+		case err != nil:
+			return err
+		case len(stored) < minSecretBytes:
+			return fmt.Errorf("%s in storage is too short: delete it to have a new one made", key)
+		}
+		secret = string(stored)
+		return nil
+	})
+	return secret, err
 }
 
 // sweep removes what has expired from memory and storage, every ten minutes.
@@ -293,8 +292,8 @@ func (a *App) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			a.shared.spent.cache.DeleteExpired()
-			if err := sweepRedeemed(ctx, a.storage, time.Now()); err != nil && ctx.Err() == nil {
+			a.shared.deleteExpired()
+			if err := sweepStorage(ctx, a.storage, time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
 		}

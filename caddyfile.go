@@ -132,6 +132,11 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		require_app_confirmation
 //		return_in_any_browser
 //		error_pages on|off
+//		phone {
+//			api_key        <key>...
+//			scope          <scope>...
+//			webhook_secret <secret>...
+//		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -162,6 +167,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 		return h.unmarshalMerchant(d)
 	case "session":
 		return h.unmarshalSession(d)
+	case "phone":
+		return h.unmarshalPhone(d)
 	}
 	if err := h.unmarshalLine(d); err != nil {
 		return err
@@ -261,6 +268,41 @@ func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
 	}
 	if len(once) == 0 {
 		return d.Err("session takes a block, with lifetime or idle_timeout or both")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalPhone(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("phone takes a block, with api_key")
+	}
+	h.Phone = new(PhoneConfig)
+	once := seenOnce{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := once.see(d); err != nil {
+			return err
+		}
+		var err error
+		name := d.Val()
+		switch name {
+		case "api_key":
+			err = someArguments(d, &h.Phone.APIKeys)
+		case "scope":
+			err = someArguments(d, &h.Phone.Scopes)
+		case "webhook_secret":
+			err = someArguments(d, &h.Phone.WebhookSecrets)
+		default:
+			err = d.Errf("unrecognized subdirective %q of phone: use api_key, scope or webhook_secret", name)
+		}
+		if err == nil {
+			err = noBlock(d, name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(once) == 0 {
+		return d.Err("phone takes a block, with api_key")
 	}
 	return nil
 }

@@ -32,6 +32,8 @@ var failures = []failure{
 		"The login could not be completed", "The link is not complete, or was changed on its way. Please log in again."},
 	{errNoLogin, http.StatusBadRequest, "no_login", zap.InfoLevel,
 		"The login could not be completed", "It took too long, was completed before, or was started in another browser. Please log in again."},
+	{errForeignCode, http.StatusBadRequest, "foreign_code", zap.ErrorLevel,
+		"The login could not be completed", "It was not started here. Please start again."},
 	{errRedeemed, http.StatusBadRequest, "redeemed", zap.WarnLevel,
 		"The login could not be completed", "This login was completed before. Please log in again."},
 	{errCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel,
@@ -42,6 +44,8 @@ var failures = []failure{
 		"The login was not approved", "Vipps MobilePay did not approve the login. Please try again."},
 	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel,
 		"You are still logged in", "Another site asked for the logout. If you want to log out, do it on the site itself."},
+	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel,
+		"The login could not be completed", "Somebody else than the person who was asked has answered. Please start again."},
 	{errKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel,
 		"The login does not work right now", "The shop's connection to Vipps MobilePay is not set up correctly. Please tell the shop."},
 	{errIDToken, http.StatusBadGateway, "id_token", zap.ErrorLevel,
@@ -56,12 +60,18 @@ var failures = []failure{
 		"The login does not answer", "Vipps MobilePay did not answer. Please try again in a moment."},
 	{errBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel,
 		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
+	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel,
+		"You said no to the login", "Nothing was shared. You can log in whenever you like."},
+	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel,
+		"The login could not be completed", "It took too long. Please start again."},
 	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel,
 		"The login does not work right now", "Please try again in a moment."},
 }
 
+var errInternal = errors.New("internal error")
+
 // unknownFailure is a mistake of ours: an error that nobody put into the table.
-var unknownFailure = failure{nil, http.StatusInternalServerError, "internal", zap.ErrorLevel,
+var unknownFailure = failure{errInternal, http.StatusInternalServerError, "internal", zap.ErrorLevel,
 	"The login does not work right now", "Please try again in a moment."}
 
 func failureOf(err error) failure {
@@ -103,7 +113,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 // ourselves.
 func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure, err error) error {
 	handlerError := caddyhttp.Error(f.status, err)
-	if r.URL.EscapedPath() != h.paths.callback {
+	if path := r.URL.EscapedPath(); path != h.paths.callback && path != h.paths.phoneCallback {
 		return handlerError
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)

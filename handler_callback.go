@@ -108,7 +108,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 	if err != nil {
 		return nil, err
 	}
-	claims, err := h.checkedClaims(ctx, v, tokens, l.nonce)
+	claims, err := h.checkedClaims(ctx, v, tokens, expectation{nonce: l.nonce, appAuth: h.RequireAppConfirmation})
 	if err != nil {
 		return nil, err
 	}
@@ -121,17 +121,12 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 	return &session{issued: now, seen: now, claims: claims}, nil
 }
 
-// checkedClaims checks the ID token and reads userinfo, which must be about the same person.
-func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, nonce string) ([]claim, error) {
+// checkedClaims checks the ID token and reads userinfo, which must be about the same person. want says
+// which login they must be for.
+func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want expectation) ([]claim, error) {
 	client := h.app.shared.client
-	sub, err := checkIDToken(ctx, got.IDToken, client, expectation{
-		issuer:      client.issuer(),
-		msn:         v.msn,
-		nonce:       nonce,
-		clientID:    v.unit.clientID,
-		appAuth:     h.RequireAppConfirmation,
-		accessToken: got.AccessToken,
-	})
+	want.issuer, want.msn, want.clientID, want.accessToken = client.issuer(), v.msn, v.unit.clientID, got.AccessToken
+	sub, err := checkIDToken(ctx, got.IDToken, client, want)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +134,10 @@ func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, nonce
 	if err != nil {
 		return nil, err
 	}
-	return claims, checkUserinfoSub(claims, sub)
+	if err := checkUserinfoSub(claims, sub); err != nil {
+		return nil, err
+	}
+	return claims, nil
 }
 
 // authorizationError sorts the error codes of the redirect. Undocumented ones will come, and mean that

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"io/fs"
 	"maps"
 	"math/big"
 	"math/rand/v2"
@@ -254,9 +255,13 @@ const (
 
 func newVipps(t *testing.T, merchants []simulator.Merchant) *vipps {
 	t.Helper()
+	users := simulator.DefaultUsers()
+	for _, number := range manyNumbers(50) {
+		users = append(users, simulator.User{Name: "Person " + number, PhoneNumber: number, Birthdate: "1980-01-01"})
+	}
 	sim, err := simulator.New(simulator.Config{
 		Partner:   simulator.Partner{ClientID: partnerID, ClientSecret: partnerSecret, SubscriptionKey: partnerKey},
-		Merchants: merchants,
+		Merchants: merchants, Users: users, PollInterval: caddy.Duration(time.Second),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -524,4 +529,29 @@ func newCertificate(t *testing.T) (cert, key string) {
 		}
 	}
 	return cert, key
+}
+
+// manyNumbers returns the phone numbers of n people who can log in.
+func manyNumbers(n int) []string {
+	var numbers []string
+	for i := range n {
+		numbers = append(numbers, fmt.Sprintf("47410%05d", i))
+	}
+	return numbers
+}
+
+// walk reads every file.
+func walk(t *testing.T, root fs.FS, visit func(name string, content []byte)) {
+	t.Helper()
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(root, name)
+		visit(name, content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -32,6 +32,7 @@ var (
 	errTokenSubject   = idTokenError("it names nobody (sub)")
 	errTokenHash      = idTokenError("it came with another access token (at_hash)")
 	errTokenACR       = idTokenError("the login was not confirmed in the app (acr)")
+	errTokenRequest   = idTokenError("it answers another request (auth_req_id)")
 	errSubMismatch    = errors.New("userinfo is about somebody else than the ID token (sub)")
 )
 
@@ -67,10 +68,14 @@ type keySource interface {
 type expectation struct {
 	issuer      string
 	msn         string // the sales unit the login was started for
-	nonce       string
+	nonce       string // of a login in the browser
 	clientID    string // of a sales unit with its own keys; "" where the partner's are used
 	appAuth     bool   // the login asked for confirmation in the app
 	accessToken string // that came with the ID token
+
+	// phone is set for a login from a phone number, in place of nonce. It finds the login that the
+	// token's auth_req_id ("" where it has none) belongs to, and returns the nonce it was started with.
+	phone func(authReqID string) (nonce string, err error)
 }
 
 // idTokenClaims are the claims we look at. Wrong types fail the parse.
@@ -81,6 +86,8 @@ type idTokenClaims struct {
 	ACR    string  `json:"acr"`
 	AZP    string  `json:"azp"`
 	AtHash *string `json:"at_hash"`
+	// AuthReqID is in the ID tokens of logins from a phone number.
+	AuthReqID string `json:"auth_req_id"`
 }
 
 // checkIDToken is the one set of checks that an ID token goes through (OpenID Connect Core section
@@ -112,7 +119,7 @@ func checkIDToken(ctx context.Context, raw string, keys keySource, want expectat
 	for _, check := range []func() error{
 		func() error { return checkIssuedAt(claims) },
 		func() error { return checkMSN(claims, want.msn) },
-		func() error { return checkNonce(claims, want.nonce) },
+		func() error { return checkRequest(claims, want) },
 		func() error { return checkAudience(claims, want.clientID) },
 		func() error { return checkAccessTokenHash(claims, token.Method.Alg(), want.accessToken) },
 		func() error { return checkACR(claims, want.appAuth) },
@@ -160,6 +167,23 @@ func checkMSN(claims *idTokenClaims, msn string) error {
 		return errTokenMSN
 	}
 	return nil
+}
+
+// checkRequest makes sure that the token answers the login it came for.
+func checkRequest(claims *idTokenClaims, want expectation) error {
+	if want.phone == nil {
+		return checkNonce(claims, want.nonce)
+	}
+	nonce, err := want.phone(claims.AuthReqID)
+	if err != nil {
+		return err
+	}
+	// OpenID CIBA Core knows no nonce: the auth_req_id, which never leaves the back channel, does its
+	// work. A nonce that is there must still be ours.
+	if claims.Nonce == "" {
+		return nil
+	}
+	return checkNonce(claims, nonce)
 }
 
 func checkNonce(claims *idTokenClaims, nonce string) error {

@@ -46,7 +46,9 @@ func (t *hostTable) add(pattern string, unit *salesUnit) error {
 	if !ok || hasPort(name) {
 		return fmt.Errorf("%q is not a host: %w", pattern, errHostPattern)
 	}
-	if other, ok := hosts[host]; ok {
+	if other, ok := hosts[host]; ok && other.msn == unit.msn {
+		return fmt.Errorf("host %q stands twice: write it once", pattern)
+	} else if ok {
 		return fmt.Errorf("host %q is given to MSN %s and to MSN %s: keep it at one of them", pattern, other.msn, unit.msn)
 	}
 	hosts[host] = unit

@@ -9,6 +9,7 @@
 package vippslogin
 
 import (
+	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
@@ -74,6 +75,9 @@ type Handler struct {
 	// Default: on.
 	ErrorPages string `json:"error_pages,omitempty"`
 
+	// Phone switches logins from a phone number on. Default: off.
+	Phone *PhoneConfig `json:"phone,omitempty"`
+
 	app       *App
 	logger    *zap.Logger
 	matchers  caddyhttp.MatcherSets
@@ -81,6 +85,29 @@ type Handler struct {
 	identity  *identity
 	paths     endpointPaths
 	endpoints map[string]endpoint
+
+	phoneConfig phoneSecrets
+	phoneLogin  endpoint
+}
+
+// PhoneConfig sets up logins from a phone number, for a merchant's own systems.
+type PhoneConfig struct {
+	// APIKeys are what callers send as Authorization: Bearer, at least 32 characters each. Several make
+	// rotation possible. Placeholders are resolved when the config is loaded.
+	APIKeys []string `json:"api_keys"`
+
+	// Scopes are what a phone login asks for where the caller does not say. Default: the merchant's.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// WebhookSecrets are those of Vipps MobilePay's webhooks, for pings. Several make rotation possible.
+	// Placeholders are resolved when the config is loaded. Default: none, and no webhook endpoint.
+	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
+}
+
+// phoneSecrets are the secrets of PhoneConfig, resolved.
+type phoneSecrets struct {
+	apiKeys        [][sha256.Size]byte
+	webhookSecrets []string
 }
 
 // Merchant is one sales unit and its hosts.
@@ -133,13 +160,17 @@ type visit struct {
 
 // ServeHTTP is the way of every request of the site.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if caddyhttp.GetVar(r.Context(), visitedVar) != nil {
+		return h.failTwice()
+	}
+	caddyhttp.SetVar(r.Context(), visitedVar, true)
 	h.identity.strip(r)
 	v, err := h.visit(r)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
 	setPlaceholders(r, v)
-	if endpoint := h.endpoints[originalPath(r)]; endpoint != nil {
+	if endpoint := h.endpoint(originalPath(r)); endpoint != nil {
 		setEndpointHeaders(w)
 		return endpoint(w, asSent(r), v)
 	}
@@ -310,19 +341,50 @@ func only(serve endpoint, methods ...string) endpoint {
 // endpointPaths are the exact paths of the endpoints.
 type endpointPaths struct {
 	login, callback, logout, userinfo string
+
+	// with `phone`:
+	phone, phoneExists, phoneCallback, webhook string
 }
 
 func newEndpointPaths(base string) endpointPaths {
-	return endpointPaths{base + "/login", base + "/callback", base + "/logout", base + "/userinfo"}
+	return endpointPaths{
+		login: base + "/login", callback: base + "/callback", logout: base + "/logout", userinfo: base + "/userinfo",
+		phone: base + "/phone", phoneExists: base + "/phone/exists", phoneCallback: base + "/phone/callback", webhook: base + "/webhook",
+	}
 }
 
 func (h *Handler) newEndpoints() map[string]endpoint {
-	return map[string]endpoint{
+	endpoints := map[string]endpoint{
 		h.paths.login:    only(h.serveLogin, http.MethodGet, http.MethodHead),
 		h.paths.callback: only(h.serveCallback, http.MethodGet),
 		h.paths.logout:   only(h.serveLogout, http.MethodGet, http.MethodPost),
 		h.paths.userinfo: only(h.serveUserinfo, http.MethodGet, http.MethodHead),
 	}
+	if h.Phone != nil {
+		h.newPhoneEndpoints(endpoints)
+	}
+	return endpoints
+}
+
+// endpoint returns what answers a path, or nil where the path is the site's own.
+func (h *Handler) endpoint(path string) endpoint {
+	if endpoint := h.endpoints[path]; endpoint != nil || h.Phone == nil {
+		return endpoint
+	}
+	id, ok := strings.CutPrefix(path, h.paths.phone+"/")
+	if !ok || id == "" || strings.Contains(id, "/") {
+		return nil
+	}
+	return h.phoneLogin
+}
+
+// visitedVar marks a request that one of us has seen. A second one would take the first one's identity
+// headers for a client's.
+const visitedVar = "vipps_login.visited"
+
+func (h *Handler) failTwice() error {
+	h.logger.Error("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
+	return caddyhttp.Error(http.StatusInternalServerError, errors.New("vipps_login stands twice"))
 }
 
 var errNoMerchant = errors.New("this host belongs to no merchant")

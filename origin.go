@@ -35,7 +35,7 @@ func (o origin) url(path string) string {
 // trusted_proxies says that the peer may set them; everyone else could write what they like in them
 // (CVE-2024-21498). It is false when the request names no usable host.
 func requestOrigin(r *http.Request) (origin, bool) {
-	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+	if fromTrustedProxy(r) {
 		if proto := lastValue(r.Header, "X-Forwarded-Proto"); proto == "http" || proto == "https" {
 			return forwardedOrigin(r, proto)
 		}
@@ -48,19 +48,28 @@ func requestOrigin(r *http.Request) (origin, bool) {
 		o.port = ""
 	}
 	var ok bool
-	o.host, ok = canonicalHost(r.Host)
+	o.host, ok = canonicalHost(sentHost(r))
 	return o, ok
 }
 
 // forwardedOrigin is the origin behind a trusted proxy. Its port is not known to us and taken to be
 // the scheme's own.
 func forwardedOrigin(r *http.Request, proto string) (origin, bool) {
-	forwarded := lastValue(r.Header, "X-Forwarded-Host")
-	if forwarded == "" {
-		forwarded = r.Host
-	}
-	host, ok := canonicalHost(forwarded)
+	host, ok := canonicalHost(sentHost(r))
 	return origin{scheme: proto, host: host}, ok
+}
+
+// sentHost is the Host that the client sent, as far as a trusted proxy says so.
+func sentHost(r *http.Request) string {
+	if forwarded := lastValue(r.Header, "X-Forwarded-Host"); forwarded != "" && fromTrustedProxy(r) {
+		return forwarded
+	}
+	return r.Host
+}
+
+func fromTrustedProxy(r *http.Request) bool {
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted
 }
 
 // lastValue returns the value that the nearest proxy wrote, as Caddy's reverse_proxy reads it.

@@ -83,6 +83,7 @@ type discoveryDocument struct {
 	TokenEndpoint         string `json:"token_endpoint"`
 	UserinfoEndpoint      string `json:"userinfo_endpoint"`
 	JWKSURI               string `json:"jwks_uri"`
+	BackchannelEndpoint   string `json:"backchannel_authentication_endpoint"`
 }
 
 // issuer is the only one that may sign ID tokens in this environment.
@@ -100,7 +101,10 @@ func (c *partnerClient) fetchDiscovery(ctx context.Context) (discoveryDocument, 
 	if doc.Issuer != c.issuer() {
 		return doc, 0, callError{"discovery: another issuer", errBadAnswer}
 	}
-	for _, endpoint := range []string{doc.AuthorizationEndpoint, doc.TokenEndpoint, doc.UserinfoEndpoint, doc.JWKSURI} {
+	if doc.BackchannelEndpoint == "" { // older documents lack it
+		doc.BackchannelEndpoint = c.base + "/vipps-login-ciba/api/backchannel/authentication"
+	}
+	for _, endpoint := range []string{doc.BackchannelEndpoint, doc.AuthorizationEndpoint, doc.TokenEndpoint, doc.UserinfoEndpoint, doc.JWKSURI} {
 		if !c.mayCall(endpoint) {
 			return doc, 0, callError{"discovery: an endpoint is missing or not HTTPS", errBadAnswer}
 		}
@@ -184,6 +188,8 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 	err = c.postAs(ctx, unit, msn, doc.TokenEndpoint, grant, &answer)
 	var refused statusError
 	switch {
+	case errors.As(err, &refused) && phoneErrors[refused.code] != nil:
+		err = phoneErrors[refused.code]
 	case errors.As(err, &refused) && refused.code == "invalid_grant":
 		err = errCodeRefused
 	case errors.As(err, &refused) && (refused.status == 401 || refused.code == "invalid_client"):
@@ -322,21 +328,29 @@ func connectionError(err error) error {
 
 // statusError is an answer that is not 200.
 type statusError struct {
-	status int
-	code   string // the OAuth error code (RFC 6749 section 5.2), or ""
+	status     int
+	code       string        // the OAuth error code (RFC 6749 section 5.2), or ""
+	retryAfter time.Duration // what Retry-After says, or 0
 }
 
 func newStatusError(resp *http.Response, body []byte) statusError {
 	var oauth struct {
-		Error string `json:"error"`
+		Error     string `json:"error"`
+		ErrorCode string `json:"error_code"` // the backchannel endpoint is seen with this one
 	}
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "application/json" {
 		_ = json.Unmarshal(body, &oauth) // no code is an answer too
 	}
-	if !isErrorCode(oauth.Error) {
-		oauth.Error = ""
+	failed := statusError{status: resp.StatusCode}
+	for _, code := range []string{oauth.ErrorCode, oauth.Error} {
+		if isErrorCode(code) {
+			failed.code = code
+		}
 	}
-	return statusError{resp.StatusCode, oauth.Error}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		failed.retryAfter = time.Duration(min(seconds, 3600)) * time.Second
+	}
+	return failed
 }
 
 // Error tells the status and the code, which are fit for a log.

@@ -19,6 +19,10 @@ var sharedPool = caddy.NewUsagePool()
 type shared struct {
 	client *partnerClient
 	spent  spentLogins
+
+	phones     *gocache.Cache // in front of Caddy's storage: phone logins by MSN and id
+	phoneLocks keyedLocks
+	waiters    waiters
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -37,6 +41,7 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 		return &shared{
 			client: newPartnerClient(base, keys, system),
 			spent:  spentLogins{cache: gocache.New(loginLife, 0)},
+			phones: gocache.New(cachedFor, 0),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key
@@ -45,6 +50,12 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 func releaseShared(key string) error {
 	_, err := sharedPool.Delete(key)
 	return err
+}
+
+// deleteExpired makes room in memory.
+func (s *shared) deleteExpired() {
+	s.spent.cache.DeleteExpired()
+	s.phones.DeleteExpired()
 }
 
 // Destruct ends what runs in the background. Caddy calls it when the last config is gone.

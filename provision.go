@@ -1,8 +1,10 @@
 package vippslogin
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -50,7 +52,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
+	if err := h.provisionPhone(); err != nil {
+		return err
+	}
 	h.endpoints = h.newEndpoints()
+	h.phoneLogin = h.phoneAPI(http.MethodGet+" "+http.MethodDelete, h.servePhoneLogin)
 	return nil
 }
 
@@ -60,6 +66,39 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 		return fmt.Errorf("match: %w", err)
 	}
 	return h.matchers.FromInterface(matchers)
+}
+
+// minAPIKey is the least an API key may have, in characters.
+const minAPIKey = 32
+
+func (h *Handler) provisionPhone() error {
+	if h.Phone == nil {
+		return nil
+	}
+	if len(h.Phone.APIKeys) == 0 {
+		return errors.New("phone: no api_key: phone logins are paid for and ring people's phones, so give callers one of at least 32 characters")
+	}
+	if err := checkScopes("phone: scope", h.Phone.Scopes); err != nil {
+		return err
+	}
+	for i, value := range h.Phone.APIKeys {
+		key, err := resolveSecret(value)
+		if err != nil {
+			return fmt.Errorf("phone: api_key %d: %w", i+1, err)
+		}
+		if len(key) < minAPIKey {
+			return fmt.Errorf("phone: api_key %d: it has %d characters and needs at least %d: make one with `openssl rand -hex 32`", i+1, len(key), minAPIKey)
+		}
+		h.phoneConfig.apiKeys = append(h.phoneConfig.apiKeys, sha256.Sum256([]byte(key)))
+	}
+	for i, value := range h.Phone.WebhookSecrets {
+		secret, err := resolveSecret(value)
+		if err != nil {
+			return fmt.Errorf("phone: webhook_secret %d: %w", i+1, err)
+		}
+		h.phoneConfig.webhookSecrets = append(h.phoneConfig.webhookSecrets, secret)
+	}
+	return nil
 }
 
 func (h *Handler) setDefaults() {

@@ -4,8 +4,10 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 )
 
 // minSecretBytes is the least a cookie secret may have: the size of the keys made from it.
@@ -17,6 +19,10 @@ type cookieKeys struct {
 	session keyring // session cookies
 	login   keyring // cookies of logins in progress
 	state   keyring // logins carried in the state parameter (return_in_any_browser)
+	phone   keyring // logins from a phone number, in Caddy's storage
+	// index names things in storage after what they belong to, without showing it: one HMAC key a
+	// secret, the first names new things.
+	index [][]byte
 }
 
 // newCookieKeys derives all keys from the secrets. The first secret seals; all of them open.
@@ -26,6 +32,7 @@ func newCookieKeys(secrets []string) (*cookieKeys, error) {
 		"session": &keys.session,
 		"login":   &keys.login,
 		"state":   &keys.state,
+		"phone":   &keys.phone,
 	} {
 		for _, secret := range secrets {
 			aead, err := newAEAD(secret, purpose)
@@ -35,12 +42,36 @@ func newCookieKeys(secrets []string) (*cookieKeys, error) {
 			*ring = append(*ring, aead)
 		}
 	}
+	for _, secret := range secrets {
+		key, err := deriveKey(secret, "index")
+		if err != nil {
+			return nil, err
+		}
+		keys.index = append(keys.index, key)
+	}
 	return keys, nil
 }
 
-// newAEAD is AES-256-GCM under a key that HKDF (RFC 5869) derives for one purpose.
+// indexNames returns the names in storage for something that must not be seen there, such as a phone
+// number: the first for new things, all for looking up.
+func (k *cookieKeys) indexNames(parts ...string) []string {
+	var names []string
+	for _, key := range k.index {
+		mac := hmac.New(sha256.New, key)
+		mac.Write(sealContext(parts...))
+		names = append(names, base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	return names
+}
+
+// deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
+func deriveKey(secret, purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, []byte(secret), nil, "github.com/caddy-vipps/vippslogin "+purpose+" v1", 32)
+}
+
+// newAEAD is AES-256-GCM under the key for one purpose.
 func newAEAD(secret, purpose string) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "github.com/caddy-vipps/vippslogin "+purpose+" v1", 32)
+	key, err := deriveKey(secret, purpose)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // oauthError is an error answer of an endpoint that programs call (RFC 6749,
@@ -14,6 +16,8 @@ type oauthError struct {
 	description string
 	// challenge is the WWW-Authenticate header, required with a 401.
 	challenge string
+	// retryAfter is the Retry-After header of a 429.
+	retryAfter time.Duration
 }
 
 // badRequest is 400 with a code of RFC 6749.
@@ -27,12 +31,22 @@ func unauthorized(scheme, code, description string) *oauthError {
 	if scheme == "Bearer" {
 		challenge += fmt.Sprintf(`, error=%q`, code)
 	}
-	return &oauthError{http.StatusUnauthorized, code, description, challenge}
+	return &oauthError{status: http.StatusUnauthorized, code: code, description: description, challenge: challenge}
+}
+
+// tooMany is 429. A part of a second is rounded up: a client that comes back
+// when it was told to must not be too early.
+func tooMany(code, description string, retryAfter time.Duration) *oauthError {
+	retryAfter = (retryAfter + time.Second - 1).Truncate(time.Second)
+	return &oauthError{status: http.StatusTooManyRequests, code: code, description: description, retryAfter: retryAfter}
 }
 
 func (e *oauthError) write(w http.ResponseWriter) {
 	if e.challenge != "" {
 		w.Header().Set("WWW-Authenticate", e.challenge)
+	}
+	if e.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(e.retryAfter/time.Second)))
 	}
 	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
 }

@@ -21,12 +21,13 @@ const (
 // login is one login of a user at a merchant, whatever way it began. It is what
 // the ID token and userinfo are made of.
 type login struct {
-	merchant *Merchant
-	user     *User
-	scopes   []string // what the merchant gets
-	nonce    string
-	acr      string
-	sid      string
+	merchant  *Merchant
+	user      *User
+	scopes    []string // what the merchant gets
+	nonce     string
+	acr       string
+	sid       string
+	authReqID string // of a login from a phone number only
 
 	requestedAt time.Time
 	approvedAt  time.Time
@@ -155,11 +156,13 @@ func checkAuthorization(params url.Values) *oauthError {
 	return checkChallenge(params)
 }
 
-// newTransaction drops scopes outside the merchant's plan in silence.
+// newTransaction is a login as it was asked for.
 func newTransaction(merchant *Merchant, params url.Values) transaction {
-	t := transaction{
+	granted, dropped := merchant.inPlan(params.Get("scope"))
+	return transaction{
 		login: login{
 			merchant:    merchant,
+			scopes:      granted,
 			nonce:       params.Get("nonce"),
 			acr:         params.Get("acr_values"),
 			sid:         randomUUID(),
@@ -168,18 +171,23 @@ func newTransaction(merchant *Merchant, params url.Values) transaction {
 		redirectURI: params.Get("redirect_uri"),
 		state:       params.Get("state"),
 		market:      params.Get("market"),
+		dropped:     dropped,
 		pkce:        newChallenge(params),
 	}
-	for _, scope := range strings.Fields(params.Get("scope")) {
+}
+
+// inPlan drops scopes outside the merchant's plan in silence.
+func (m *Merchant) inPlan(scope string) (granted, dropped []string) {
+	for _, name := range strings.Fields(scope) {
 		switch {
-		case slices.Contains(t.scopes, scope) || slices.Contains(t.dropped, scope):
-		case slices.Contains(merchant.Scopes, scope):
-			t.scopes = append(t.scopes, scope)
+		case slices.Contains(granted, name) || slices.Contains(dropped, name):
+		case slices.Contains(m.Scopes, name):
+			granted = append(granted, name)
 		default:
-			t.dropped = append(t.dropped, scope)
+			dropped = append(dropped, name)
 		}
 	}
-	return t
+	return granted, dropped
 }
 
 // redirectBack sends the browser to the merchant. A registered redirect URI has

@@ -26,11 +26,14 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    base_url       <url>
 //	    partner        <client_id> <client_secret> <subscription_key>
 //	    token_lifetime <duration>
+//	    poll_interval  <duration>
+//	    phone_signing_alg RS256|ES256
 //	    merchant <msn> [<name>] {
 //	        redirect_uri  <uri>...
 //	        client_id     <id>
 //	        client_secret <secret>
 //	        scope         <scope>...
+//	        ping_url      <url> <secret>
 //	    }
 //	    user <name> {
 //	        phone_number <digits>
@@ -38,6 +41,8 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        birthdate    <yyyy-mm-dd>
 //	        gender       <gender>
 //	        nin          <number>
+//	        customer_token <token>
+//	        old_app
 //	        address      <street> <postal code> <region> <country> [home|work|other]
 //	    }
 //	}
@@ -69,16 +74,11 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 	case "partner":
 		return seen.args(d, &h.Partner.ClientID, &h.Partner.ClientSecret, &h.Partner.SubscriptionKey)
 	case "token_lifetime":
-		var text string
-		if err := seen.args(d, &text); err != nil {
-			return err
-		}
-		lifetime, err := caddy.ParseDuration(text)
-		if err != nil || lifetime <= 0 {
-			return d.Errf("token_lifetime: %q is not a positive duration; write it like 24h", text)
-		}
-		h.TokenLifetime = caddy.Duration(lifetime)
-		return nil
+		return seen.duration(d, &h.TokenLifetime, "24h")
+	case "poll_interval":
+		return seen.duration(d, &h.PollInterval, "5s")
+	case "phone_signing_alg":
+		return seen.args(d, &h.PhoneSigningAlg)
 	}
 	return d.Errf("unrecognized subdirective %q", d.Val())
 }
@@ -122,6 +122,8 @@ func (m *Merchant) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 		return seen.args(d, &m.ClientID)
 	case "client_secret":
 		return seen.args(d, &m.ClientSecret)
+	case "ping_url":
+		return seen.args(d, &m.PingURL, &m.PingSecret)
 	case "scope":
 		if err := seen.mark(d); err != nil {
 			return err
@@ -161,6 +163,11 @@ func (u *User) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 		return seen.args(d, &u.Gender)
 	case "nin":
 		return seen.args(d, &u.NIN)
+	case "customer_token":
+		return seen.args(d, &u.CustomerToken)
+	case "old_app":
+		u.OldApp = true
+		return seen.args(d)
 	case "address":
 		args := d.RemainingArgs()
 		if len(args) != 4 && len(args) != 5 {
@@ -197,6 +204,21 @@ func (o once) args(d *caddyfile.Dispenser, targets ...*string) error {
 		return d.ArgErr()
 	}
 	return noBlock(d)
+}
+
+// duration is args for one duration. example is what the message suggests.
+func (o once) duration(d *caddyfile.Dispenser, target *caddy.Duration, example string) error {
+	name := d.Val()
+	var text string
+	if err := o.args(d, &text); err != nil {
+		return err
+	}
+	value, err := caddy.ParseDuration(text)
+	if err != nil || value <= 0 {
+		return d.Errf("%s: %q is not a positive duration; write it like %s", name, text, example)
+	}
+	*target = caddy.Duration(value)
+	return nil
 }
 
 // noBlock refuses a block, even an empty one, behind a subdirective that takes

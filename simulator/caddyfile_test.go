@@ -53,10 +53,9 @@ func adaptAndProvision(t *testing.T, input string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	// caddy fmt has nothing to do, either.
 	for _, warning := range warnings {
-		if !strings.Contains(warning.Message, "not formatted") {
-			t.Error(warning)
-		}
+		t.Error(warning)
 	}
 	var config caddy.Config
 	if err := json.Unmarshal(adapted, &config); err != nil {

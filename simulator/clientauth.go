@@ -9,6 +9,19 @@ import (
 
 const msnHeader = "Merchant-Serial-Number"
 
+// merchantForm checks headers, body and client of a call for a merchant.
+func (s *Simulator) merchantForm(w http.ResponseWriter, r *http.Request) (*Merchant, url.Values, *oauthError) {
+	if err := checkSystemHeaders(r.Header); err != nil {
+		return nil, nil, err
+	}
+	form, err := readForm(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	merchant, err := s.authenticateMerchant(r.Header, form)
+	return merchant, form, err
+}
+
 // authenticateMerchant finds the merchant a server-to-server call is for: by
 // partner access token and Merchant-Serial-Number, or by the sales unit's own
 // keys in a Basic header. Keys in the body (client_secret_post) are refused:

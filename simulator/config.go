@@ -22,14 +22,24 @@ type Config struct {
 	// The sales units. At least one.
 	Merchants []Merchant `json:"merchants,omitempty"`
 
-	// The people the consent page offers. Default: six made-up ones, among them
-	// a name with æøå, three countries, somebody under 18 and somebody without
-	// an address.
+	// The people the consent page offers, and whose phone numbers there are.
+	// Default: seven made-up ones, among them a name with æøå, three countries,
+	// somebody under 18, somebody without an address and somebody whose app is
+	// too old for a login from a phone number.
 	Users []User `json:"users,omitempty"`
 
 	// How long a partner access token lives, at least 2s. Default: `24h`, as in
 	// production; Vipps' test environment has `1h`.
 	TokenLifetime caddy.Duration `json:"token_lifetime,omitempty"`
+
+	// How far apart the polls of a login from a phone number must be, in whole
+	// seconds, at least 1s. Default: `5s`, as at Vipps MobilePay.
+	PollInterval caddy.Duration `json:"poll_interval,omitempty"`
+
+	// What signs the ID tokens of logins from a phone number: `RS256` (default)
+	// or `ES256`. Vipps MobilePay is seen doing either, although its discovery
+	// document names RS256 only.
+	PhoneSigningAlg string `json:"phone_signing_alg,omitempty"`
 }
 
 // Partner is one set of partner keys, which acts for all merchants.
@@ -67,6 +77,13 @@ type Merchant struct {
 	// The scopes of its plan. A login silently gets no others. Default: all
 	// that Vipps MobilePay has. `openid` is always in it.
 	Scopes []string `json:"scopes,omitempty"`
+
+	// Where the ping goes when a customer has answered a login from a phone
+	// number. Its host must be a loopback name. Default: nowhere.
+	PingURL string `json:"ping_url,omitempty"`
+
+	// What signs the ping. Required with a ping_url.
+	PingSecret string `json:"ping_secret,omitempty"`
 }
 
 // User is a person with the Vipps or MobilePay app.
@@ -90,6 +107,14 @@ type User struct {
 
 	// National identity number. Default: none, and then the claim is missing.
 	NIN string `json:"nin,omitempty"`
+
+	// What a merchant has in place of the phone number when the customer has
+	// shown a QR code: letters, digits, `.`, `_`, `~` and `-`. No two users
+	// share one. Default: none.
+	CustomerToken string `json:"customer_token,omitempty"`
+
+	// Whether the app is too old for a login from a phone number.
+	OldApp bool `json:"old_app,omitempty"`
 
 	// The first is the address claim, the rest other_addresses. Default: none,
 	// and then the address claim holds empty strings, as Vipps documents.
@@ -126,8 +151,14 @@ func (c Config) withDefaults() Config {
 	if c.TokenLifetime == 0 {
 		c.TokenLifetime = caddy.Duration(24 * time.Hour)
 	}
+	if c.PollInterval == 0 {
+		c.PollInterval = caddy.Duration(5 * time.Second)
+	}
+	if c.PhoneSigningAlg == "" {
+		c.PhoneSigningAlg = algRS256
+	}
 	if len(c.Users) == 0 {
-		c.Users = defaultUsers()
+		c.Users = DefaultUsers()
 	}
 	c.Users = slices.Clone(c.Users)
 	for i := range c.Users {

@@ -16,12 +16,15 @@ func TestConfigMistakes(t *testing.T) {
 	}
 	user := func(change func(*User)) func(*Config) {
 		return func(c *Config) {
-			c.Users = []User{{Name: "A B", PhoneNumber: "4711111111"}, {Name: "C D", PhoneNumber: "4722222222"}}
+			c.Users = []User{{Name: "A B", PhoneNumber: "4711111111", CustomerToken: "token"}, {Name: "C D", PhoneNumber: "4722222222"}}
 			change(&c.Users[1])
 		}
 	}
 	redirect := func(uri string) func(*Config) {
 		return merchant(func(m *Merchant) { m.RedirectURIs = []string{gymCallback, uri} })
+	}
+	ping := func(url, secret string) func(*Config) {
+		return merchant(func(m *Merchant) { m.PingURL, m.PingSecret = url, secret })
 	}
 	address := func(a Address) func(*Config) {
 		return user(func(u *User) { u.Addresses = []Address{a} })
@@ -36,6 +39,17 @@ func TestConfigMistakes(t *testing.T) {
 		"half a partner":          {func(c *Config) { c.Partner.SubscriptionKey = "" }, []string{"partner", "subscription_key", "none of them"}},
 		"short token lifetime":    {func(c *Config) { c.TokenLifetime = caddy.Duration(time.Second) }, []string{"token_lifetime", "2s or more"}},
 		"negative token lifetime": {func(c *Config) { c.TokenLifetime = -1 }, []string{"token_lifetime", "2s or more"}},
+		"poll interval under 1s":  {func(c *Config) { c.PollInterval = caddy.Duration(time.Millisecond) }, []string{"poll_interval", "whole seconds"}},
+		"negative poll interval":  {func(c *Config) { c.PollInterval = caddy.Duration(-time.Second) }, []string{"poll_interval", "use 1s"}},
+		"part of a second":        {func(c *Config) { c.PollInterval = caddy.Duration(1500 * time.Millisecond) }, []string{"poll_interval", "whole seconds"}},
+		"unknown algorithm":       {func(c *Config) { c.PhoneSigningAlg = "none" }, []string{"phone_signing_alg", "RS256 or ES256"}},
+		"ping without secret":     {ping("http://a.localhost/", ""), []string{"merchants[1]: ping_url", "ping_secret"}},
+		"secret without ping":     {ping("", "x"), []string{"merchants[1]: ping_url", "ping_secret"}},
+		"ping elsewhere":          {ping("https://example.com/", "x"), []string{"merchants[1]: ping_url", "loopback"}},
+		"ping of no scheme":       {ping("a.localhost", "x"), []string{"merchants[1]: ping_url", "http://"}},
+		"ping with query":         {ping("http://a.localhost/?a", "x"), []string{"merchants[1]: ping_url", "query"}},
+		"customer token twice":    {user(func(u *User) { u.CustomerToken = "token" }), []string{"users[1]: customer_token", "twice"}},
+		"customer token of words": {user(func(u *User) { u.CustomerToken = "a b" }), []string{"users[1]: customer_token", "letters"}},
 		"no merchants":            {func(c *Config) { c.Merchants = nil }, []string{"merchants", "at least one"}},
 		"MSN of 3 digits":         {merchant(func(m *Merchant) { m.MSN = "123" }), []string{"merchants[1]: msn", "4 to 10 digits"}},
 		"MSN of 11 digits":        {merchant(func(m *Merchant) { m.MSN = "12345678901" }), []string{"merchants[1]: msn", "4 to 10 digits"}},
@@ -108,7 +122,7 @@ func TestDefaults(t *testing.T) {
 // The built-in users keep what they are there for.
 func TestDefaultUsers(t *testing.T) {
 	has := map[string]bool{}
-	for _, u := range defaultUsers() {
+	for _, u := range DefaultUsers() {
 		born, err := time.Parse(time.DateOnly, u.Birthdate)
 		if err != nil {
 			t.Error(err)
@@ -117,9 +131,11 @@ func TestDefaultUsers(t *testing.T) {
 		has["no address"] = has["no address"] || len(u.Addresses) == 0
 		has["three addresses"] = has["three addresses"] || len(u.Addresses) == 3
 		has["Norwegian letters"] = has["Norwegian letters"] || strings.ContainsAny(u.Name, "øÆÅ")
+		has["app too old"] = has["app too old"] || u.OldApp
+		has["customer token"] = has["customer token"] || u.CustomerToken != ""
 		has["from "+u.PhoneNumber[:2]] = true
 	}
-	for _, want := range []string{"not of age", "no address", "three addresses", "Norwegian letters", "from 47", "from 45", "from 35"} {
+	for _, want := range []string{"not of age", "no address", "three addresses", "Norwegian letters", "app too old", "customer token", "from 47", "from 45", "from 35"} {
 		if !has[want] {
 			t.Errorf("no user is %q", want)
 		}

@@ -19,7 +19,7 @@ func (s *Simulator) discovery(w http.ResponseWriter, r *http.Request) {
 		"backchannel_authentication_endpoint":   base + backchannelPath,
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query"},
-		"grant_types_supported":                 []string{grantAuthorizationCode},
+		"grant_types_supported":                 grantTypes,
 		"subject_types_supported":               []string{"pairwise"},
 		"scopes_supported":                      knownScopes,
 		"acr_values_supported":                  []string{acrAppAuth},

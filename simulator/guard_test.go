@@ -58,7 +58,7 @@ func TestOnlyThisMachine(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			for _, path := range []string{discoveryPath, indexPath, callsPath, stylePath} {
+			for _, path := range []string{discoveryPath, indexPath, phonePath, callsPath, stylePath} {
 				r := loopbackRequest("GET", path, "")
 				test.change(r)
 				wantGuarded(t, sim, r, test.want)

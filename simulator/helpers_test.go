@@ -19,6 +19,7 @@ const (
 	kari         = "4712345678"
 	bjorn        = "4740000001"
 	ola          = "4740000003"
+	gerd         = "4740000004"
 
 	// Verifier and S256 challenge of RFC 7636, appendix B.
 	verifier     = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -99,11 +100,18 @@ func (w *world) do(method, target, body string, header map[string]string) answer
 	}
 	a := answer{response.StatusCode, response.Header, string(text), nil}
 	if l := response.Header.Get("Location"); l != "" {
-		if a.location, err = url.Parse(l); err != nil {
-			w.t.Fatal(err)
-		}
+		a.location = mustParse(w.t, l)
 	}
 	return a
+}
+
+func mustParse(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 func (a answer) json(t *testing.T) map[string]any {

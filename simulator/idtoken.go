@@ -9,8 +9,12 @@ import (
 // idToken signs the ID token of a login, with the claims of Vipps MobilePay.
 func (s *Simulator) idToken(base string, l login, accessToken string) (string, error) {
 	now := time.Now()
-	key := s.keys.list()[0]
-	header := map[string]any{"alg": "RS256", "kid": key.kid, "typ": "JWT"}
+	keys := s.keys
+	if l.authReqID != "" {
+		keys = s.phoneKeys
+	}
+	key := keys.list()[0]
+	header := map[string]any{"alg": key.alg, "kid": key.kid, "typ": "JWT"}
 	claims := map[string]any{
 		"iss":       issuer(base),
 		"sub":       l.sub(),
@@ -29,6 +33,9 @@ func (s *Simulator) idToken(base string, l login, accessToken string) (string, e
 	if l.acr != "" {
 		claims["acr"] = l.acr
 	}
+	if l.authReqID != "" {
+		claims["auth_req_id"] = l.authReqID
+	}
 	if alter := s.currentFaults().IDToken; alter != nil {
 		alter(header, claims)
 	}
@@ -42,7 +49,7 @@ func (l login) sub() string {
 }
 
 // accessTokenHash is at_hash (OpenID Connect Core, section 3.1.3.6): the left
-// half of the token's SHA-256, which goes with RS256.
+// half of the token's SHA-256, which goes with RS256 and ES256.
 func accessTokenHash(token string) string {
 	hash := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(hash[:len(hash)/2])

@@ -2,12 +2,15 @@ package simulator
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,16 +41,36 @@ func (w *world) verified(token string) (header, claims map[string]any) {
 		if key["kid"] != header["kid"] {
 			continue
 		}
-		n, e := new(big.Int).SetBytes(decode(key["n"].(string))), new(big.Int).SetBytes(decode(key["e"].(string)))
+		number := func(name string) *big.Int { return new(big.Int).SetBytes(decode(key[name].(string))) }
 		hash := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-		public := &rsa.PublicKey{N: n, E: int(e.Int64())}
-		if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, hash[:], decode(parts[2])); err != nil {
+		signature := decode(parts[2])
+		if key["alg"] != header["alg"] {
+			w.t.Fatalf("key %v with header %v", key, header)
+		}
+		if key["kty"] == "EC" {
+			wantES256(w.t, decode(key["x"].(string)), decode(key["y"].(string)), hash[:], signature)
+			return header, claims
+		}
+		public := &rsa.PublicKey{N: number("n"), E: int(number("e").Int64())}
+		if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, hash[:], signature); err != nil {
 			w.t.Fatal(err)
 		}
 		return header, claims
 	}
 	w.t.Fatalf("no key %v", header["kid"])
 	return nil, nil
+}
+
+func wantES256(t *testing.T, x, y, hash, signature []byte) {
+	t.Helper()
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
+	if err != nil || len(signature) != 64 {
+		t.Fatalf("%v, signature of %d bytes", err, len(signature))
+	}
+	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+	if !ecdsa.Verify(public, hash, r, s) {
+		t.Fatal("the ES256 signature is wrong")
+	}
 }
 
 func TestIDToken(t *testing.T) {

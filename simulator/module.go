@@ -18,8 +18,8 @@ func init() {
 // development and tests. It answers loopback connections only and refuses all
 // others with 403.
 //
-// The keys, the MSNs and the redirect URIs may hold global placeholders like
-// `{env.VIPPS_CLIENT_ID}`. What it remembers (logins in progress, tokens) is
+// The keys, the MSNs, the redirect URIs and the pings' URLs and secrets may hold
+// global placeholders like `{env.VIPPS_CLIENT_ID}`. What it remembers (logins in progress, tokens) is
 // gone when the config is reloaded.
 //
 // Its server must let `client_id` and `client_secret` through in
@@ -81,6 +81,8 @@ func (h *Handler) resolved() (Config, error) {
 		fields[at+"msn"] = &m.MSN
 		fields[at+"client_id"] = &m.ClientID
 		fields[at+"client_secret"] = &m.ClientSecret
+		fields[at+"ping_url"] = &m.PingURL
+		fields[at+"ping_secret"] = &m.PingSecret
 		for j := range m.RedirectURIs {
 			fields[fmt.Sprintf("%sredirect_uris[%d]", at, j)] = &m.RedirectURIs[j]
 		}

@@ -53,6 +53,7 @@ type indexPage struct {
 	Users     []*User
 	Calls     map[string]int
 	CallsPath string
+	PhonePath string
 	StylePath string
 }
 
@@ -79,7 +80,7 @@ func scopeTexts(scopes []string) []string {
 func (s *Simulator) index(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, "index.html", "", indexPage{
 		Brand: brandOf(""), Base: s.base(r), Merchants: s.merchants, Users: s.users,
-		Calls: s.Calls(), CallsPath: callsPath, StylePath: stylePath,
+		Calls: s.Calls(), CallsPath: callsPath, PhonePath: phonePath, StylePath: stylePath,
 	})
 }
 

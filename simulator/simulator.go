@@ -4,9 +4,10 @@
 //
 // It is as strict as the real thing where a mistake would show only in
 // production: exact redirect URIs, authorization codes that work once, PKCE, a
-// partner access token with a Merchant-Serial-Number, the system headers, and a
-// userinfo endpoint that refuses a subscription key. A person, or a test, picks
-// the user on the consent page.
+// partner access token with a Merchant-Serial-Number, the system headers, polls
+// that keep their interval, and a userinfo endpoint that refuses a subscription
+// key. A person, or a test, picks the user on the consent page, and answers
+// logins from a phone number on the phone page.
 //
 // It proves nobody's identity, so it answers on loopback only (see guard.go),
 // and no setting changes that. Production builds do not import this package.
@@ -31,6 +32,10 @@ const (
 	codeLifetime        = 2 * time.Minute
 	accessTokenLifetime = 10 * time.Minute
 	idTokenLifetime     = time.Hour
+
+	// phoneLoginKept is longer than any login from a phone number lasts, so that
+	// a late poll learns that it has expired.
+	phoneLoginKept = 2 * maxExpiry
 )
 
 // Simulator plays Vipps MobilePay Login over HTTP. Make one with [New]. It is
@@ -42,14 +47,21 @@ type Simulator struct {
 	merchants     []*Merchant
 	users         []*User
 	tokenLifetime time.Duration
+	pollInterval  time.Duration
 
-	endpoints map[string]endpoint
-	keys      *keyRing
+	endpoints  map[string]endpoint
+	keys       *keyRing
+	phoneKeys  *keyRing // of logins from a phone number; may be keys itself
+	pingClient *http.Client
 
 	partnerTokens *store[struct{}]
 	transactions  *store[transaction]
 	codes         *store[authorizationCode]
 	accessTokens  *store[login]
+
+	phoneMu     sync.Mutex // guards what phoneLogins points to
+	phoneLogins *store[*phoneLogin]
+	phoneCodes  *store[*phoneLogin]
 
 	mu     sync.Mutex
 	calls  map[string]int
@@ -75,13 +87,21 @@ func New(config Config) (*Simulator, error) {
 		baseURL:       config.BaseURL,
 		partner:       config.Partner,
 		tokenLifetime: lifetime,
-		keys:          newKeyRing(),
+		pollInterval:  time.Duration(config.PollInterval),
+		keys:          newKeyRing(algRS256),
+		pingClient:    newPingClient(),
 		partnerTokens: newStore[struct{}](lifetime),
 		transactions:  newStore[transaction](consentLifetime),
 		codes:         newStore[authorizationCode](codeLifetime),
 		accessTokens:  newStore[login](accessTokenLifetime),
+		phoneLogins:   newStore[*phoneLogin](phoneLoginKept),
+		phoneCodes:    newStore[*phoneLogin](codeLifetime),
 		calls:         map[string]int{},
 		asked:         map[consentKey]bool{},
+	}
+	s.phoneKeys = s.keys
+	if config.PhoneSigningAlg == algES256 {
+		s.phoneKeys = newKeyRing(algES256)
 	}
 	for i := range config.Merchants {
 		s.merchants = append(s.merchants, &config.Merchants[i])
@@ -103,11 +123,13 @@ const (
 	userinfoPath    = "/vipps-userinfo-api/userinfo"
 	accessTokenPath = "/accesstoken/get"
 	backchannelPath = "/vipps-login-ciba/api/backchannel/authentication"
+	userExistsPath  = "/vipps-login-ciba/api/v1/user-exists"
 
 	// The simulator's own pages. Vipps has nothing under this name.
 	indexPath   = "/_simulator/"
 	callsPath   = "/_simulator/calls"
 	consentPath = "/_simulator/consent"
+	phonePath   = "/_simulator/phone"
 	stylePath   = "/_simulator/style.css"
 )
 
@@ -125,6 +147,9 @@ func (s *Simulator) route() {
 		consentPath:     {"consent", post, s.consent},
 		tokenPath:       {"token", post, s.token},
 		userinfoPath:    {"userinfo", get, s.userinfo},
+		backchannelPath: {"backchannel", post, s.backchannel},
+		userExistsPath:  {"exists", post, s.userExists},
+		phonePath:       {"phone", append(post, read...), s.phone},
 		indexPath:       {"", read, s.index},
 		callsPath:       {"", read, s.callCounts},
 		stylePath:       {"", read, s.style},
@@ -186,10 +211,18 @@ func (s *Simulator) findMerchant(match func(*Merchant) bool) *Merchant {
 }
 
 func (s *Simulator) userByPhone(number string) *User {
-	for _, u := range s.users {
-		if u.PhoneNumber == number {
-			return u
-		}
+	return s.findUser(func(u *User) bool { return u.PhoneNumber == number })
+}
+
+// userByToken takes what tokenPattern has let through, so never an empty token,
+// which would be anybody's who has none.
+func (s *Simulator) userByToken(token string) *User {
+	return s.findUser(func(u *User) bool { return u.CustomerToken == token })
+}
+
+func (s *Simulator) findUser(match func(*User) bool) *User {
+	if i := slices.IndexFunc(s.users, match); i >= 0 {
+		return s.users[i]
 	}
 	return nil
 }

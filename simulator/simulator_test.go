@@ -23,12 +23,15 @@ func TestDiscovery(t *testing.T) {
 	}
 	v := a.json(t)
 	for name, want := range map[string]any{
-		"issuer":                                w.base + "/access-management-1.0/access/",
-		"authorization_endpoint":                w.base + "/access-management-1.0/access/oauth2/auth",
-		"token_endpoint":                        w.base + "/access-management-1.0/access/oauth2/token",
-		"userinfo_endpoint":                     w.base + "/vipps-userinfo-api/userinfo",
-		"jwks_uri":                              w.base + "/access-management-1.0/access/.well-known/jwks.json",
-		"backchannel_authentication_endpoint":   w.base + "/vipps-login-ciba/api/backchannel/authentication",
+		"issuer":                              w.base + "/access-management-1.0/access/",
+		"authorization_endpoint":              w.base + "/access-management-1.0/access/oauth2/auth",
+		"token_endpoint":                      w.base + "/access-management-1.0/access/oauth2/token",
+		"userinfo_endpoint":                   w.base + "/vipps-userinfo-api/userinfo",
+		"jwks_uri":                            w.base + "/access-management-1.0/access/.well-known/jwks.json",
+		"backchannel_authentication_endpoint": w.base + "/vipps-login-ciba/api/backchannel/authentication",
+		"grant_types_supported": []any{
+			"authorization_code", "urn:openid:params:grant-type:ciba", "urn:vipps:params:grant-type:ciba-redirect",
+		},
 		"id_token_signing_alg_values_supported": []any{"RS256"},
 		"code_challenge_methods_supported":      []any{"S256"},
 		"end_session_endpoint":                  nil,
@@ -78,7 +81,7 @@ func TestPathsAndMethods(t *testing.T) {
 		{"GET", "/" + discoveryPath, 404},
 		{"GET", "/access-management-1.0/access%2F.well-known/openid-configuration", 404},
 		{"GET", "/Access-Management-1.0/access/.well-known/openid-configuration", 404},
-		{"POST", backchannelPath, 404},
+		{"POST", backchannelPath + "/", 404},
 		{"HEAD", discoveryPath, 200},
 		{"HEAD", jwksPath, 200},
 		{"POST", discoveryPath, 405},
@@ -88,6 +91,10 @@ func TestPathsAndMethods(t *testing.T) {
 		{"GET", tokenPath, 405},
 		{"GET", consentPath, 405},
 		{"POST", userinfoPath, 405},
+		{"GET", backchannelPath, 405},
+		{"GET", userExistsPath, 405},
+		{"HEAD", phonePath, 200},
+		{"PUT", phonePath, 405},
 	}
 	for _, test := range tests {
 		a := w.do(test.method, test.target, "", nil)
@@ -106,12 +113,17 @@ func TestCalls(t *testing.T) {
 	want := map[string]any{
 		"discovery": 1.0, "jwks": 0.0, "accesstoken": 1.0, "authorize": 2.0,
 		"consent": 1.0, "token": 1.0, "userinfo": 1.0, "other": 1.0,
+		"backchannel": 1.0, "exists": 1.0, "phone": 2.0, "slow_down": 0.0,
 	}
 	w.do("GET", discoveryPath, "", nil)
 	w.do("GET", "/nowhere", "", nil)
 	w.do("GET", authorizePath+"?msn=123456", "", nil)
 	w.userinfo(w.login(shopLogin(), kari)["access_token"].(string))
 	w.do("GET", indexPath, "", nil)
+	w.do("POST", backchannelPath, "", nil)
+	w.do("POST", userExistsPath, "", nil)
+	w.do("GET", phonePath, "", nil)
+	w.do("POST", phonePath, "", nil)
 	if got := w.do("GET", callsPath, "", nil).json(t); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}

@@ -38,6 +38,12 @@ func newStore[V any](lifetime time.Duration) *store[V] {
 // add stores v under a new random name of size bytes, which it returns as text.
 func (s *store[V]) add(size int, v V) string {
 	name := randomText(size)
+	s.put(name, v)
+	return name
+}
+
+// put stores v under a new name that the caller has made.
+func (s *store[V]) put(name string, v V) {
 	key := storeKey(sha256.Sum256([]byte(name)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +51,6 @@ func (s *store[V]) add(size int, v V) string {
 	s.clear(now, storeLimit-1)
 	s.entries[key] = v
 	s.queue = append(s.queue, queued{key, now.Add(s.lifetime)})
-	return name
 }
 
 // get returns what is stored under name, if it has not expired.
@@ -66,6 +71,20 @@ func (s *store[V]) take(name string) (V, bool) {
 	v, ok := s.entries[key]
 	delete(s.entries, key)
 	return v, ok
+}
+
+// all is what has not expired, the oldest first.
+func (s *store[V]) all() []V {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clear(time.Now(), storeLimit)
+	values := make([]V, 0, len(s.entries))
+	for _, q := range s.queue {
+		if v, ok := s.entries[q.key]; ok {
+			values = append(values, v)
+		}
+	}
+	return values
 }
 
 // clear drops what has expired, and the oldest beyond limit.

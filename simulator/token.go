@@ -8,11 +8,15 @@ import (
 
 const (
 	grantAuthorizationCode = "authorization_code"
+	grantPhone             = "urn:openid:params:grant-type:ciba"
+	grantPhoneRedirect     = "urn:vipps:params:grant-type:ciba-redirect"
 
 	// tokenExpiresIn is what Vipps' token answers say, although userinfo takes
 	// the token for about ten minutes only.
 	tokenExpiresIn = 3599
 )
+
+var grantTypes = []string{grantAuthorizationCode, grantPhone, grantPhoneRedirect}
 
 // token is the token endpoint (RFC 6749, section 3.2).
 func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
@@ -36,27 +40,23 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// grant checks headers, form and client, and exchanges what the client has for
-// the login it stands for.
+// grant exchanges what the client has for the login it stands for.
 func (s *Simulator) grant(w http.ResponseWriter, r *http.Request) (login, *oauthError) {
-	if err := checkSystemHeaders(r.Header); err != nil {
-		return login{}, err
-	}
-	form, err := readForm(w, r)
-	if err != nil {
-		return login{}, err
-	}
-	merchant, err := s.authenticateMerchant(r.Header, form)
+	merchant, form, err := s.merchantForm(w, r)
 	if err != nil {
 		return login{}, err
 	}
 	switch form.Get("grant_type") {
 	case grantAuthorizationCode:
 		return s.exchangeCode(merchant, form)
+	case grantPhone:
+		return s.exchangePhoneLogin(merchant, form)
+	case grantPhoneRedirect:
+		return s.exchangePhoneCode(merchant, form)
 	case "":
 		return login{}, badRequest("invalid_request", "The parameter grant_type is missing.")
 	default:
-		return login{}, badRequest("unsupported_grant_type", "The grant_type must be %s.", grantAuthorizationCode)
+		return login{}, badRequest("unsupported_grant_type", "The grant_type must be one of %s.", strings.Join(grantTypes, ", "))
 	}
 }
 

@@ -2,16 +2,17 @@ package simulator
 
 import "time"
 
-// defaultUsers are made up. Together they have what breaks careless sites:
+// DefaultUsers are made up. Together they have what breaks careless sites:
 // letters outside ASCII, a street of two lines, several addresses and none, the
-// countries of both brands, and somebody who is not of age. The numbers are
+// countries of both brands, somebody who is not of age, and an app that is too
+// old for a login from a phone number. The numbers are
 // from no real subscriber; the national identity number of a real person would
 // have another checksum.
-func defaultUsers() []User {
+func DefaultUsers() []User {
 	return []User{
 		{
 			Name: "Kari Nordmann", PhoneNumber: "4712345678", Email: "kari.nordmann@example.no",
-			Birthdate: "1990-05-17", Gender: "female", NIN: "17059000000",
+			Birthdate: "1990-05-17", Gender: "female", NIN: "17059000000", CustomerToken: "kari-customer-token",
 			Addresses: []Address{{"Storgata 1", "0155", "OSLO", "NO", "home"}},
 		},
 		{
@@ -42,7 +43,20 @@ func defaultUsers() []User {
 			Name: "Ola Uten Adresse", PhoneNumber: "4740000003", Email: "ola@example.no",
 			Birthdate: "1964-08-15", Gender: "male",
 		},
+		{
+			Name: "Gerd Gammel-App", PhoneNumber: "4740000004", Email: "gerd@example.no",
+			Birthdate: "1948-03-01", Gender: "female", OldApp: true,
+		},
 	}
+}
+
+// minimumAge is from when on people can use Vipps MobilePay Login.
+const minimumAge = 15
+
+// CanLogIn is false for somebody who is too young for Vipps MobilePay Login.
+func (u *User) CanLogIn() bool {
+	born, err := time.Parse(time.DateOnly, u.Birthdate)
+	return err != nil || !time.Now().UTC().Before(born.AddDate(minimumAge, 0, 0))
 }
 
 // sixteenToday keeps the person who is not of age from growing up. Vipps

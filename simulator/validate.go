@@ -15,6 +15,7 @@ import (
 var (
 	msnPattern     = regexp.MustCompile(`^[0-9]{4,10}$`)
 	phonePattern   = regexp.MustCompile(`^[1-9][0-9]{7,14}$`)
+	tokenPattern   = regexp.MustCompile(`^[A-Za-z0-9._~-]{1,128}$`)
 	countryPattern = regexp.MustCompile(`^[A-Z]{2}$`)
 	hostPattern    = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]+$`)
 )
@@ -30,10 +31,24 @@ func (c Config) validate() error {
 	if c.TokenLifetime < caddy.Duration(2*time.Second) {
 		return fmt.Errorf("token_lifetime: %s is too short; use 2s or more", time.Duration(c.TokenLifetime))
 	}
+	if err := c.checkPhoneOptions(); err != nil {
+		return err
+	}
 	if err := c.checkMerchants(); err != nil {
 		return err
 	}
 	return c.checkUsers()
+}
+
+func (c Config) checkPhoneOptions() error {
+	interval := time.Duration(c.PollInterval)
+	if interval < time.Second || interval%time.Second != 0 {
+		return fmt.Errorf("poll_interval: %s is not a number of whole seconds; use 1s, 2s and so on", interval)
+	}
+	if c.PhoneSigningAlg != algRS256 && c.PhoneSigningAlg != algES256 {
+		return fmt.Errorf("phone_signing_alg: %q is not one; use %s or %s", c.PhoneSigningAlg, algRS256, algES256)
+	}
+	return nil
 }
 
 func (c Config) checkBaseURL() error {
@@ -102,6 +117,24 @@ func (m Merchant) validate() error {
 			return fmt.Errorf("scopes: Vipps MobilePay has no %q; use some of %s", scope, strings.Join(knownScopes, ", "))
 		}
 	}
+	return m.checkPing()
+}
+
+// checkPing keeps a mistake in a config from sending pings to strangers.
+func (m Merchant) checkPing() error {
+	if m.PingURL == "" && m.PingSecret == "" {
+		return nil
+	}
+	if m.PingURL == "" || m.PingSecret == "" {
+		return errors.New("ping_url: it needs a ping_secret, and the other way round; set both or none of them")
+	}
+	u, err := parseWebURL(m.PingURL)
+	if err != nil {
+		return fmt.Errorf("ping_url: %w", err)
+	}
+	if !isLoopbackHost(u.Host) {
+		return fmt.Errorf("ping_url: %q is not on this machine; use a loopback host such as localhost or 127.0.0.1", m.PingURL)
+	}
 	return nil
 }
 
@@ -124,7 +157,7 @@ func parseWebURL(raw string) (*url.URL, error) {
 }
 
 func (c Config) checkUsers() error {
-	numbers := map[string]bool{}
+	numbers, tokens := map[string]bool{}, map[string]bool{}
 	for i, u := range c.Users {
 		if err := u.validate(); err != nil {
 			return fmt.Errorf("users[%d]: %w", i, err)
@@ -132,7 +165,10 @@ func (c Config) checkUsers() error {
 		if numbers[u.PhoneNumber] {
 			return fmt.Errorf("users[%d]: phone_number: %s is there twice; give each user their own", i, u.PhoneNumber)
 		}
-		numbers[u.PhoneNumber] = true
+		if u.CustomerToken != "" && tokens[u.CustomerToken] {
+			return fmt.Errorf("users[%d]: customer_token: %s is there twice; give each user their own", i, u.CustomerToken)
+		}
+		numbers[u.PhoneNumber], tokens[u.CustomerToken] = true, true
 	}
 	return nil
 }
@@ -143,6 +179,9 @@ func (u User) validate() error {
 	}
 	if !phonePattern.MatchString(u.PhoneNumber) {
 		return fmt.Errorf("phone_number: %q is not one; write country code and number as digits, like 4712345678", u.PhoneNumber)
+	}
+	if u.CustomerToken != "" && !tokenPattern.MatchString(u.CustomerToken) {
+		return fmt.Errorf("customer_token: %q is not one; use letters, digits, '.', '_', '~' and '-'", u.CustomerToken)
 	}
 	if u.Birthdate != "" {
 		if _, err := time.Parse(time.DateOnly, u.Birthdate); err != nil {

@@ -1,0 +1,274 @@
+package vippslogin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// phoneLogin is a login from a phone number, as it is kept in Caddy's storage, sealed: any instance can
+// answer for it, and a restart does not lose it.
+type phoneLogin struct {
+	ID        string        `json:"id"` // our own random handle, 22 characters
+	Status    phoneStatus   `json:"status"`
+	AuthReqID string        `json:"auth_req_id"` // Vipps MobilePay's handle; never shown
+	Nonce     string        `json:"nonce"`
+	MSISDN    string        `json:"msisdn,omitempty"` // the number asked; "" for a customer token
+	Started   time.Time     `json:"started"`
+	Expires   time.Time     `json:"expires"` // no answer is waited for after this
+	Forgotten time.Time     `json:"forgotten"`
+	Interval  time.Duration `json:"interval"`  // between two polls
+	NextPoll  time.Time     `json:"next_poll"` // Vipps MobilePay is not asked before this
+	Pinged    bool          `json:"pinged,omitempty"`
+
+	Finish   string `json:"finish"`
+	ReturnTo string `json:"return_to,omitempty"` // with finish browser
+
+	// Tokens are kept from the exchange, which succeeds once, until the claims have been read.
+	Tokens *tokens `json:"tokens,omitempty"`
+
+	Userinfo json.RawMessage `json:"userinfo,omitempty"` // when complete
+	Error    string          `json:"error,omitempty"`    // when denied, expired or failed
+}
+
+type phoneStatus string
+
+const (
+	phonePending  phoneStatus = "pending"
+	phoneComplete phoneStatus = "complete"
+	phoneDenied   phoneStatus = "denied"
+	phoneExpired  phoneStatus = "expired"
+	phoneFailed   phoneStatus = "failed"
+)
+
+// lingers is how long the end of a login can be read, at least.
+const lingers = 5 * time.Minute
+
+// end gives the login its last status.
+func (l *phoneLogin) end(status phoneStatus, reason string, now time.Time) {
+	l.Status, l.Error, l.Tokens = status, reason, nil
+	if later := now.Add(lingers); l.Forgotten.Before(later) {
+		l.Forgotten = later
+	}
+}
+
+// at is the login as it stands now: one that nobody answered in time has expired, whether or not
+// anybody has written that down.
+func (l *phoneLogin) at(now time.Time) *phoneLogin {
+	if l.Status != phonePending || now.Before(l.Expires) {
+		return l
+	}
+	expired := *l
+	expired.end(phoneExpired, "expired_token", l.Expires)
+	return &expired
+}
+
+var errUnknownPhoneLogin = errors.New("there is no such login")
+
+// phoneStore keeps logins from phone numbers in Caddy's storage.
+type phoneStore struct {
+	storage certmagic.Storage
+	shared  *shared
+	keys    *cookieKeys
+}
+
+const (
+	phonePrefix      = storagePrefix + "/phone"
+	phoneIndexPrefix = storagePrefix + "/phone_request"
+	askedPrefix      = storagePrefix + "/phone_asked"
+
+	// cachedFor is how long an instance believes what it read of a login that another one may change.
+	cachedFor = time.Second
+)
+
+func phoneKey(id string) string { return phonePrefix + "/" + id }
+
+// read returns a login of this merchant. It takes no lock.
+func (s phoneStore) read(ctx context.Context, id, msn string) (*phoneLogin, error) {
+	if found, ok := s.shared.phones.Get(msn + "/" + id); ok {
+		return found.(*phoneLogin).known(time.Now())
+	}
+	l, err := s.load(ctx, id, msn)
+	if err != nil {
+		return nil, err
+	}
+	return l.known(time.Now())
+}
+
+// known fails for a login whose time to be read is over.
+func (l *phoneLogin) known(now time.Time) (*phoneLogin, error) {
+	if now.After(l.Forgotten) {
+		return nil, errUnknownPhoneLogin
+	}
+	return l.at(now), nil
+}
+
+// load reads from storage. A login of another merchant does not open, and so does not exist.
+func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, error) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	sealed, err := s.storage.Load(ctx, phoneKey(id))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errUnknownPhoneLogin
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errStorage, err)
+	}
+	plain, ok := s.keys.phone.open(bytes.Clone(sealed), sealContext(id, msn)) // a storage may keep what it gave
+	if !ok {
+		return nil, errUnknownPhoneLogin
+	}
+	l := new(phoneLogin)
+	if err := json.Unmarshal(plain, l); err != nil {
+		return nil, fmt.Errorf("%w: %w", errStorage, err)
+	}
+	s.remember(l, msn)
+	return l, nil
+}
+
+// save writes to storage.
+func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
+	plain, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.phone.seal(plain, sealContext(l.ID, msn))); err != nil {
+		return fmt.Errorf("%w: %w", errStorage, err)
+	}
+	s.remember(l, msn)
+	return nil
+}
+
+// remember puts a copy in front of storage, for a moment: another instance may change what it says.
+func (s phoneStore) remember(l *phoneLogin, msn string) {
+	kept := *l
+	s.shared.phones.Set(msn+"/"+l.ID, &kept, cachedFor)
+}
+
+// update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
+// save what it did. All who wait for the login are woken.
+func (s phoneStore) update(ctx context.Context, id, msn string, do func(context.Context, *phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
+	unlock := s.shared.phoneLocks.lock(id)
+	defer unlock()
+	var l *phoneLogin
+	err := withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, func(ctx context.Context) error {
+		var err error
+		if l, err = s.load(ctx, id, msn); err != nil {
+			return err
+		}
+		changed, err := do(ctx, l)
+		if changed {
+			err = errors.Join(err, s.save(ctx, l, msn))
+			s.shared.waiters.wake(id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.known(time.Now())
+}
+
+// create writes a new login, and the way to it from Vipps MobilePay's handle.
+func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error {
+	if err := s.save(ctx, l, msn); err != nil {
+		return err
+	}
+	name := s.keys.indexNames("auth_req_id", msn, l.AuthReqID)[0]
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	if err := s.storage.Store(ctx, phoneIndexPrefix+"/"+name, []byte(l.ID)); err != nil {
+		return fmt.Errorf("%w: %w", errStorage, err)
+	}
+	return nil
+}
+
+// find returns the id of the login that Vipps MobilePay calls authReqID.
+func (s phoneStore) find(ctx context.Context, authReqID, msn string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	for _, name := range s.keys.indexNames("auth_req_id", msn, authReqID) {
+		id, err := s.storage.Load(ctx, phoneIndexPrefix+"/"+name)
+		if err == nil && isLoginID(string(id)) {
+			return string(id), nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("%w: %w", errStorage, err)
+		}
+	}
+	return "", errUnknownPhoneLogin
+}
+
+// remove forgets a login.
+func (s phoneStore) remove(ctx context.Context, id, msn string) error {
+	unlock := s.shared.phoneLocks.lock(id)
+	defer unlock()
+	defer s.shared.waiters.wake(id)
+	return withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, func(ctx context.Context) error {
+		l, err := s.load(ctx, id, msn)
+		if err != nil {
+			return err
+		}
+		s.shared.phones.Delete(msn + "/" + id)
+		for _, name := range s.keys.indexNames("auth_req_id", msn, l.AuthReqID) {
+			if err := s.storage.Delete(ctx, phoneIndexPrefix+"/"+name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w: %w", errStorage, err)
+			}
+		}
+		if err := s.storage.Delete(ctx, phoneKey(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", errStorage, err)
+		}
+		return nil
+	})
+}
+
+const (
+	maxAsked    = 5 // logins one person can be asked for in askedWindow, by all callers together
+	askedWindow = 10 * time.Minute
+)
+
+// askedTooOften says that a person's phone has rung often enough.
+type askedTooOften struct{ wait time.Duration }
+
+func (askedTooOften) Error() string { return "this person was asked too often" }
+
+// ask counts a login for the person behind hint, and fails when there were too many: nobody's phone is
+// made to ring without end. Storage sees a name that tells nothing about the number.
+func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
+	names := s.keys.indexNames("asked", hint)
+	name := askedPrefix + "/" + names[0]
+	return withStorageLock(ctx, s.storage, storagePrefix+"_asked_"+names[0], func(ctx context.Context) error {
+		stored, err := s.storage.Load(ctx, name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", errStorage, err)
+		}
+		var asked, recent []time.Time
+		if len(stored) > 0 && json.Unmarshal(stored, &asked) != nil {
+			return fmt.Errorf("%w: %s cannot be read", errStorage, name)
+		}
+		for _, at := range asked {
+			if now.Sub(at) < askedWindow {
+				recent = append(recent, at)
+			}
+		}
+		if len(recent) >= maxAsked {
+			return askedTooOften{askedWindow - now.Sub(recent[len(recent)-maxAsked])}
+		}
+		content, err := json.Marshal(append(recent, now))
+		if err != nil {
+			return err
+		}
+		if err := s.storage.Store(ctx, name, content); err != nil {
+			return fmt.Errorf("%w: %w", errStorage, err)
+		}
+		return nil
+	})
+}

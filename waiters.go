@@ -1,0 +1,83 @@
+package vippslogin
+
+import "sync"
+
+// waiters lets requests wait for something that another request in this process does.
+type waiters struct {
+	mu    sync.Mutex
+	waits map[string]*wait
+}
+
+type wait struct {
+	woken chan struct{}
+	count int
+}
+
+// wait returns a channel that wake closes, and what to call when nobody waits on it any more.
+func (w *waiters) wait(id string) (woken <-chan struct{}, done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.waits == nil {
+		w.waits = make(map[string]*wait)
+	}
+	entry := w.waits[id]
+	if entry == nil {
+		entry = &wait{woken: make(chan struct{})}
+		w.waits[id] = entry
+	}
+	entry.count++
+	return entry.woken, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if entry.count--; entry.count == 0 && w.waits[id] == entry {
+			delete(w.waits, id)
+		}
+	}
+}
+
+// wake wakes all who wait for id.
+func (w *waiters) wake(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if entry := w.waits[id]; entry != nil {
+		close(entry.woken)
+		delete(w.waits, id)
+	}
+}
+
+// keyedLocks is a mutex for each key that is in use. It stands before the lock in Caddy's storage, so
+// that the requests of one process do not poll for that one against each other.
+type keyedLocks struct {
+	mu    sync.Mutex
+	locks map[string]*keyedLock
+}
+
+type keyedLock struct {
+	sync.Mutex
+	count int
+}
+
+// lock waits for the key's mutex, and returns what to call to give it back.
+func (k *keyedLocks) lock(key string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = make(map[string]*keyedLock)
+	}
+	entry := k.locks[key]
+	if entry == nil {
+		entry = new(keyedLock)
+		k.locks[key] = entry
+	}
+	entry.count++
+	k.mu.Unlock()
+
+	entry.Lock()
+	return func() {
+		entry.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if entry.count--; entry.count == 0 {
+			delete(k.locks, key)
+		}
+	}
+}
