@@ -3,13 +3,14 @@
 GO ?= go
 FUZZTIME ?= 1m
 
-.PHONY: demo test fmt lint bench fuzz
+.PHONY: demo test fmt lint bench bench-phone fuzz
 
 ## demo: a Caddy with the plugin, a simulated Vipps MobilePay, and two shops
 demo:
 	@echo 'Starting (the first time takes a few minutes: Caddy is compiled). Then open'
 	@echo '  http://shop-a.localhost:8080   a shop where everything needs a login'
 	@echo '  http://shop-b.localhost:8080   a shop where only /account/ does'
+	@echo '  http://till.localhost:8080     a till that logs a customer in from a phone number'
 	@echo '  http://localhost:8090          the simulated Vipps MobilePay'
 	@echo 'Stop with Ctrl-C.'
 	$(GO) run ./cmd/caddy run --config demo/Caddyfile
@@ -32,6 +33,10 @@ lint:
 ## bench: what opening a session costs, beside the least it could cost
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem .
+
+## bench-phone: 1,000 logins from phone numbers at once, each with a client that waits
+bench-phone:
+	$(GO) run ./bench/phone
 
 ## fuzz: every fuzz target for FUZZTIME
 fuzz:

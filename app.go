@@ -48,6 +48,7 @@ type App struct {
 	shared      *shared
 	sharedKey   string
 	partnerKeys partnerKeys
+	sweeps      bool // a site keeps what ends by itself in storage
 
 	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
 	keysLock sync.Mutex
@@ -166,6 +167,7 @@ func (a *App) systemHeaders() (systemHeaders, error) {
 		{"system name", a.SystemName, &system.name},
 		{"system version", a.SystemVersion, &system.version},
 	} {
+		part.value = caddy.NewReplacer().ReplaceKnown(part.value, "")
 		if len(part.value) > maxSystemHeader || !isPlain(part.value) {
 			return system, fmt.Errorf("%s: %q: write at most %d characters of ASCII", part.name, part.value, maxSystemHeader)
 		}
@@ -262,40 +264,48 @@ func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
 }
 
 // storedSecret returns the secret that all instances on the storage share, and makes it if there is
-// none. One that cannot be read, or is too short, is an error: a second one would log everybody out.
-func storedSecret(ctx context.Context, storage certmagic.Storage) (string, error) {
-	const key, lock = storagePrefix + "/cookie_secret", storagePrefix + "_cookie_secret"
-	var secret string
-	err := withStorageLock(ctx, storage, lock, func(ctx context.Context) error {
-		stored, err := storage.Load(ctx, key)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			secret = base64.RawStdEncoding.EncodeToString(randomBytes(48))
-			return storage.Store(ctx, key, []byte(secret))
-		case err != nil:
-			return err
-		case len(stored) < minSecretBytes:
-			return fmt.Errorf("%s in storage is too short: delete it to have a new one made", key)
+// none.
+func storedSecret(ctx context.Context, storage certmagic.Storage) (secret string, err error) {
+	if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
+		return secret, err
+	}
+	err = withStorageLock(ctx, storage, storagePrefix+"_cookie_secret", lockTimeout, func(ctx context.Context) error {
+		if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
+			return err // another instance was faster
 		}
-		secret = string(stored)
-		return nil
+		secret = base64.RawStdEncoding.EncodeToString(randomBytes(48))
+		return storage.Store(ctx, secretKey, []byte(secret))
 	})
 	return secret, err
 }
 
-// sweep removes what has expired from memory and storage, every ten minutes.
+const secretKey = storagePrefix + "/cookie_secret"
+
+// loadSecret reads the secret. One that is too short is an error: a second one would log everybody out.
+func loadSecret(ctx context.Context, storage certmagic.Storage) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
+	stored, err := storage.Load(ctx, secretKey)
+	if err == nil && len(stored) < minSecretBytes {
+		err = fmt.Errorf("%s in storage is too short: delete it to have a new one made", secretKey)
+	}
+	return string(stored), err
+}
+
+// sweep removes what has expired from memory and storage, now and every ten minutes.
 func (a *App) sweep(ctx context.Context) {
 	ticker := time.NewTicker(loginLife)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			a.shared.deleteExpired()
+	for ctx.Err() == nil {
+		a.shared.deleteExpired()
+		if a.sweeps {
 			if err := sweepStorage(ctx, a.storage, time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
 		}
 	}
 }

@@ -35,6 +35,10 @@ var configVariables = map[string]string{
 	"COOKIE_SECRET":          "resolved-cookie-secret-of-32-bytes-and-more",
 	"OLD_COOKIE_SECRET":      "resolved-old-cookie-secret-of-32-bytes-and-more",
 	"OLDEST_COOKIE_SECRET":   "resolved-oldest-cookie-secret-of-32-bytes-and-more",
+	"TILL_API_KEY":           "resolved-api-key-of-32-characters-and-more",
+	"OLD_TILL_API_KEY":       "resolved-old-api-key-of-32-characters-and-more",
+	"WEBHOOK_SECRET":         "resolved-webhook-secret",
+	"OLD_WEBHOOK_SECRET":     "resolved-old-webhook-secret",
 	"SHORT_SECRET":           "resolved-secret-of-31-bytes....",
 	"TWO_LINES":              "resolved-line-1\nresolved-line-2",
 	"BLANK":                  " \t ",
@@ -132,7 +136,9 @@ func TestBadCaddyfiles(t *testing.T) {
 			t.Errorf("no line is named: %v", err)
 		}
 		if err == nil {
-			wantNoSecret(t, string(adapted))
+			if !strings.Contains(config, "resolved-") { // what is written out, `caddy adapt` shows
+				wantNoSecret(t, string(adapted))
+			}
 			err = validate(adapted)
 		}
 		wantError(t, err, strings.Split(strings.TrimSpace(want), "\n")...)
@@ -166,6 +172,7 @@ const (
 	inGlobalOption = "{\n\tvipps_login {\n\t\t$LINE\n\t}\n}\n"
 	inDirective    = "shop.example.no {\n\tvipps_login 123456 {\n\t\t$LINE\n\t}\n}\n"
 	inMerchant     = "shop.example.no {\n\tvipps_login {\n\t\tmerchant 123456 shop.example.no {\n\t\t\t$LINE\n\t\t}\n\t}\n}\n"
+	inPhone        = "shop.example.no {\n\tvipps_login 123456 {\n\t\tphone {\n\t\t\t$LINE\n\t\t}\n\t}\n}\n"
 	inSession      = "shop.example.no {\n\tvipps_login {\n\t\tsession {\n\t\t\t$LINE\n\t\t}\n\t}\n}\n"
 )
 
@@ -199,6 +206,9 @@ func TestSubdirectivesAreParsedStrictly(t *testing.T) {
 		{inMerchant, "client_secret", 1, 1, false},
 		{inMerchant, "scope", 1, many, false},
 		{inMerchant, "market", 1, 1, false},
+		{inPhone, "api_key", 1, many, false},
+		{inPhone, "scope", 1, many, false},
+		{inPhone, "webhook_secret", 1, many, false},
 		{inSession, "lifetime", 1, 1, false},
 		{inSession, "idle_timeout", 1, 1, false},
 	} {
@@ -256,9 +266,17 @@ func TestBadJSON(t *testing.T) {
 	const app = `"client_id": "id", "client_secret": "secret", "subscription_key": "key"`
 	for _, test := range []struct{ name, app, handler, want string }{
 		{"unknown field of the app", app + `, "cookie_secret": "x"`, `"msn": "123456"`, `unknown field "cookie_secret"`},
-		{"unknown field of the handler", app, `"msn": "123456", "phone": {}`, `unknown field "phone"`},
+		{"unknown field of the handler", app, `"msn": "123456", "telephone": {}`, `unknown field "telephone"`},
 		{"unknown field of a merchant", app, `"merchants": [{"msn": "123456", "host": "a"}]`, `unknown field "host"`},
 		{"unknown field of the session", app, `"msn": "123456", "session": {"timeout": "1h"}`, `unknown field "timeout"`},
+		{"unknown field of phone", app, `"msn": "123456", "phone": {"api_key": "x"}`, `unknown field "api_key"`},
+		{"phone without an API key", app, `"msn": "123456", "phone": {}`, `phone: no api_key: `},
+		{"phone with no API keys", app, `"msn": "123456", "phone": {"api_keys": []}`, `phone: no api_key: `},
+		{"an empty API key", app, `"msn": "123456", "phone": {"api_keys": ["0123456789abcdef0123456789abcdef", ""]}`, `phone: api_key 2: it is empty: set it`},
+		{"an empty webhook secret", app, `"msn": "123456", "phone": {"api_keys": ["0123456789abcdef0123456789abcdef"], "webhook_secrets": [""]}`, `phone: webhook_secret 1: it is empty: set it`},
+		{"an empty scope of phone", app, `"msn": "123456", "phone": {"api_keys": ["0123456789abcdef0123456789abcdef"], "scopes": [""]}`, `phone: scope: "" is not a scope`},
+		{"a flag for phone", app, `"msn": "123456", "phone": true`, `cannot unmarshal bool`},
+		{"a text for the API keys", app, `"msn": "123456", "phone": {"api_keys": "0123456789abcdef0123456789abcdef"}`, `cannot unmarshal string`},
 		{"a number for the MSN", app, `"msn": 123456`, `cannot unmarshal number`},
 		{"a text for a flag", app, `"msn": "123456", "return_in_any_browser": "on"`, `cannot unmarshal string`},
 		{"no merchant", app, ``, `no merchant: write the MSN`},
@@ -336,6 +354,11 @@ http://shop-a.localhost:$HTTP {
 		market NO
 		return_in_any_browser
 		error_pages on
+		phone {
+			api_key ` + olderAPIKey + ` ` + apiKey + `
+			scope phoneNumber email
+			webhook_secret ` + webhookSecret + `
+		}
 	}
 	reverse_proxy $UPSTREAM
 }
@@ -376,7 +399,12 @@ http://shop-a.localhost:$HTTP {
 								"header_encoding": "base64url",
 								"market": "NO",
 								"return_in_any_browser": true,
-								"error_pages": "on"
+								"error_pages": "on",
+								"phone": {
+									"api_keys": ["` + olderAPIKey + `", "` + apiKey + `"],
+									"scopes": ["phoneNumber", "email"],
+									"webhook_secrets": ["` + webhookSecret + `"]
+								}
 							},
 							{"handler": "reverse_proxy", "upstreams": [{"dial": "$UPSTREAM"}]}
 						]
@@ -396,7 +424,7 @@ http://shop-a.localhost:$HTTP {
 	if fromCaddyfile != fromJSON {
 		t.Errorf("the Caddyfile does\n%s\nand JSON does\n%s", fromCaddyfile, fromJSON)
 	}
-	for _, want := range []string{"market=FI", "scope=openid+name+email", "requested_flow=automatic", "[acme 3.1.2]", "X-User-Name:[S2Fya", "X-User-Msn:[123456]", "Remote-User:["} {
+	for _, want := range []string{"market=FI", "scope=openid+name+email", "requested_flow=automatic", "[acme 3.1.2]", "X-User-Name:[S2Fya", "X-User-Msn:[123456]", "Remote-User:[", "phone [openid phoneNumber email]"} {
 		if !strings.Contains(fromJSON, want) {
 			t.Errorf("no %s in\n%s", want, fromJSON)
 		}
@@ -429,7 +457,12 @@ func visibleBehaviour(t *testing.T, w *world, config []byte) string {
 	system := calls[len(calls)-1].Header
 	header := w.upstream.last(t).Header
 	header.Del("X-User-Sid")
-	return fmt.Sprintln(query.Encode()) +
+	phone := newTill(t, shop)
+	_, authReqID := phone.start(w, `{"phone_number":"`+bjorn+`"}`)
+	asked := w.vipps.sim.PhoneLogins()[0].Scopes
+	mustAnswer(t, w, authReqID, false)
+	w.ping(t, shop+"/vipps/webhook", `{"auth_req_id":"`+authReqID+`"}`, webhookSecret, nil).wantStatus(t, http.StatusOK)
+	return fmt.Sprintln(query.Encode()) + fmt.Sprintln("phone", asked) +
 		fmt.Sprintln([]string{system.Get("Vipps-System-Name"), system.Get("Vipps-System-Version")}) + fmt.Sprintln(header)
 }
 

@@ -26,7 +26,7 @@ type failure struct {
 var failures = []failure{
 	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel,
 		"Please log in", "This page is for people who have logged in."},
-	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.WarnLevel,
+	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.InfoLevel,
 		"This address cannot be logged in to", "No shop is set up for login at this address. Check the address, or ask the shop."},
 	{errBadCallback, http.StatusBadRequest, "bad_callback", zap.InfoLevel,
 		"The login could not be completed", "The link is not complete, or was changed on its way. Please log in again."},
@@ -60,10 +60,16 @@ var failures = []failure{
 		"The login does not answer", "Vipps MobilePay did not answer. Please try again in a moment."},
 	{errBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel,
 		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
+	{errPending, http.StatusBadGateway, "bad_answer", zap.ErrorLevel,
+		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
+	{errSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel,
+		"The login is busy", "Vipps MobilePay asks to come back a little later. Please try again in a moment."},
 	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel,
 		"You said no to the login", "Nothing was shared. You can log in whenever you like."},
 	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel,
 		"The login could not be completed", "It took too long. Please start again."},
+	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel,
+		"The login does not work right now", "The shop's login is not set up correctly. Please tell the shop."},
 	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel,
 		"The login does not work right now", "Please try again in a moment."},
 }
@@ -86,6 +92,9 @@ func failureOf(err error) failure {
 // fail is the one way a login ends without a session: a log line, and a page, or an error for the
 // site's handle_errors. The button on the page tries again and keeps the page the person wanted.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error, returnTo string) error {
+	if h.isPhoneAPI(originalPath(r)) {
+		return h.failPhone(w, v, err)
+	}
 	f := failureOf(err)
 	reference := newReference()
 	if c := h.logger.Check(f.level, "no login"); c != nil {
@@ -94,7 +103,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if h.ErrorPages == "off" {
-		return h.handOver(w, r, f, err)
+		return h.handOver(w, r, f)
 	}
 	p := page{Title: f.title, Text: f.text, Reference: reference, TryAgain: h.loginURL(returnTo), Button: "Try again"}
 	switch f.is {
@@ -109,11 +118,14 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 }
 
 // handOver hands an error to the site's error routes. On the way through Caddy an error is logged with
-// the request's URL: for the callback, whose URL holds the authorization code, we run the error routes
-// ourselves.
-func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure, err error) error {
-	handlerError := caddyhttp.Error(f.status, err)
-	if path := r.URL.EscapedPath(); path != h.paths.callback && path != h.paths.phoneCallback {
+// the request's URL: for a callback, whose URL holds the authorization code, we run the error routes
+// ourselves. The site is told what kind of error it is; the details are in our own log line.
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) error {
+	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
+		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
+	}
+	handlerError := caddyhttp.Error(f.status, f.is)
+	if path := originalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
 		return handlerError
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -121,7 +133,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure, er
 		w.WriteHeader(f.status)
 		return nil
 	}
-	r = server.Errors.WithError(r, handlerError)
+	r = server.Errors.WithError(asSent(r), handlerError)
 	routes := server.Errors.Routes.Compile(caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(f.status)
 		return nil

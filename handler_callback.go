@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
@@ -22,9 +21,6 @@ var (
 
 // serveCallback is GET /vipps/callback: it completes a login.
 func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
-	// The access log would hold the authorization code. Our own line stands for it.
-	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-
 	answer, err := parseCallback(r.URL.RawQuery)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
@@ -34,7 +30,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	if ok {
 		// Spent by its first use, a failed one too.
 		setCookie(w, loginCookie+l.id, "", v.secure(), 0)
-		ok = h.app.shared.spent.spend(l.id)
+		ok = spent.spend(l.id)
 	}
 	switch {
 	case !ok && v.session != nil:
@@ -42,7 +38,8 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	case !ok:
 		return h.fail(w, r, v, errNoLogin, "/")
 	}
-	s, err := h.completeLogin(r.Context(), v, l, answer)
+	// The login is spent: it goes on when the person reloads the page meanwhile, and finds the session.
+	s, err := h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
 	if err != nil {
 		return h.fail(w, r, v, err, l.returnTo)
 	}

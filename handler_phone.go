@@ -10,18 +10,18 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 )
 
 // newPhoneEndpoints are the endpoints that `phone` switches on.
 func (h *Handler) newPhoneEndpoints(endpoints map[string]endpoint) {
-	endpoints[h.paths.phone] = h.phoneAPI(http.MethodPost, h.servePhoneStart)
-	endpoints[h.paths.phoneExists] = h.phoneAPI(http.MethodPost, h.servePhoneExists)
+	endpoints[h.paths.phone] = h.phoneAPI(h.servePhoneStart, http.MethodPost)
+	endpoints[h.paths.phoneExists] = h.phoneAPI(h.servePhoneExists, http.MethodPost)
 	endpoints[h.paths.phoneCallback] = only(h.servePhoneCallback, http.MethodGet)
 	if len(h.phoneConfig.webhookSecrets) > 0 {
 		endpoints[h.paths.webhook] = only(h.serveWebhook, http.MethodPost)
@@ -29,8 +29,7 @@ func (h *Handler) newPhoneEndpoints(endpoints map[string]endpoint) {
 }
 
 // phoneAPI guards an endpoint for tills. The key comes before anything else is looked at.
-func (h *Handler) phoneAPI(methods string, serve endpoint) endpoint {
-	guarded := only(serve, strings.Split(methods, " ")...)
+func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
 		if !h.validAPIKey(r) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="phone login"`)
@@ -39,8 +38,17 @@ func (h *Handler) phoneAPI(methods string, serve endpoint) endpoint {
 		if isCrossOrigin(r, v) {
 			return writeAPI(w, http.StatusForbidden, apiError{"forbidden", "Vipps MobilePay does not allow this login on web pages: call it from the merchant's own system"})
 		}
-		return guarded(w, r, v)
+		if !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			return writeAPI(w, http.StatusMethodNotAllowed, apiError{"method_not_allowed", "use " + strings.Join(methods, " or ")})
+		}
+		return serve(w, r, v)
 	}
+}
+
+// isPhoneAPI reports whether a path is a till's: its errors are JSON.
+func (h *Handler) isPhoneAPI(path string) bool {
+	return h.Phone != nil && path != h.paths.phoneCallback && (path == h.paths.phone || path == h.paths.webhook || strings.HasPrefix(path, h.paths.phone+"/"))
 }
 
 // validAPIKey compares in constant time, and with every key, so that time tells nothing about any.
@@ -207,7 +215,6 @@ func (h *Handler) servePhoneExists(w http.ResponseWriter, r *http.Request, v *vi
 // servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
 // nothing of us. What makes it theirs is the ID token, which names the login.
 func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
-	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true) // the code is in its URL
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["code"]) > 1 || len(query["error"]) > 1 || query.Has("code") == query.Has("error") {
 		return h.fail(w, r, v, errBadCallback, "/")
@@ -253,9 +260,10 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		err = l.checkNumber(claims)
 	}
 	if err != nil {
+		h.keepTokens(ctx, v, l, got, err)
 		return nil, nil, err
 	}
-	done, err := h.phones(v).update(ctx, l.ID, v.msn, func(_ context.Context, l *phoneLogin) (bool, error) {
+	done, err := h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
 		if l.at(time.Now()).Status != phonePending {
 			return false, errNoLogin // another request was faster
 		}
@@ -269,15 +277,33 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 	return done, &session{issued: now, seen: now, claims: claims}, nil
 }
 
+// keepTokens lets the till's next poll read the claims when that failed here for a while: the code is
+// spent.
+func (h *Handler) keepTokens(ctx context.Context, v *visit, l *phoneLogin, got tokens, err error) {
+	if l == nil || !errors.Is(err, errNoAnswer) && !errors.Is(err, errBusy) && !errors.Is(err, errBadAnswer) {
+		return
+	}
+	_, err = h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+		l.Tokens = &got
+		return l.Status == phonePending, nil
+	})
+	if err != nil {
+		h.logger.Error("phone login: tokens lost", zap.String("msn", v.msn), zap.Error(err))
+	}
+}
+
 // pendingInBrowser returns the login that authReqID names, if it was started here to end in the
 // phone's browser and has not ended yet.
 func (h *Handler) pendingInBrowser(ctx context.Context, v *visit, authReqID string) (*phoneLogin, error) {
 	if authReqID == "" {
 		return nil, errNoLogin
 	}
-	id, err := h.phones(v).find(ctx, authReqID, v.msn)
+	msn, id, err := h.phones(v).find(ctx, authReqID)
 	if err != nil {
 		return nil, noLogin(err)
+	}
+	if msn != v.msn {
+		return nil, errNoLogin
 	}
 	l, err := h.phones(v).load(ctx, id, v.msn)
 	if err != nil {
@@ -320,14 +346,14 @@ func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit)
 	return nil
 }
 
-// ping makes a login due. A second ping for the same login changes nothing: Vipps MobilePay may send
-// one for days.
+// ping makes a login due, of whichever merchant: a partner may have one webhook for several. A second
+// ping for the same login changes nothing: Vipps MobilePay may send one for days.
 func (h *Handler) ping(ctx context.Context, v *visit, authReqID string) error {
-	id, err := h.phones(v).find(ctx, authReqID, v.msn)
+	msn, id, err := h.phones(v).find(ctx, authReqID)
 	if err != nil {
 		return err
 	}
-	_, err = h.phones(v).update(ctx, id, v.msn, func(_ context.Context, l *phoneLogin) (bool, error) {
+	_, err = h.phones(v).update(ctx, id, msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
 		if l.Status != phonePending || l.Pinged {
 			return false, nil
 		}

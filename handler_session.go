@@ -45,6 +45,7 @@ func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit
 		}
 		return h.refuseScript(w, r, v)
 	}
+	h.renewSession(w, r, v)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {

@@ -203,9 +203,9 @@ func safeReturn(target string) string {
 	for i := range len(target) {
 		c := target[i]
 		switch {
-		case c <= ' ', c == 0x7f, c == '#': // in no request target
+		case c < ' ', c == 0x7f: // in no request target
 			return "/"
-		case c == '\\' && inPath, c > 0x7f:
+		case c == '\\' && inPath, c > 0x7f, c == ' ', c == '#':
 			fmt.Fprintf(&out, "%%%02X", c)
 			continue
 		case c == '?':

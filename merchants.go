@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 
@@ -115,13 +116,17 @@ func isASCII(s string) bool {
 // isHost accepts what can stand in a URL's authority without quoting: a name of at most 253
 // characters (RFC 1035 section 2.3.4) or an IP address. What it lets through goes into redirect URIs.
 func isHost(host string) bool {
+	if strings.IndexByte(host, ':') >= 0 {
+		_, err := netip.ParseAddr(host)
+		return err == nil && strings.IndexByte(host, '%') < 0
+	}
 	if host == "" || len(host) > 253 || host[0] == '.' || strings.Contains(host, "..") {
 		return false
 	}
 	for i := range len(host) {
 		c := host[i]
 		letter := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
-		if !letter && c != '-' && c != '.' && c != '_' && c != ':' {
+		if !letter && c != '-' && c != '.' && c != '_' {
 			return false
 		}
 	}

@@ -88,6 +88,7 @@ type Handler struct {
 
 	phoneConfig phoneSecrets
 	phoneLogin  endpoint
+	stopping    chan struct{} // closed when a server of the config shuts down
 }
 
 // PhoneConfig sets up logins from a phone number, for a merchant's own systems.
@@ -160,17 +161,18 @@ type visit struct {
 
 // ServeHTTP is the way of every request of the site.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if caddyhttp.GetVar(r.Context(), visitedVar) != nil {
-		return h.failTwice()
+	path := originalPath(r)
+	if path == h.paths.callback || path == h.paths.phoneCallback {
+		// The access log would hold the authorization code. Our own line stands for it.
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
-	caddyhttp.SetVar(r.Context(), visitedVar, true)
 	h.identity.strip(r)
-	v, err := h.visit(r)
+	v, err := h.visitOnce(r)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
 	setPlaceholders(r, v)
-	if endpoint := h.endpoint(originalPath(r)); endpoint != nil {
+	if endpoint := h.endpoint(path); endpoint != nil {
 		setEndpointHeaders(w)
 		return endpoint(w, asSent(r), v)
 	}
@@ -199,6 +201,26 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	return next.ServeHTTP(w, r)
 }
 
+// visitedVar holds the visit of a request that one of us has seen.
+const visitedVar = "vipps_login.visit"
+
+var errTwice = errors.New("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
+
+// visitOnce is visit, once for a request: a second one of us would take the first one's identity headers
+// for a client's. In the site's handle_errors, which a request goes through after it has failed, the
+// first one's visit counts.
+func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
+	if seen, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit); ok {
+		if r.Context().Value(caddyhttp.ErrorCtxKey) == nil {
+			return seen, errTwice
+		}
+		return seen, nil
+	}
+	v, err := h.visit(r)
+	caddyhttp.SetVar(r.Context(), visitedVar, v)
+	return v, err
+}
+
 // visit finds out whose site this is and whether the person has a session.
 func (h *Handler) visit(r *http.Request) (*visit, error) {
 	v := new(visit)
@@ -209,16 +231,22 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.unit = h.hosts.lookup(v.host); v.unit == nil {
 		return v, errNoMerchant
 	}
-	if v.msn = resolveMSN(r, v.unit.msn); v.msn == "" {
+	if v.msn = resolveMSN(r, v.unit.msn, v.host); v.msn == "" {
 		return v, errNoMerchant
 	}
 	var err error
 	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
 		return v, err
 	}
+	h.openVisit(r, v)
+	return v, nil
+}
+
+// openVisit looks for the person's session.
+func (h *Handler) openVisit(r *http.Request, v *visit) {
 	values, any := sessionCookieValues(r.Header, v.secure())
 	if !any {
-		return v, nil
+		return
 	}
 	s, ok := openSession(v.keys.session, values, v.host, v.msn)
 	if ok && s.alive(time.Now(), time.Duration(h.Session.Lifetime), time.Duration(h.Session.IdleTimeout)) {
@@ -226,13 +254,16 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	} else {
 		v.stale = true
 	}
-	return v, nil
 }
 
-// resolveMSN returns the MSN of a request, or "" where a placeholder gives none.
-func resolveMSN(r *http.Request, msn string) string {
+// resolveMSN returns the MSN of a request, or "" where a placeholder gives none. A placeholder may tell
+// about the Host of the request itself, so that must be the host the visit is for.
+func resolveMSN(r *http.Request, msn, host string) string {
 	if !strings.Contains(msn, "{") {
 		return msn
+	}
+	if own, _ := canonicalHost(r.Host); own != host {
+		return ""
 	}
 	if msn = replacer(r).ReplaceAll(msn, ""); isMSN(msn) {
 		return msn
@@ -249,6 +280,7 @@ func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visit)
 		return
 	}
 	v.session.seen = now
+	w.Header().Add("Cache-Control", "private") // whatever the site says: a shared cache must not keep our cookie
 	h.setSession(w, r, v, v.session)
 }
 
@@ -278,7 +310,11 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 	if sent == r {
 		return false, nil
 	}
-	return h.matchers.AnyMatchWithError(sent)
+	// In place, since the placeholders of this request look at it and at no copy.
+	method, url, uri := r.Method, r.URL, r.RequestURI
+	defer func() { r.Method, r.URL, r.RequestURI = method, url, uri }()
+	r.Method, r.URL, r.RequestURI = sent.Method, sent.URL, sent.RequestURI
+	return h.matchers.AnyMatchWithError(r)
 }
 
 // originalPath is the path as the client sent it, still encoded: no rewrite before us takes an
@@ -298,7 +334,8 @@ func asSent(r *http.Request) *http.Request {
 		return r
 	}
 	sent := r.WithContext(r.Context())
-	sent.Method, sent.URL, sent.RequestURI = original.Method, original.URL, original.RequestURI
+	url := *original.URL // Caddy keeps the original
+	sent.Method, sent.URL, sent.RequestURI = original.Method, &url, original.RequestURI
 	return sent
 }
 
@@ -376,15 +413,6 @@ func (h *Handler) endpoint(path string) endpoint {
 		return nil
 	}
 	return h.phoneLogin
-}
-
-// visitedVar marks a request that one of us has seen. A second one would take the first one's identity
-// headers for a client's.
-const visitedVar = "vipps_login.visited"
-
-func (h *Handler) failTwice() error {
-	h.logger.Error("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
-	return caddyhttp.Error(http.StatusInternalServerError, errors.New("vipps_login stands twice"))
 }
 
 var errNoMerchant = errors.New("this host belongs to no merchant")

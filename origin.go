@@ -36,7 +36,7 @@ func (o origin) url(path string) string {
 // (CVE-2024-21498). It is false when the request names no usable host.
 func requestOrigin(r *http.Request) (origin, bool) {
 	if fromTrustedProxy(r) {
-		if proto := lastValue(r.Header, "X-Forwarded-Proto"); proto == "http" || proto == "https" {
+		if proto := nearest(lastValue(r.Header, "X-Forwarded-Proto")); proto == "http" || proto == "https" {
 			return forwardedOrigin(r, proto)
 		}
 	}
@@ -79,6 +79,11 @@ func lastValue(h http.Header, field string) string {
 		return ""
 	}
 	return values[len(values)-1]
+}
+
+// nearest is the last of a list of values, in lower case: "https, http" is "http".
+func nearest(list string) string {
+	return strings.ToLower(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:]))
 }
 
 // localPort is the port of the listener that took the connection, or "" (a Unix socket has none).

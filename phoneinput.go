@@ -58,11 +58,13 @@ func readPhoneInput(r *http.Request) (phoneInput, error) {
 	}
 	switch mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType {
 	case "application/json":
-		return input, readPhoneJSON(body, &input)
+		err = readPhoneJSON(body, &input)
 	case "application/x-www-form-urlencoded":
-		return input, readPhoneForm(body, &input)
+		err = readPhoneForm(body, &input)
+	default:
+		err = inputError{http.StatusUnsupportedMediaType, "send application/json or application/x-www-form-urlencoded"}
 	}
-	return input, inputError{http.StatusUnsupportedMediaType, "send application/json or application/x-www-form-urlencoded"}
+	return input, err
 }
 
 func readPhoneJSON(body []byte, input *phoneInput) error {
@@ -180,17 +182,24 @@ func (in *phoneInput) loginHint() (hint, msisdn string, err error) {
 	return "urn:msisdn:" + msisdn, msisdn, nil
 }
 
+// spacing is what people and programs put between the digits of a phone number.
+var spacing = strings.NewReplacer(" ", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
+
 // parseMSISDN turns a phone number in any international spelling into country code and number, digits
-// only.
+// only. Digits without "+" or "00" must be ten at least: with fewer the country code may have been
+// forgotten, and a stranger abroad would be rung.
 func parseMSISDN(number string) (string, error) {
 	errNumber := badInput("phone_number must be a country code and a number, such as +47 12 34 56 78")
-	number = strings.ReplaceAll(strings.TrimSpace(number), "\u00a0", " ")
-	if number == "" || len(number) > 40 || strings.Trim(number, "+0123456789 ()-./") != "" {
+	if len(number) > 60 {
 		return "", errNumber
 	}
-	number = strings.TrimPrefix(number, "+")
-	number = strings.TrimPrefix(strings.TrimLeft(number, " ("), "00")
-	parsed, err := phonenumbers.Parse("+"+number, "")
+	digits := spacing.Replace(strings.TrimPrefix(strings.TrimSpace(number), "tel:"))
+	digits, plus := strings.CutPrefix(digits, "+")
+	digits, zeros := strings.CutPrefix(digits, "00")
+	if strings.Trim(digits, "0123456789") != "" || plus && zeros || !plus && !zeros && len(digits) < 10 {
+		return "", errNumber
+	}
+	parsed, err := phonenumbers.Parse("+"+digits, "")
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
 		return "", errNumber
 	}

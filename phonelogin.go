@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -79,7 +80,7 @@ type phoneStore struct {
 }
 
 const (
-	phonePrefix      = storagePrefix + "/phone"
+	phonePrefix      = storagePrefix + "/phone_login"
 	phoneIndexPrefix = storagePrefix + "/phone_request"
 	askedPrefix      = storagePrefix + "/phone_asked"
 
@@ -128,7 +129,8 @@ func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, erro
 	if err := json.Unmarshal(plain, l); err != nil {
 		return nil, fmt.Errorf("%w: %w", errStorage, err)
 	}
-	s.remember(l, msn)
+	kept := *l
+	_ = s.shared.phones.Add(msn+"/"+l.ID, &kept, cachedFor) // not over what was saved in the meantime
 	return l, nil
 }
 
@@ -143,23 +145,18 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.phone.seal(plain, sealContext(l.ID, msn))); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
-	s.remember(l, msn)
-	return nil
-}
-
-// remember puts a copy in front of storage, for a moment: another instance may change what it says.
-func (s phoneStore) remember(l *phoneLogin, msn string) {
 	kept := *l
 	s.shared.phones.Set(msn+"/"+l.ID, &kept, cachedFor)
+	return nil
 }
 
 // update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
 // save what it did. All who wait for the login are woken.
-func (s phoneStore) update(ctx context.Context, id, msn string, do func(context.Context, *phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
+func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Duration, do func(context.Context, *phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
 	unlock := s.shared.phoneLocks.lock(id)
 	defer unlock()
 	var l *phoneLogin
-	err := withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, func(ctx context.Context) error {
+	err := withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, patience, func(ctx context.Context) error {
 		var err error
 		if l, err = s.load(ctx, id, msn); err != nil {
 			return err
@@ -182,29 +179,40 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 	if err := s.save(ctx, l, msn); err != nil {
 		return err
 	}
-	name := s.keys.indexNames("auth_req_id", msn, l.AuthReqID)[0]
+	name := s.indexNames(l.AuthReqID)[0]
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
-	if err := s.storage.Store(ctx, phoneIndexPrefix+"/"+name, []byte(l.ID)); err != nil {
+	if err := s.storage.Store(ctx, name, s.keys.phone.seal([]byte(msn+" "+l.ID), sealContext(name))); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	return nil
 }
 
-// find returns the id of the login that Vipps MobilePay calls authReqID.
-func (s phoneStore) find(ctx context.Context, authReqID, msn string) (string, error) {
+// indexNames are where storage says which login Vipps MobilePay calls authReqID: under the newest secret
+// first.
+func (s phoneStore) indexNames(authReqID string) []string {
+	names := s.keys.indexNames("auth_req_id", authReqID)
+	for i, name := range names {
+		names[i] = phoneIndexPrefix + "/" + name
+	}
+	return names
+}
+
+// find returns the merchant and the id of the login that Vipps MobilePay calls authReqID.
+func (s phoneStore) find(ctx context.Context, authReqID string) (msn, id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
-	for _, name := range s.keys.indexNames("auth_req_id", msn, authReqID) {
-		id, err := s.storage.Load(ctx, phoneIndexPrefix+"/"+name)
-		if err == nil && isLoginID(string(id)) {
-			return string(id), nil
-		}
+	for _, name := range s.indexNames(authReqID) {
+		sealed, err := s.storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("%w: %w", errStorage, err)
+			return "", "", fmt.Errorf("%w: %w", errStorage, err)
+		}
+		if plain, ok := s.keys.phone.open(bytes.Clone(sealed), sealContext(name)); err == nil && ok {
+			msn, id, _ := strings.Cut(string(plain), " ")
+			return msn, id, nil
 		}
 	}
-	return "", errUnknownPhoneLogin
+	return "", "", errUnknownPhoneLogin
 }
 
 // remove forgets a login.
@@ -212,20 +220,19 @@ func (s phoneStore) remove(ctx context.Context, id, msn string) error {
 	unlock := s.shared.phoneLocks.lock(id)
 	defer unlock()
 	defer s.shared.waiters.wake(id)
-	return withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, func(ctx context.Context) error {
+	return withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, lockTimeout, func(ctx context.Context) error {
 		l, err := s.load(ctx, id, msn)
 		if err != nil {
 			return err
 		}
-		s.shared.phones.Delete(msn + "/" + id)
-		for _, name := range s.keys.indexNames("auth_req_id", msn, l.AuthReqID) {
-			if err := s.storage.Delete(ctx, phoneIndexPrefix+"/"+name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+		defer cancel()
+		for _, name := range append(s.indexNames(l.AuthReqID), phoneKey(id)) {
+			if err := s.storage.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%w: %w", errStorage, err)
 			}
 		}
-		if err := s.storage.Delete(ctx, phoneKey(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", errStorage, err)
-		}
+		s.shared.phones.Delete(msn + "/" + id)
 		return nil
 	})
 }
@@ -245,7 +252,9 @@ func (askedTooOften) Error() string { return "this person was asked too often" }
 func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
 	names := s.keys.indexNames("asked", hint)
 	name := askedPrefix + "/" + names[0]
-	return withStorageLock(ctx, s.storage, storagePrefix+"_asked_"+names[0], func(ctx context.Context) error {
+	return withStorageLock(ctx, s.storage, storagePrefix+"_asked_"+names[0], lockTimeout, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+		defer cancel()
 		stored, err := s.storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %w", errStorage, err)

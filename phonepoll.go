@@ -15,9 +15,19 @@ func (h *Handler) pollIfDue(ctx context.Context, v *visit, l *phoneLogin) (*phon
 	if !l.due(time.Now()) {
 		return l, nil
 	}
-	// The exchange succeeds once: it goes on when the client that asked has left.
-	ctx = context.WithoutCancel(ctx)
-	return h.phones(v).update(ctx, l.ID, v.msn, func(ctx context.Context, l *phoneLogin) (bool, error) {
+	polled, err, _ := h.app.shared.polls.Do(v.msn+"/"+l.ID, func() (any, error) {
+		// The exchange succeeds once: it goes on when the client that asked has left.
+		return h.lockAndPoll(context.WithoutCancel(ctx), v, l.ID)
+	})
+	if errors.Is(err, errLocked) {
+		return l, nil // another instance asks, or died asking: then its lock ends by itself
+	}
+	return polled.(*phoneLogin), err
+}
+
+// lockAndPoll asks under the login's lock, which says who of all instances asks.
+func (h *Handler) lockAndPoll(ctx context.Context, v *visit, id string) (*phoneLogin, error) {
+	return h.phones(v).update(ctx, id, v.msn, cachedFor, func(ctx context.Context, l *phoneLogin) (bool, error) {
 		now := time.Now()
 		if !l.due(now) {
 			return false, nil // somebody else asked in the meantime
@@ -32,16 +42,22 @@ func (h *Handler) pollIfDue(ctx context.Context, v *visit, l *phoneLogin) (*phon
 	})
 }
 
-// due reports whether Vipps MobilePay may be asked. It is not asked about a login that ends in the
-// phone's browser, whose token can be fetched once only, with the browser's code.
+// polled reports whether the login is one that Vipps MobilePay is asked about. It is not asked about one
+// that ends in the phone's browser, whose token can be fetched once only, with the browser's code.
+func (l *phoneLogin) polled() bool {
+	return l.Status == phonePending && (l.Finish == finishApp || l.Tokens != nil)
+}
+
+// due reports whether Vipps MobilePay may be asked now.
 func (l *phoneLogin) due(now time.Time) bool {
-	return l.Status == phonePending && l.Finish == finishApp && !now.Before(l.NextPoll) && now.Before(l.Expires)
+	return l.polled() && !now.Before(l.NextPoll) && now.Before(l.Expires)
 }
 
 // poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
 func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
 	if l.Tokens == nil {
 		got, err := h.app.shared.client.pollPhone(ctx, v.unit, v.msn, l.AuthReqID)
+		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
 		if err != nil {
 			h.endPoll(v, l, err)
 			return
@@ -129,6 +145,9 @@ func phoneFailureReason(err error) string {
 	return failureOf(err).reason
 }
 
+// otherInstances is how often a request that waits looks whether another instance has ended the login.
+const otherInstances = 2 * time.Second
+
 // waitFor returns the login when it has ended, or as it is when the wait is over. While it waits, the
 // request that waits is the one that polls.
 func (h *Handler) waitFor(ctx context.Context, v *visit, id string, wait time.Duration) (*phoneLogin, error) {
@@ -141,12 +160,12 @@ func (h *Handler) waitFor(ctx context.Context, v *visit, id string, wait time.Du
 			l, err = h.pollIfDue(ctx, v, l)
 		}
 		left := time.Until(deadline)
-		if err != nil || l.Status != phonePending || left <= 0 {
+		if err != nil || l.Status != phonePending || left <= 0 || ctx.Err() != nil {
 			done()
 			return l, err
 		}
-		pause := min(left, cachedFor) // another instance may end the login
-		if l.Finish == finishApp {
+		pause := min(left, otherInstances)
+		if l.polled() {
 			pause = min(pause, max(time.Until(l.NextPoll), 10*time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
@@ -154,7 +173,8 @@ func (h *Handler) waitFor(ctx context.Context, v *visit, id string, wait time.Du
 		case <-woken:
 		case <-timer.C:
 		case <-ctx.Done():
-			deadline = time.Now()
+		case <-h.stopping:
+			deadline = time.Now() // the client asks again, and comes to the next config
 		}
 		timer.Stop()
 		done()

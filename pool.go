@@ -8,20 +8,21 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	gocache "github.com/patrickmn/go-cache"
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 )
 
 // sharedPool holds what outlives a config: a reload with the same keys goes on with the same tokens,
-// discovery document, keys and connections, and remembers which logins were spent.
+// discovery document, keys and connections.
 var sharedPool = caddy.NewUsagePool()
 
 // shared is what all sites and all configs with the same keys have in common.
 type shared struct {
 	client *partnerClient
-	spent  spentLogins
 
 	phones     *gocache.Cache // in front of Caddy's storage: phone logins by MSN and id
 	phoneLocks keyedLocks
+	polls      singleflight.Group // by MSN and id: who waits for one login shares one poll
 	waiters    waiters
 }
 
@@ -40,7 +41,6 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 	value, _, _ := sharedPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return &shared{
 			client: newPartnerClient(base, keys, system),
-			spent:  spentLogins{cache: gocache.New(loginLife, 0)},
 			phones: gocache.New(cachedFor, 0),
 		}, nil // cannot fail
 	})
@@ -54,7 +54,7 @@ func releaseShared(key string) error {
 
 // deleteExpired makes room in memory.
 func (s *shared) deleteExpired() {
-	s.spent.cache.DeleteExpired()
+	spent.cache.DeleteExpired()
 	s.phones.DeleteExpired()
 }
 
@@ -67,6 +67,9 @@ func (s *shared) Destruct() error {
 // spentLogins remembers the logins that were completed or have failed, while they could be tried
 // again: a state is good for one use.
 type spentLogins struct{ cache *gocache.Cache }
+
+// spent is for the whole process: ids are as unique as random can be, and no config's business.
+var spent = spentLogins{cache: gocache.New(loginLife, 0)}
 
 // maxSpentLogins bounds the memory. Past it the oldest knowledge goes: what a login spent twice can
 // do, a second code of the same person in the same browser, is not worth running out of memory for.

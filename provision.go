@@ -2,12 +2,14 @@ package vippslogin
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -43,20 +45,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	hosts, err := siteHosts(ctx)
-	if err != nil {
-		return err
-	}
-	if err := h.provisionHosts(hosts); err != nil {
+	if err := h.provisionHosts(ctx); err != nil {
 		return err
 	}
 	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
-	if err := h.provisionPhone(); err != nil {
+	if err := h.provisionPhone(ctx); err != nil {
 		return err
 	}
 	h.endpoints = h.newEndpoints()
-	h.phoneLogin = h.phoneAPI(http.MethodGet+" "+http.MethodDelete, h.servePhoneLogin)
+	h.phoneLogin = h.phoneAPI(h.servePhoneLogin, http.MethodGet, http.MethodDelete)
+	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
 	return nil
 }
 
@@ -71,10 +70,11 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 // minAPIKey is the least an API key may have, in characters.
 const minAPIKey = 32
 
-func (h *Handler) provisionPhone() error {
+func (h *Handler) provisionPhone(ctx caddy.Context) error {
 	if h.Phone == nil {
 		return nil
 	}
+	h.watchShutdown(ctx)
 	if len(h.Phone.APIKeys) == 0 {
 		return errors.New("phone: no api_key: phone logins are paid for and ring people's phones, so give callers one of at least 32 characters")
 	}
@@ -99,6 +99,19 @@ func (h *Handler) provisionPhone() error {
 		h.phoneConfig.webhookSecrets = append(h.phoneConfig.webhookSecrets, secret)
 	}
 	return nil
+}
+
+// watchShutdown ends the waits for phone logins when a server shuts down: it waits for its requests.
+func (h *Handler) watchShutdown(ctx caddy.Context) {
+	h.stopping = make(chan struct{})
+	stop := sync.OnceFunc(func() { close(h.stopping) })
+	for _, ancestor := range ctx.Modules() {
+		if app, ok := ancestor.(*caddyhttp.App); ok {
+			for _, server := range app.Servers {
+				server.RegisterOnShutdown(stop)
+			}
+		}
+	}
 }
 
 func (h *Handler) setDefaults() {
@@ -166,6 +179,9 @@ func (h *Handler) checkSession() error {
 var framingFields = []string{
 	"connection", "content-length", "content-type", "cookie", "expect", "host", "keep-alive", "te", "trailer",
 	"transfer-encoding", "upgrade",
+	// and these say what we decide by, or are the proxy's own
+	"accept", "origin", "proxy-authorization", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-purpose",
+	"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-requested-with",
 }
 
 // othersFields are fields that a prefix could take away with our own: one of each family there is.
@@ -186,6 +202,8 @@ func (h *Handler) checkHeaders() error {
 		switch {
 		case !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded):
 			return fmt.Errorf("header: %q cannot be set: choose another field name, such as Remote-User", field)
+		case folded == fold(h.HeaderPrefix)+"msn" || folded == fold(h.HeaderPrefix)+"sub":
+			return fmt.Errorf("header: %q shows the claim of that name already: choose another field name", field)
 		case claim == "":
 			return fmt.Errorf("header: %q has no claim: write the name of one, such as sub", field)
 		case seen[folded]:
@@ -226,7 +244,7 @@ func scopeParameter(scopes []string) string {
 
 // provisionHosts builds the host table from the merchants, and from the hosts of the site where one
 // MSN stands for all of them.
-func (h *Handler) provisionHosts(siteHosts []string) error {
+func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	if h.MSN == "" && len(h.Merchants) == 0 {
 		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` in its block")
 	}
@@ -247,7 +265,11 @@ func (h *Handler) provisionHosts(siteHosts []string) error {
 	if h.MSN == "" {
 		return nil
 	}
-	return h.provisionSiteMSN(siteHosts)
+	hosts, err := siteHosts(ctx, h.MSN)
+	if err != nil {
+		return err
+	}
+	return h.provisionSiteMSN(hosts)
 }
 
 func (h *Handler) newSalesUnit(m *Merchant) (*salesUnit, error) {
@@ -323,10 +345,10 @@ func (h *Handler) provisionSiteMSN(siteHosts []string) error {
 // its top-level route, which a site block's addresses become.
 //
 // Caddy does not tell a handler which route it is in. It provisions routes in order and forgets their
-// raw handlers one by one, so ours is the first of its server that still has them. Where there are
-// several servers, the hosts of the other ones' next routes come along: Caddy's own matcher lets no
-// request for them get here.
-func siteHosts(ctx caddy.Context) ([]string, error) {
+// raw handlers one by one, so ours is the first of its server that still has them. Where several
+// servers are, the one that holds a directive with our MSN is ours; where two hold one, their hosts
+// belong to the same merchant.
+func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
 	var hosts []string
 	for _, ancestor := range ctx.Modules() {
 		app, ok := ancestor.(*caddyhttp.App)
@@ -335,11 +357,40 @@ func siteHosts(ctx caddy.Context) ([]string, error) {
 		}
 		for _, server := range app.Servers {
 			i := slices.IndexFunc(server.Routes, func(route caddyhttp.Route) bool { return len(route.HandlersRaw) > 0 })
-			if i >= 0 {
-				hosts = append(hosts, routeHosts(server.Routes[i])...)
+			if i < 0 || !slices.ContainsFunc(server.Routes[i].HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
+				continue
+			}
+			found := routeHosts(server.Routes[i])
+			if len(found) == 0 {
+				return nil, nil // a site for every host
+			}
+			hosts = append(hosts, found...)
+		}
+	}
+	return resolveHosts(hosts)
+}
+
+// holdsDirective reports whether JSON of handlers holds, at any depth, our handler with that MSN.
+func holdsDirective(raw json.RawMessage, msn string) bool {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) == nil {
+		var name, its string
+		_ = json.Unmarshal(object["handler"], &name) // other types are not ours
+		_ = json.Unmarshal(object["msn"], &its)
+		if name == "vipps_login" && its == msn {
+			return true
+		}
+		for _, value := range object {
+			if holdsDirective(value, msn) {
+				return true
 			}
 		}
 	}
+	var list []json.RawMessage
+	return json.Unmarshal(raw, &list) == nil && slices.ContainsFunc(list, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) })
+}
+
+func resolveHosts(hosts []string) ([]string, error) {
 	for i, host := range hosts {
 		resolved, err := caddy.NewReplacer().ReplaceOrErr(host, true, true)
 		if err != nil {

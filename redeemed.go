@@ -32,7 +32,7 @@ func checkRedeemed(ctx context.Context, storage certmagic.Storage, id string) er
 // redeem marks the login as completed, and fails when another request, here or on another instance,
 // did so before.
 func redeem(ctx context.Context, storage certmagic.Storage, id string) error {
-	return withStorageLock(ctx, storage, storagePrefix+"_redeem_"+id, func(ctx context.Context) error {
+	return withStorageLock(ctx, storage, storagePrefix+"_redeem_"+id, lockTimeout, func(ctx context.Context) error {
 		if err := checkRedeemed(ctx, storage, id); err != nil {
 			return err
 		}

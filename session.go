@@ -38,11 +38,14 @@ func (s *session) claim(name string) (string, bool) {
 
 // alive reports whether the session is neither too old nor idle for too long.
 func (s *session) alive(now time.Time, lifetime, idleTimeout time.Duration) bool {
-	if now.Sub(s.issued) >= lifetime {
+	if age := now.Sub(s.issued); age >= lifetime || age < -clockSkew {
 		return false
 	}
 	return idleTimeout <= 0 || now.Sub(s.seen) < idleTimeout
 }
+
+// clockSkew is how far ahead the clock of the instance that sealed a session may be.
+const clockSkew = 10 * time.Minute
 
 const (
 	formatPlain    = 1 // a sealed session starts with one of these bytes

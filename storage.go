@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -15,6 +16,9 @@ const (
 	storagePrefix  = "vipps_login"
 	storageTimeout = 10 * time.Second
 
+	// lockTimeout is longer than the lock of an instance that died stays (certmagic's file storage: 10 s).
+	lockTimeout = 20 * time.Second
+
 	// storedFor is longer than anything in the swept folders is of use after it was last written.
 	storedFor = 40 * time.Minute
 )
@@ -24,12 +28,18 @@ var errStorage = errors.New("the storage of Caddy does not work")
 // sweptFolders hold what ends by itself.
 var sweptFolders = []string{redeemedPrefix, phonePrefix, phoneIndexPrefix, askedPrefix}
 
-// withStorageLock runs do while no other instance runs anything under the same lock. A holder that dies
-// loses the lock after seconds (certmagic.Locker).
-func withStorageLock(ctx context.Context, storage certmagic.Storage, name string, do func(context.Context) error) error {
-	lockCtx, cancel := context.WithTimeout(ctx, storageTimeout)
+// errLocked says that another instance is at it.
+var errLocked = errors.New("locked by another request")
+
+// withStorageLock runs do while no other instance runs anything under the same lock, and waits for that
+// as long as patience. A holder that dies loses the lock after seconds (certmagic.Locker).
+func withStorageLock(ctx context.Context, storage certmagic.Storage, name string, patience time.Duration, do func(context.Context) error) error {
+	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := storage.Lock(lockCtx, name); err != nil {
+		if lockCtx.Err() != nil {
+			err = errLocked
+		}
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), name) }()
@@ -48,7 +58,9 @@ func sweepStorage(ctx context.Context, storage certmagic.Storage, now time.Time)
 		}
 		for _, name := range names {
 			info, err := storage.Stat(ctx, name)
-			if err == nil && now.Sub(info.Modified) > storedFor {
+			// A storage may list what only begins alike, or know no time: that is not ours to delete.
+			ours := err == nil && info.IsTerminal && !info.Modified.IsZero() && strings.HasPrefix(name, folder+"/")
+			if ours && now.Sub(info.Modified) > storedFor {
 				err = storage.Delete(ctx, name)
 			}
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
