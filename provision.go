@@ -356,11 +356,11 @@ func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
 			continue
 		}
 		for _, server := range app.Servers {
-			i := slices.IndexFunc(server.Routes, func(route caddyhttp.Route) bool { return len(route.HandlersRaw) > 0 })
-			if i < 0 || !slices.ContainsFunc(server.Routes[i].HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
+			route := nextRoute(server)
+			if route == nil || !slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
 				continue
 			}
-			found := routeHosts(server.Routes[i])
+			found := routeHosts(*route)
 			if len(found) == 0 {
 				return nil, nil // a site for every host
 			}
@@ -368,6 +368,20 @@ func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
 		}
 	}
 	return resolveHosts(hosts)
+}
+
+// nextRoute returns the route that Caddy is provisioning, or will next: error routes come last.
+func nextRoute(server *caddyhttp.Server) *caddyhttp.Route {
+	routes := server.Routes
+	if server.Errors != nil {
+		routes = slices.Concat(routes, server.Errors.Routes)
+	}
+	for i := range routes {
+		if len(routes[i].HandlersRaw) > 0 {
+			return &routes[i]
+		}
+	}
+	return nil
 }
 
 // holdsDirective reports whether JSON of handlers holds, at any depth, our handler with that MSN.

@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -208,4 +209,62 @@ func FuzzCookies(f *testing.F) {
 			t.Errorf("%q became %q", line, header["Cookie"])
 		}
 	})
+}
+
+// TestLoginEnds after ten minutes, wherever it was kept.
+func TestLoginEnds(t *testing.T) {
+	keys := newTestKeys(t)
+	start := time.Now()
+	l := newLogin("/x", start)
+	for _, size := range []int{maxState, maxLoginBytes} {
+		sealed := sealLogin(keys.login, l, "h", "123456", size)
+		for after, want := range map[time.Duration]bool{0: true, loginLife - time.Second: true, loginLife: false, time.Hour: false, -time.Minute: true, -time.Hour: false} {
+			if _, ok := openLogin(keys.login, sealed, "h", "123456", start.Add(after)); ok != want {
+				t.Errorf("after %s: opened %v", after, ok)
+			}
+		}
+	}
+}
+
+// TestLoginCookiesFit in 4 KiB together, however long the paths are.
+func TestLoginCookiesFit(t *testing.T) {
+	keys := newTestKeys(t)
+	jar := map[string]string{}
+	for i := range 12 {
+		r, _ := http.NewRequest(http.MethodGet, "https://h/", nil)
+		var line []string
+		for name, value := range jar {
+			line = append(line, name+"="+value)
+		}
+		r.Header.Set("Cookie", strings.Join(line, "; "))
+		path := "/" + strings.Repeat(string(rune('a'+i)), 10) + strings.ReplaceAll(string(randomBytes(600+100*i)), "\x00", "")
+		w := httptest.NewRecorder()
+		now := time.Now().Add(time.Duration(i) * time.Second)
+		setLoginCookie(w, r, keys.login, newLogin(safeReturn(strings.ToValidUTF8(path, "x")), now), "h", "123456", true, now)
+		for _, c := range w.Result().Cookies() {
+			if c.MaxAge < 0 {
+				delete(jar, c.Name)
+			} else {
+				jar[c.Name] = c.Value
+			}
+		}
+		total := 0
+		for name, value := range jar {
+			total += len(name) + len(value) + 3
+		}
+		if total > maxLoginBytes || len(jar) > maxLogins || len(jar) == 0 {
+			t.Errorf("after %d logins: %d cookies of %d bytes", i+1, len(jar), total)
+		}
+	}
+}
+
+// TestSessionFromTheFuture is none: its lifetime would not be one.
+func TestSessionFromTheFuture(t *testing.T) {
+	now := time.Now()
+	if (&session{issued: now.Add(time.Hour), seen: now}).alive(now, 12*time.Hour, 0) {
+		t.Error("alive")
+	}
+	if !(&session{issued: now.Add(time.Minute), seen: now}).alive(now, 12*time.Hour, 0) {
+		t.Error("the clocks of two instances may differ")
+	}
 }
