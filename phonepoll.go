@@ -9,38 +9,17 @@ import (
 	"go.uber.org/zap"
 )
 
-// pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
-// as it is then. However many requests call it, here and on other instances, one asks.
-func (h *Handler) pollIfDue(ctx context.Context, v *visit, l *phoneLogin) (*phoneLogin, error) {
-	if !l.due(time.Now()) {
-		return l, nil
-	}
-	polled, err, _ := h.app.shared.polls.Do(v.msn+"/"+l.ID, func() (any, error) {
-		// The exchange succeeds once: it goes on when the client that asked has left.
-		return h.lockAndPoll(context.WithoutCancel(ctx), v, l.ID)
-	})
-	if errors.Is(err, errLocked) {
-		return l, nil // another instance asks, or died asking: then its lock ends by itself
-	}
-	return polled.(*phoneLogin), err
+// lease is an instance's right to poll for one login. It is taken under the login's lock, which says who
+// of all instances asks, and lasts for a few polls: a lock for each of them would cost more than all the
+// rest (bench/phone).
+type lease struct {
+	until time.Time // no other instance polls before; NextPoll in storage says so
+	next  time.Time // this one does not poll before
 }
 
-// lockAndPoll asks under the login's lock, which says who of all instances asks.
-func (h *Handler) lockAndPoll(ctx context.Context, v *visit, id string) (*phoneLogin, error) {
-	return h.phones(v).update(ctx, id, v.msn, cachedFor, func(ctx context.Context, l *phoneLogin) (bool, error) {
-		now := time.Now()
-		if !l.due(now) {
-			return false, nil // somebody else asked in the meantime
-		}
-		// Written down before the call: an instance that dies during it has still asked.
-		l.NextPoll = now.Add(l.Interval)
-		if err := h.phones(v).save(ctx, l, v.msn); err != nil {
-			return false, err
-		}
-		h.poll(ctx, v, l)
-		return true, nil
-	})
-}
+// maxLease is how many intervals a lease lasts at the most. An instance that dies keeps the others from
+// polling for that long.
+const maxLease = 3
 
 // polled reports whether the login is one that Vipps MobilePay is asked about. It is not asked about one
 // that ends in the phone's browser, whose token can be fetched once only, with the browser's code.
@@ -48,9 +27,117 @@ func (l *phoneLogin) polled() bool {
 	return l.Status == phonePending && (l.Finish == finishApp || l.Tokens != nil)
 }
 
-// due reports whether Vipps MobilePay may be asked now.
-func (l *phoneLogin) due(now time.Time) bool {
-	return l.polled() && !now.Before(l.NextPoll) && now.Before(l.Expires)
+// nextPoll is when this instance may ask next.
+func (s *shared) nextPoll(l *phoneLogin, msn string) time.Time {
+	if held, ok := s.lease(l.ID, msn); ok && held.next.Before(l.NextPoll) {
+		return held.next
+	}
+	return l.NextPoll
+}
+
+// due reports whether this instance may ask now.
+func (s *shared) due(l *phoneLogin, msn string, now time.Time) bool {
+	return l.polled() && now.Before(l.Expires) && !now.Before(s.nextPoll(l, msn))
+}
+
+func (s *shared) lease(id, msn string) (lease, bool) {
+	found, _ := s.leases.Get(msn + "/" + id)
+	held, ok := found.(lease)
+	return held, ok && time.Now().Before(held.until)
+}
+
+// pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
+// as it is then. However many requests call it, here and on other instances, one asks. The request
+// waits for the login as long as wait.
+func (h *Handler) pollIfDue(ctx context.Context, v *visit, l *phoneLogin, wait time.Duration) (*phoneLogin, error) {
+	shared := h.app.shared
+	if !shared.due(l, v.msn, time.Now()) {
+		return l, nil
+	}
+	polled, err, _ := shared.polls.Do(v.msn+"/"+l.ID, func() (any, error) {
+		// The exchange succeeds once: it goes on when the client that asked has left.
+		return h.claimAndPoll(context.WithoutCancel(ctx), v, l.ID, wait)
+	})
+	if errors.Is(err, errLocked) {
+		return l, nil // another instance asks, or died asking: then its lock ends by itself
+	}
+	return polled.(*phoneLogin), err
+}
+
+// claimAndPoll asks once if this instance is the one to ask, and writes down what has changed.
+func (h *Handler) claimAndPoll(ctx context.Context, v *visit, id string, wait time.Duration) (*phoneLogin, error) {
+	l, claimed, err := h.claim(ctx, v, id, wait)
+	if err != nil || !claimed {
+		return l, err
+	}
+	polled := *l
+	h.poll(ctx, v, &polled)
+	held, _ := h.app.shared.lease(id, v.msn)
+	held.next = polled.NextPoll
+	h.app.shared.leases.Set(v.msn+"/"+id, held, time.Until(held.until))
+	polled.NextPoll = held.until
+	if held.next.After(held.until) { // Vipps asked for a longer pause than the lease is
+		polled.NextPoll = held.next
+	}
+	if polled.Status == l.Status && polled.Interval == l.Interval && polled.Tokens == l.Tokens && polled.NextPoll.Equal(l.NextPoll) {
+		return l, nil
+	}
+	return h.phones(v).update(ctx, id, v.msn, lockTimeout, func(_ context.Context, now *phoneLogin) (bool, error) {
+		if now.Status != phonePending {
+			return false, nil
+		}
+		polled.Pinged = now.Pinged
+		*now = polled
+		return true, nil
+	})
+}
+
+// claim makes sure that this instance is the one to ask, and returns the login as it is. The claim is
+// written down before the call: an instance that dies during it has still asked.
+func (h *Handler) claim(ctx context.Context, v *visit, id string, wait time.Duration) (l *phoneLogin, claimed bool, err error) {
+	shared := h.app.shared
+	held, ok := shared.lease(id, v.msn)
+	if l, err = h.phones(v).load(ctx, id, v.msn); err != nil {
+		return nil, false, err
+	}
+	if ok && l.NextPoll.Equal(held.until) && time.Until(held.until) >= l.Interval {
+		return l, shared.due(l, v.msn, time.Now()), nil
+	}
+	l, err = h.phones(v).update(ctx, id, v.msn, cachedFor, func(_ context.Context, l *phoneLogin) (bool, error) {
+		now := time.Now()
+		if claimed = shared.due(l, v.msn, now); !claimed {
+			return false, nil // another instance asks, or has asked
+		}
+		// Half an interval more, so that a poll that ends late is still within.
+		span := min(max(wait, l.Interval), maxLease*l.Interval) + l.Interval/2
+		held = lease{until: now.Add(span).Round(0), next: now}
+		l.NextPoll = held.until
+		return true, nil
+	})
+	if err == nil && claimed {
+		shared.leases.Set(v.msn+"/"+id, held, time.Until(held.until))
+	}
+	return l, claimed, err
+}
+
+// release lets other instances poll, when the last request that waits here has left.
+func (h *Handler) release(ctx context.Context, v *visit, l *phoneLogin) {
+	shared := h.app.shared
+	held, ok := shared.lease(l.ID, v.msn)
+	if !ok || !l.polled() || shared.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
+		return
+	}
+	shared.leases.Delete(v.msn + "/" + l.ID)
+	_, err := h.phones(v).update(context.WithoutCancel(ctx), l.ID, v.msn, cachedFor, func(_ context.Context, l *phoneLogin) (bool, error) {
+		if !l.NextPoll.Equal(held.until) {
+			return false, nil
+		}
+		l.NextPoll = held.next
+		return true, nil
+	})
+	if err != nil && !errors.Is(err, errUnknownPhoneLogin) {
+		h.logger.Debug("phone login: lease kept", zap.String("msn", v.msn), zap.Error(err)) // it ends by itself
+	}
 }
 
 // poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
@@ -157,16 +244,19 @@ func (h *Handler) waitFor(ctx context.Context, v *visit, id string, wait time.Du
 		woken, done := h.app.shared.waiters.wait(id)
 		l, err := h.phones(v).read(ctx, id, v.msn)
 		if err == nil {
-			l, err = h.pollIfDue(ctx, v, l)
+			l, err = h.pollIfDue(ctx, v, l, time.Until(deadline))
 		}
 		left := time.Until(deadline)
 		if err != nil || l.Status != phonePending || left <= 0 || ctx.Err() != nil {
 			done()
+			if err == nil {
+				h.release(ctx, v, l)
+			}
 			return l, err
 		}
 		pause := min(left, otherInstances)
 		if l.polled() {
-			pause = min(pause, max(time.Until(l.NextPoll), 10*time.Millisecond))
+			pause = min(pause, max(time.Until(h.app.shared.nextPoll(l, v.msn)), 10*time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -24,6 +24,7 @@ type shared struct {
 	phoneLocks keyedLocks
 	polls      singleflight.Group // by MSN and id: who waits for one login shares one poll
 	waiters    waiters
+	leases     *gocache.Cache // of this instance, by MSN and id
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -42,6 +43,7 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 		return &shared{
 			client: newPartnerClient(base, keys, system),
 			phones: gocache.New(cachedFor, 0),
+			leases: gocache.New(gocache.NoExpiration, 0),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key
@@ -56,6 +58,7 @@ func releaseShared(key string) error {
 func (s *shared) deleteExpired() {
 	spent.cache.DeleteExpired()
 	s.phones.DeleteExpired()
+	s.leases.DeleteExpired()
 }
 
 // Destruct ends what runs in the background. Caddy calls it when the last config is gone.

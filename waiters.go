@@ -35,6 +35,13 @@ func (w *waiters) wait(id string) (woken <-chan struct{}, done func()) {
 	}
 }
 
+// waiting reports whether anybody waits for id.
+func (w *waiters) waiting(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.waits[id] != nil
+}
+
 // wake wakes all who wait for id.
 func (w *waiters) wake(id string) {
 	w.mu.Lock()

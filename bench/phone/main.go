@@ -107,7 +107,7 @@ func (b *bench) startCaddy() error {
 	listener.Close()
 	caddyfile := filepath.Join(b.folder, "Caddyfile")
 	err = os.WriteFile(caddyfile, fmt.Appendf(nil, `{
-	admin 127.0.0.1:%d
+	admin off
 	persist_config off
 	auto_https off
 	storage file_system %q
