@@ -44,35 +44,26 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("the global option vipps_login takes a block and no argument")
 	}
-	once := seenOnce{}
-	for d.NextBlock(0) {
-		if err := once.see(d); err != nil {
-			return err
-		}
-		var err error
-		name := d.Val()
+	_, err := eachLine(d, 0, func(name string) error {
 		switch name {
 		case "environment":
-			err = oneArgument(d, &a.Environment)
+			return oneArgument(d, &a.Environment)
 		case "client_id":
-			err = oneArgument(d, &a.ClientID)
+			return oneArgument(d, &a.ClientID)
 		case "client_secret":
-			err = oneArgument(d, &a.ClientSecret)
+			return oneArgument(d, &a.ClientSecret)
 		case "subscription_key":
-			err = oneArgument(d, &a.SubscriptionKey)
+			return oneArgument(d, &a.SubscriptionKey)
 		case "cookie_secret":
-			err = someArguments(d, &a.CookieSecrets)
+			return someArguments(d, &a.CookieSecrets)
 		case "system":
-			err = a.unmarshalSystem(d)
+			return a.unmarshalSystem(d)
 		default:
-			err = d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret or system", name)
+			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret or system", name)
 		}
-		if err == nil {
-			err = noBlock(d, name)
-		}
-		if err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	return nil
 }
@@ -210,31 +201,22 @@ func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
 		return d.Errf("merchant takes an MSN and at least one host")
 	}
 	m.MSN, m.Hosts = args[0], args[1:]
-	once := seenOnce{}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := once.see(d); err != nil {
-			return err
-		}
-		var err error
-		name := d.Val()
+	_, err := eachLine(d, d.Nesting(), func(name string) error {
 		switch name {
 		case "client_id":
-			err = oneArgument(d, &m.ClientID)
+			return oneArgument(d, &m.ClientID)
 		case "client_secret":
-			err = oneArgument(d, &m.ClientSecret)
+			return oneArgument(d, &m.ClientSecret)
 		case "scope":
-			err = someArguments(d, &m.Scopes)
+			return someArguments(d, &m.Scopes)
 		case "market":
-			err = oneArgument(d, &m.Market)
+			return oneArgument(d, &m.Market)
 		default:
-			err = d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope or market", name)
+			return d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope or market", name)
 		}
-		if err == nil {
-			err = noBlock(d, name)
-		}
-		if err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	h.Merchants = append(h.Merchants, m)
 	return nil
@@ -244,29 +226,20 @@ func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("session takes a block, with lifetime or idle_timeout or both")
 	}
-	once := seenOnce{}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := once.see(d); err != nil {
-			return err
-		}
-		var err error
-		name := d.Val()
+	lines, err := eachLine(d, d.Nesting(), func(name string) error {
 		switch name {
 		case "lifetime":
-			err = duration(d, &h.Session.Lifetime)
+			return duration(d, &h.Session.Lifetime)
 		case "idle_timeout":
-			err = durationOrOff(d, &h.Session.IdleTimeout)
+			return durationOrOff(d, &h.Session.IdleTimeout)
 		default:
-			err = d.Errf("unrecognized subdirective %q of session: use lifetime or idle_timeout", name)
+			return d.Errf("unrecognized subdirective %q of session: use lifetime or idle_timeout", name)
 		}
-		if err == nil {
-			err = noBlock(d, name)
-		}
-		if err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
-	if len(once) == 0 {
+	if lines == 0 {
 		return d.Err("session takes a block, with lifetime or idle_timeout or both")
 	}
 	return nil
@@ -277,31 +250,22 @@ func (h *Handler) unmarshalPhone(d *caddyfile.Dispenser) error {
 		return d.Err("phone takes a block, with api_key")
 	}
 	h.Phone = new(PhoneConfig)
-	once := seenOnce{}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := once.see(d); err != nil {
-			return err
-		}
-		var err error
-		name := d.Val()
+	lines, err := eachLine(d, d.Nesting(), func(name string) error {
 		switch name {
 		case "api_key":
-			err = someArguments(d, &h.Phone.APIKeys)
+			return someArguments(d, &h.Phone.APIKeys)
 		case "scope":
-			err = someArguments(d, &h.Phone.Scopes)
+			return someArguments(d, &h.Phone.Scopes)
 		case "webhook_secret":
-			err = someArguments(d, &h.Phone.WebhookSecrets)
+			return someArguments(d, &h.Phone.WebhookSecrets)
 		default:
-			err = d.Errf("unrecognized subdirective %q of phone: use api_key, scope or webhook_secret", name)
+			return d.Errf("unrecognized subdirective %q of phone: use api_key, scope or webhook_secret", name)
 		}
-		if err == nil {
-			err = noBlock(d, name)
-		}
-		if err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
-	if len(once) == 0 {
+	if lines == 0 {
 		return d.Err("phone takes a block, with api_key")
 	}
 	return nil
@@ -341,6 +305,25 @@ func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
 
 // oneArgument and its like name the subdirective in their errors, and never an argument, as d.ArgErr
 // does: it may be a secret.
+// eachLine reads the lines of a block, each of which may stand once, with no block of its own. It says
+// how many there are.
+func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error) (int, error) {
+	once := seenOnce{}
+	for d.NextBlock(nesting) {
+		if err := once.see(d); err != nil {
+			return 0, err
+		}
+		name := d.Val()
+		if err := read(name); err != nil {
+			return 0, err
+		}
+		if err := noBlock(d, name); err != nil {
+			return 0, err
+		}
+	}
+	return len(once), nil
+}
+
 func oneArgument(d *caddyfile.Dispenser, value *string) error {
 	name := d.Val()
 	if !d.AllArgs(value) || *value == "" {

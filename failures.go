@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -142,4 +143,37 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 		w.WriteHeader(f.status)
 	}
 	return nil
+}
+
+// refuseScript answers 401 with the address of the login, for a script to offer.
+func (h *Handler) refuseScript(w http.ResponseWriter, r *http.Request, v *visit) error {
+	w.Header().Set("Cache-Control", "no-store")
+	return writeProblem(w, problem{
+		Status:   http.StatusUnauthorized,
+		Title:    "Login required",
+		Detail:   "This request needs a login. Open login_url in the browser's window.",
+		LoginURL: h.loginURL(v.pageOf(r)),
+	})
+}
+
+// loginURL is where a login that comes back to returnTo starts.
+func (h *Handler) loginURL(returnTo string) string {
+	return h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
+}
+
+// authorizationError sorts the error codes of the redirect. Undocumented ones will come, and mean that
+// there is no login.
+func authorizationError(code string) error {
+	switch code {
+	case "access_denied":
+		return errCancelled
+	case "server_error":
+		return errServerError
+	case "temporarily_unavailable":
+		return errBusy
+	}
+	if !isErrorCode(code) {
+		code = "unreadable code"
+	}
+	return wrapped{code, errRefused}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,19 +31,6 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) e
 		return h.refuseScript(w, r, v)
 	}
 	return h.startLogin(w, r, v, returnParameter(r))
-}
-
-// requestTarget is the path and query of r, byte for byte as they came.
-func requestTarget(r *http.Request) string {
-	if strings.HasPrefix(r.RequestURI, "/") {
-		return r.RequestURI
-	}
-	return r.URL.RequestURI() // the absolute form (RFC 9112 section 3.2.2)
-}
-
-// returnParameter is the return_to of a request to an endpoint.
-func returnParameter(r *http.Request) string {
-	return safeReturn(r.URL.Query().Get("return_to"))
 }
 
 // startLogin sends the browser to Vipps MobilePay. The login waits in a cookie, so that it can be
@@ -104,61 +90,3 @@ func (h *Handler) authorizationURL(endpoint string, v *visit, l *login, state st
 
 // redirectURI must equal, byte for byte, one that is registered for the sales unit.
 func (h *Handler) redirectURI(v *visit) string { return v.url(h.paths.callback) }
-
-// refuseScript answers 401 with the address of the login, for a script to offer.
-func (h *Handler) refuseScript(w http.ResponseWriter, r *http.Request, v *visit) error {
-	w.Header().Set("Cache-Control", "no-store")
-	return writeProblem(w, problem{
-		Status:   http.StatusUnauthorized,
-		Title:    "Login required",
-		Detail:   "This request needs a login. Open login_url in the browser's window.",
-		LoginURL: h.loginURL(v.pageOf(r)),
-	})
-}
-
-// loginURL is where a login that comes back to returnTo starts.
-func (h *Handler) loginURL(returnTo string) string {
-	return h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
-}
-
-// pageOf is the page that a script's request came from, as far as it is ours: the person wants to come
-// back to that, not to what the script asked for.
-func (v *visit) pageOf(r *http.Request) string {
-	page, ok := strings.CutPrefix(r.Header.Get("Referer"), v.url("/"))
-	if !ok {
-		return "/"
-	}
-	return safeReturn("/" + page)
-}
-
-// isNavigation reports whether the request is somebody opening a page in a window: browsers say so
-// (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), older ones ask for HTML.
-func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || isPrefetch(r) {
-		return false
-	}
-	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
-		return false
-	}
-	mode, destination := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	if mode != "" || destination != "" {
-		return mode == "navigate" && destination == "document"
-	}
-	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
-}
-
-// acceptsHTML reports whether an Accept line names text/html.
-func acceptsHTML(accept string) bool {
-	for mediaRange := range strings.SplitSeq(accept, ",") {
-		mediaType, _, _ := strings.Cut(mediaRange, ";")
-		if strings.EqualFold(strings.TrimSpace(mediaType), "text/html") {
-			return true
-		}
-	}
-	return false
-}
-
-// isPrefetch reports whether the browser only guesses that the person may come here.
-func isPrefetch(r *http.Request) bool {
-	return r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") == "prefetch"
-}

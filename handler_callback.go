@@ -117,39 +117,3 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 	now := time.Now()
 	return &session{issued: now, seen: now, claims: claims}, nil
 }
-
-// checkedClaims checks the ID token and reads userinfo, which must be about the same person. want says
-// which login they must be for.
-func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want expectation) ([]claim, error) {
-	client := h.app.shared.client
-	want.issuer, want.msn, want.clientID, want.accessToken = client.issuer(), v.msn, v.unit.clientID, got.AccessToken
-	sub, err := checkIDToken(ctx, got.IDToken, client, want)
-	if err != nil {
-		return nil, err
-	}
-	claims, err := client.userinfo(ctx, got.AccessToken)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkUserinfoSub(claims, sub); err != nil {
-		return nil, err
-	}
-	return claims, nil
-}
-
-// authorizationError sorts the error codes of the redirect. Undocumented ones will come, and mean that
-// there is no login.
-func authorizationError(code string) error {
-	switch code {
-	case "access_denied":
-		return errCancelled
-	case "server_error":
-		return errServerError
-	case "temporarily_unavailable":
-		return errBusy
-	}
-	if !isErrorCode(code) {
-		code = "unreadable code"
-	}
-	return wrapped{code, errRefused}
-}

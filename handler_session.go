@@ -27,16 +27,6 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	return redirect(w, status, v.url(returnTo))
 }
 
-// isCrossSite reports whether another site made the browser send this: browsers say so
-// (Sec-Fetch-Site), older ones name the page's origin on a POST.
-func isCrossSite(r *http.Request, v *visit) bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
-		return site == "cross-site"
-	}
-	from := r.Header.Get("Origin")
-	return from != "" && from != v.url("")
-}
-
 // serveUserinfo is GET /vipps/userinfo: the session's claims, for scripts of the site.
 func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if v.session == nil {

@@ -144,10 +144,6 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.vipps_login", New: func() caddy.Module { return new(Handler) }}
 }
 
-// endpoint answers one path of ours. The next handler is not among its arguments: no answer of ours
-// goes on to the site (CVE-2025-31492).
-type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
-
 // visit is what is known about a request before anything is decided.
 type visit struct {
 	origin
@@ -315,104 +311,6 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 	defer func() { r.Method, r.URL, r.RequestURI = method, url, uri }()
 	r.Method, r.URL, r.RequestURI = sent.Method, sent.URL, sent.RequestURI
 	return h.matchers.AnyMatchWithError(r)
-}
-
-// originalPath is the path as the client sent it, still encoded: no rewrite before us takes an
-// endpoint away or adds one, and only its exact spelling is an endpoint.
-func originalPath(r *http.Request) string {
-	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		return original.URL.EscapedPath()
-	}
-	return r.URL.EscapedPath()
-}
-
-// asSent is the request with the method and URL that the client sent, whatever was rewritten before
-// us.
-func asSent(r *http.Request) *http.Request {
-	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
-	if !ok || original.RequestURI == r.RequestURI && original.Method == r.Method {
-		return r
-	}
-	sent := r.WithContext(r.Context())
-	url := *original.URL // Caddy keeps the original
-	sent.Method, sent.URL, sent.RequestURI = original.Method, &url, original.RequestURI
-	return sent
-}
-
-func replacer(r *http.Request) *caddy.Replacer {
-	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-}
-
-// setEndpointHeaders sets what every response of the endpoints carries.
-func setEndpointHeaders(w http.ResponseWriter) {
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Frame-Options", "DENY")
-	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
-}
-
-// redirect sends the browser to an absolute URL.
-func redirect(w http.ResponseWriter, status int, location string) error {
-	w.Header().Set("Location", location)
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	return nil
-}
-
-// only answers 405 to other methods, and says which ones there are (RFC 9110 section 15.5.6).
-func only(serve endpoint, methods ...string) endpoint {
-	allow := strings.Join(methods, ", ")
-	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
-		for _, method := range methods {
-			if r.Method == method {
-				return serve(w, r, v)
-			}
-		}
-		w.Header().Set("Allow", allow)
-		return writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
-	}
-}
-
-// endpointPaths are the exact paths of the endpoints.
-type endpointPaths struct {
-	login, callback, logout, userinfo string
-
-	// with `phone`:
-	phone, phoneExists, phoneCallback, webhook string
-}
-
-func newEndpointPaths(base string) endpointPaths {
-	return endpointPaths{
-		login: base + "/login", callback: base + "/callback", logout: base + "/logout", userinfo: base + "/userinfo",
-		phone: base + "/phone", phoneExists: base + "/phone/exists", phoneCallback: base + "/phone/callback", webhook: base + "/webhook",
-	}
-}
-
-func (h *Handler) newEndpoints() map[string]endpoint {
-	endpoints := map[string]endpoint{
-		h.paths.login:    only(h.serveLogin, http.MethodGet, http.MethodHead),
-		h.paths.callback: only(h.serveCallback, http.MethodGet),
-		h.paths.logout:   only(h.serveLogout, http.MethodGet, http.MethodPost),
-		h.paths.userinfo: only(h.serveUserinfo, http.MethodGet, http.MethodHead),
-	}
-	if h.Phone != nil {
-		h.newPhoneEndpoints(endpoints)
-	}
-	return endpoints
-}
-
-// endpoint returns what answers a path, or nil where the path is the site's own.
-func (h *Handler) endpoint(path string) endpoint {
-	if endpoint := h.endpoints[path]; endpoint != nil || h.Phone == nil {
-		return endpoint
-	}
-	id, ok := strings.CutPrefix(path, h.paths.phone+"/")
-	if !ok || id == "" || strings.Contains(id, "/") {
-		return nil
-	}
-	return h.phoneLogin
 }
 
 var errNoMerchant = errors.New("this host belongs to no merchant")

@@ -212,7 +212,7 @@ func (b *bench) startLogins(from int) ([]*login, error) {
 	}
 	for i, l := range ids {
 		if l.authReqID = byNumber[number(from+i)]; l.authReqID == "" {
-			return nil, errors.New("Vipps does not know a login")
+			return nil, errors.New("a login is unknown to Vipps")
 		}
 	}
 	fmt.Printf("started %d logins in %s\n", logins, time.Since(start).Round(time.Millisecond))

@@ -1,0 +1,82 @@
+package vippslogin
+
+import (
+	"net/http"
+	"strings"
+)
+
+// endpoint answers one path of ours. The next handler is not among its arguments: no answer of ours
+// goes on to the site (CVE-2025-31492).
+type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
+
+// setEndpointHeaders sets what every response of the endpoints carries.
+func setEndpointHeaders(w http.ResponseWriter) {
+	header := w.Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
+}
+
+// redirect sends the browser to an absolute URL.
+func redirect(w http.ResponseWriter, status int, location string) error {
+	w.Header().Set("Location", location)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	return nil
+}
+
+// only answers 405 to other methods, and says which ones there are (RFC 9110 section 15.5.6).
+func only(serve endpoint, methods ...string) endpoint {
+	allow := strings.Join(methods, ", ")
+	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
+		for _, method := range methods {
+			if r.Method == method {
+				return serve(w, r, v)
+			}
+		}
+		w.Header().Set("Allow", allow)
+		return writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
+	}
+}
+
+// endpointPaths are the exact paths of the endpoints.
+type endpointPaths struct {
+	login, callback, logout, userinfo string
+
+	// with `phone`:
+	phone, phoneExists, phoneCallback, webhook string
+}
+
+func newEndpointPaths(base string) endpointPaths {
+	return endpointPaths{
+		login: base + "/login", callback: base + "/callback", logout: base + "/logout", userinfo: base + "/userinfo",
+		phone: base + "/phone", phoneExists: base + "/phone/exists", phoneCallback: base + "/phone/callback", webhook: base + "/webhook",
+	}
+}
+
+func (h *Handler) newEndpoints() map[string]endpoint {
+	endpoints := map[string]endpoint{
+		h.paths.login:    only(h.serveLogin, http.MethodGet, http.MethodHead),
+		h.paths.callback: only(h.serveCallback, http.MethodGet),
+		h.paths.logout:   only(h.serveLogout, http.MethodGet, http.MethodPost),
+		h.paths.userinfo: only(h.serveUserinfo, http.MethodGet, http.MethodHead),
+	}
+	if h.Phone != nil {
+		h.newPhoneEndpoints(endpoints)
+	}
+	return endpoints
+}
+
+// endpoint returns what answers a path, or nil where the path is the site's own.
+func (h *Handler) endpoint(path string) endpoint {
+	if endpoint := h.endpoints[path]; endpoint != nil || h.Phone == nil {
+		return endpoint
+	}
+	id, ok := strings.CutPrefix(path, h.paths.phone+"/")
+	if !ok || id == "" || strings.Contains(id, "/") {
+		return nil
+	}
+	return h.phoneLogin
+}

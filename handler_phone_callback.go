@@ -1,0 +1,164 @@
+package vippslogin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
+// nothing of us. What makes it theirs is the ID token, which names the login.
+func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(query["code"]) > 1 || len(query["error"]) > 1 || query.Has("code") == query.Has("error") {
+		return h.fail(w, r, v, errBadCallback, "/")
+	}
+	if query.Has("error") {
+		return h.fail(w, r, v, authorizationError(query.Get("error")), "/")
+	}
+	if query.Get("code") == "" {
+		return h.fail(w, r, v, errBadCallback, "/")
+	}
+	l, s, err := h.completeInBrowser(context.WithoutCancel(r.Context()), v, query.Get("code"))
+	switch {
+	case (errors.Is(err, errNoLogin) || errors.Is(err, errCodeRefused)) && v.session != nil:
+		return redirect(w, http.StatusFound, v.url("/")) // replayed: the back button
+	case errors.Is(err, errIDToken), errors.Is(err, errSubMismatch):
+		return h.fail(w, r, v, errors.Join(errForeignCode, err), "/")
+	case err != nil:
+		return h.fail(w, r, v, err, "/")
+	}
+	h.setSession(w, r, v, s)
+	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
+}
+
+// errForeignCode is a code whose ID token is not for a login of ours.
+var errForeignCode = errors.New("the code belongs to no login that was started here")
+
+// completeInBrowser exchanges a code and completes the one login that its ID token names. A code of
+// anything else leaves every login as it was.
+func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) (*phoneLogin, *session, error) {
+	got, err := h.app.shared.client.redeemPhoneCode(ctx, v.unit, v.msn, code)
+	if err != nil {
+		return nil, nil, err
+	}
+	var l *phoneLogin
+	claims, err := h.checkedClaims(ctx, v, got, expectation{phone: func(authReqID string) (string, error) {
+		var err error
+		if l, err = h.pendingInBrowser(ctx, v, authReqID); err != nil {
+			return "", err
+		}
+		return l.Nonce, nil
+	}})
+	if err == nil {
+		err = l.checkNumber(claims)
+	}
+	if err != nil {
+		h.keepTokens(ctx, v, l, got, err)
+		return nil, nil, err
+	}
+	done, err := h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+		if l.at(time.Now()).Status != phonePending {
+			return false, errNoLogin // another request was faster
+		}
+		h.completePhone(v, l, claims)
+		return true, nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	now := time.Now()
+	return done, &session{issued: now, seen: now, claims: claims}, nil
+}
+
+// keepTokens lets the till's next poll read the claims when that failed here for a while: the code is
+// spent.
+func (h *Handler) keepTokens(ctx context.Context, v *visit, l *phoneLogin, got tokens, err error) {
+	if l == nil || !errors.Is(err, errNoAnswer) && !errors.Is(err, errBusy) && !errors.Is(err, errBadAnswer) {
+		return
+	}
+	_, err = h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+		l.Tokens = &got
+		return l.Status == phonePending, nil
+	})
+	if err != nil {
+		h.logger.Error("phone login: tokens lost", zap.String("msn", v.msn), zap.Error(err))
+	}
+}
+
+// pendingInBrowser returns the login that authReqID names, if it was started here to end in the
+// phone's browser and has not ended yet.
+func (h *Handler) pendingInBrowser(ctx context.Context, v *visit, authReqID string) (*phoneLogin, error) {
+	if authReqID == "" {
+		return nil, errNoLogin
+	}
+	msn, id, err := h.phones(v).find(ctx, authReqID)
+	if err != nil {
+		return nil, noLogin(err)
+	}
+	if msn != v.msn {
+		return nil, errNoLogin
+	}
+	l, err := h.phones(v).load(ctx, id, v.msn)
+	if err != nil {
+		return nil, noLogin(err)
+	}
+	if l = l.at(time.Now()); l.AuthReqID != authReqID || l.Finish != finishBrowser || l.Status != phonePending {
+		return nil, errNoLogin
+	}
+	return l, nil
+}
+
+func noLogin(err error) error {
+	if errors.Is(err, errUnknownPhoneLogin) {
+		return errNoLogin
+	}
+	return err
+}
+
+// serveWebhook is POST /vipps/webhook: the signed ping that a person has acted. It only lets the next
+// poll come at once; what has happened, the poll finds out.
+func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
+	if err != nil || len(body) > maxWebhook {
+		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"too_large", "the body is too large, or broke off"})
+	}
+	if !signedWebhook(r, sentHost(r), body, h.phoneConfig.webhookSecrets) {
+		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
+	}
+	var ping struct {
+		AuthReqID string `json:"auth_req_id"`
+	}
+	if err := json.Unmarshal(body, &ping); err != nil {
+		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", "the body is not a JSON object"})
+	}
+	err = h.ping(r.Context(), v, ping.AuthReqID)
+	if err != nil && !errors.Is(err, errUnknownPhoneLogin) {
+		return h.failPhone(w, v, err)
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// ping makes a login due, of whichever merchant: a partner may have one webhook for several. A second
+// ping for the same login changes nothing: Vipps MobilePay may send one for days.
+func (h *Handler) ping(ctx context.Context, v *visit, authReqID string) error {
+	msn, id, err := h.phones(v).find(ctx, authReqID)
+	if err != nil {
+		return err
+	}
+	_, err = h.phones(v).update(ctx, id, msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+		if l.Status != phonePending || l.Pinged {
+			return false, nil
+		}
+		l.Pinged, l.NextPoll = true, time.Now()
+		return true, nil
+	})
+	return err
+}

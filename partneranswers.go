@@ -1,0 +1,138 @@
+package vippslogin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// do sends a request and reads the JSON answer. It is the one place that looks at what comes back.
+func (c *partnerClient) do(req *http.Request, answer any) (http.Header, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), callTimeout)
+	defer cancel()
+	resp, err := c.http.Do(req.WithContext(ctx))
+	if err != nil {
+		return nil, connectionError(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errNoAnswer
+	case err != nil || len(body) > maxBody:
+		return nil, errBadAnswer
+	case resp.StatusCode != http.StatusOK:
+		return nil, newStatusError(resp, body)
+	case json.Unmarshal(body, answer) != nil:
+		return nil, errBadAnswer
+	}
+	return resp.Header, nil
+}
+
+// errBrokenConnection is an errNoAnswer that was no timeout.
+var errBrokenConnection = fmt.Errorf("%w: the connection broke", errNoAnswer)
+
+func connectionError(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.Canceled) {
+		return errNoAnswer
+	}
+	return errBrokenConnection
+}
+
+// statusError is an answer that is not 200.
+type statusError struct {
+	status     int
+	code       string        // the OAuth error code (RFC 6749 section 5.2), or ""
+	retryAfter time.Duration // what Retry-After says, or 0
+}
+
+func newStatusError(resp *http.Response, body []byte) statusError {
+	var oauth struct {
+		Error     string `json:"error"`
+		ErrorCode string `json:"error_code"` // the backchannel endpoint is seen with this one
+	}
+	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "application/json" {
+		_ = json.Unmarshal(body, &oauth) // no code is an answer too
+	}
+	failed := statusError{status: resp.StatusCode}
+	for _, code := range []string{oauth.ErrorCode, oauth.Error} {
+		if isErrorCode(code) {
+			failed.code = code
+		}
+	}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		failed.retryAfter = time.Duration(min(seconds, 3600)) * time.Second
+	}
+	return failed
+}
+
+// Error tells the status and the code, which are fit for a log.
+func (e statusError) Error() string {
+	text := "status " + strconv.Itoa(e.status)
+	if e.code != "" {
+		text += " " + e.code
+	}
+	return text
+}
+
+// Unwrap sorts the status into what it means for a login.
+func (e statusError) Unwrap() error {
+	if e.status == http.StatusTooManyRequests || e.status == http.StatusServiceUnavailable {
+		return errBusy
+	}
+	return errBadAnswer
+}
+
+// callError says at which call something went wrong.
+type callError struct {
+	call string
+	err  error
+}
+
+func (e callError) Error() string { return e.call + ": " + e.err.Error() }
+func (e callError) Unwrap() error { return e.err }
+
+// isErrorCode reports whether s may be shown in a log: what every OAuth error code looks like.
+func isErrorCode(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_") == ""
+}
+
+// maxAge is how long an answer may be kept (RFC 9111 section 5.2.2.1): an hour where it does not say,
+// a second where it says not at all.
+func maxAge(header http.Header) time.Duration {
+	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return time.Second
+		case "max-age":
+			if seconds, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil {
+				return time.Duration(min(max(seconds, 1), 86400)) * time.Second
+			}
+		}
+	}
+	return time.Hour
+}
+
+// jsonNumber reads a whole number, also one in quotes; anything else is zero.
+type jsonNumber int64
+
+func (n *jsonNumber) UnmarshalJSON(text []byte) error {
+	number, err := strconv.ParseInt(strings.Trim(string(text), `"`), 10, 64)
+	if err == nil {
+		*n = jsonNumber(number)
+	}
+	return nil
+}

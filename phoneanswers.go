@@ -1,0 +1,72 @@
+package vippslogin
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// phoneAnswer is what a till reads about a login.
+type phoneAnswer struct {
+	ID        string          `json:"id"`
+	Status    phoneStatus     `json:"status"`
+	ExpiresIn int             `json:"expires_in,omitempty"` // seconds, when started
+	Interval  int             `json:"interval,omitempty"`   // seconds, when started
+	MSN       string          `json:"msn,omitempty"`
+	Userinfo  json.RawMessage `json:"userinfo,omitempty"`
+	Error     string          `json:"error,omitempty"`
+}
+
+// apiError is an error of the phone API.
+type apiError struct {
+	Error  string `json:"error"`
+	Detail string `json:"detail,omitempty"`
+}
+
+func writeAPI(w http.ResponseWriter, status int, body any) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, err = w.Write(append(encoded, '\n'))
+	return err
+}
+
+// failPhone answers a till whose request did not succeed, and logs what an operator must see.
+func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
+	var input inputError
+	var often askedTooOften
+	var refused statusError
+	switch {
+	case errors.As(err, &input):
+		return writeAPI(w, input.status, apiError{"invalid_request", input.text})
+	case errors.Is(err, errUnknownPhoneLogin):
+		return writeAPI(w, http.StatusNotFound, apiError{"not_found", "there is no such login, or it is over"})
+	case errors.Is(err, errInvalidUser):
+		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"invalid_user", "there is no account that can log in with this number"})
+	case errors.Is(err, errOldApp):
+		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"old_app", "the person's app must be updated first"})
+	case errors.As(err, &often):
+		return tooManyRequests(w, often.wait, "this person was asked 5 times in 10 minutes")
+	case errors.As(err, &refused) && refused.status == http.StatusTooManyRequests:
+		return tooManyRequests(w, refused.retryAfter, "Vipps MobilePay asks to come back later")
+	}
+	f := failureOf(err)
+	if c := h.logger.Check(f.level, "phone login failed"); c != nil {
+		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.Error(err))
+	}
+	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})
+}
+
+func tooManyRequests(w http.ResponseWriter, wait time.Duration, detail string) error {
+	if wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
+	return writeAPI(w, http.StatusTooManyRequests, apiError{"too_many_requests", detail})
+}

@@ -1,0 +1,198 @@
+package vippslogin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// provisionHosts builds the host table from the merchants, and from the hosts of the site where one
+// MSN stands for all of them.
+func (h *Handler) provisionHosts(ctx caddy.Context) error {
+	if h.MSN == "" && len(h.Merchants) == 0 {
+		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` in its block")
+	}
+	for i := range h.Merchants {
+		unit, err := h.newSalesUnit(&h.Merchants[i])
+		if err != nil {
+			return fmt.Errorf("merchant %s: %w", h.Merchants[i].MSN, err)
+		}
+		if len(h.Merchants[i].Hosts) == 0 {
+			return fmt.Errorf("merchant %s: no hosts: write the host names that belong to it", unit.msn)
+		}
+		for _, host := range h.Merchants[i].Hosts {
+			if err := h.hosts.add(host, unit); err != nil {
+				return fmt.Errorf("merchant %s: %w", unit.msn, err)
+			}
+		}
+	}
+	if h.MSN == "" {
+		return nil
+	}
+	hosts, err := siteHosts(ctx, h.MSN)
+	if err != nil {
+		return err
+	}
+	return h.provisionSiteMSN(hosts)
+}
+
+func (h *Handler) newSalesUnit(m *Merchant) (*salesUnit, error) {
+	unit := &salesUnit{scope: scopeParameter(h.Scopes), market: h.Market}
+	if len(m.Scopes) > 0 {
+		unit.scope = scopeParameter(m.Scopes)
+	}
+	if m.Market != "" {
+		unit.market = m.Market
+	}
+	if err := errors.Join(checkScopes("scope", m.Scopes), oneOf("market", m.Market, markets)); err != nil {
+		return nil, err
+	}
+	var err error
+	if unit.msn, err = caddy.NewReplacer().ReplaceOrErr(m.MSN, true, true); err != nil || !isMSN(unit.msn) {
+		return nil, fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", m.MSN)
+	}
+	if m.ClientID == "" && m.ClientSecret == "" {
+		return unit, h.needPartnerKeys()
+	}
+	if unit.clientID, err = resolveSecret(m.ClientID); err != nil {
+		return nil, fmt.Errorf("client_id: %w", err)
+	}
+	if unit.clientSecret, err = resolveSecret(m.ClientSecret); err != nil {
+		return nil, fmt.Errorf("client_secret: %w", err)
+	}
+	return unit, nil
+}
+
+func (h *Handler) needPartnerKeys() error {
+	if h.app.partnerKeys == (partnerKeys{}) {
+		return errors.New("no keys: set client_id, client_secret and subscription_key in the global option vipps_login, or client_id and client_secret of the merchant's own")
+	}
+	return nil
+}
+
+// provisionSiteMSN gives every host of the site to one MSN. Merchants of the map that stand beside a
+// placeholder come first; beside a fixed MSN they would be a second MSN for the same host.
+func (h *Handler) provisionSiteMSN(siteHosts []string) error {
+	// What is the same for every request is known now, and what it lacks as well.
+	msn, err := caddy.NewReplacer().ReplaceOrErr(h.MSN, true, false)
+	if err != nil {
+		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
+	}
+	placeholder := strings.Contains(msn, "{")
+	if !placeholder && !isMSN(msn) {
+		return fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
+	}
+	if len(siteHosts) == 0 {
+		return fmt.Errorf("MSN %s stands for every host of the site, and the site has no host names: give it host names, or say `merchant %s <host>...`", h.MSN, h.MSN)
+	}
+	unit := &salesUnit{msn: msn, scope: scopeParameter(h.Scopes), market: h.Market}
+	for _, host := range siteHosts {
+		canonical, _ := canonicalHost(strings.TrimPrefix(host, "*."))
+		mapped := h.hosts.exact[canonical]
+		if strings.HasPrefix(host, "*.") {
+			mapped = h.hosts.wildcard[canonical]
+		}
+		if mapped != nil && (placeholder || mapped.msn == msn) {
+			continue // the merchant block says more about the same
+		}
+		if err := h.hosts.add(host, unit); err != nil {
+			return err
+		}
+		if err := h.needPartnerKeys(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// siteHosts returns the host names of the site that is being provisioned: those of the host matcher of
+// its top-level route, which a site block's addresses become.
+//
+// Caddy does not tell a handler which route it is in. It provisions routes in order and forgets their
+// raw handlers one by one, so ours is the first of its server that still has them. Where several
+// servers are, the one that holds a directive with our MSN is ours; where two hold one, their hosts
+// belong to the same merchant.
+func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
+	var hosts []string
+	for _, ancestor := range ctx.Modules() {
+		app, ok := ancestor.(*caddyhttp.App)
+		if !ok {
+			continue
+		}
+		for _, server := range app.Servers {
+			route := nextRoute(server)
+			if route == nil || !slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
+				continue
+			}
+			found := routeHosts(*route)
+			if len(found) == 0 {
+				return nil, nil // a site for every host
+			}
+			hosts = append(hosts, found...)
+		}
+	}
+	return resolveHosts(hosts)
+}
+
+// nextRoute returns the route that Caddy is provisioning, or will next: error routes come last.
+func nextRoute(server *caddyhttp.Server) *caddyhttp.Route {
+	routes := server.Routes
+	if server.Errors != nil {
+		routes = slices.Concat(routes, server.Errors.Routes)
+	}
+	for i := range routes {
+		if len(routes[i].HandlersRaw) > 0 {
+			return &routes[i]
+		}
+	}
+	return nil
+}
+
+// holdsDirective reports whether JSON of handlers holds, at any depth, our handler with that MSN.
+func holdsDirective(raw json.RawMessage, msn string) bool {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(raw, &object) == nil {
+		var name, its string
+		_ = json.Unmarshal(object["handler"], &name) // other types are not ours
+		_ = json.Unmarshal(object["msn"], &its)
+		if name == "vipps_login" && its == msn {
+			return true
+		}
+		for _, value := range object {
+			if holdsDirective(value, msn) {
+				return true
+			}
+		}
+	}
+	var list []json.RawMessage
+	return json.Unmarshal(raw, &list) == nil && slices.ContainsFunc(list, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) })
+}
+
+func resolveHosts(hosts []string) ([]string, error) {
+	for i, host := range hosts {
+		resolved, err := caddy.NewReplacer().ReplaceOrErr(host, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("the site's host name %q: %w", host, err)
+		}
+		hosts[i] = resolved
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts), nil
+}
+
+func routeHosts(route caddyhttp.Route) []string {
+	var hosts []string
+	for _, set := range route.MatcherSets {
+		for _, matcher := range set {
+			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
+				hosts = append(hosts, *host...)
+			}
+		}
+	}
+	return hosts
+}
