@@ -120,7 +120,7 @@ func isHost(host string) bool {
 		_, err := netip.ParseAddr(host)
 		return err == nil && strings.IndexByte(host, '%') < 0
 	}
-	if host == "" || len(host) > 253 || host[0] == '.' || strings.Contains(host, "..") {
+	if host == "" || len(host) > 253 || host[0] == '.' || host[len(host)-1] == '.' || strings.Contains(host, "..") {
 		return false
 	}
 	for i := range len(host) {
