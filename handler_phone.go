@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,7 +46,7 @@ func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 
 // isPhoneAPI reports whether a path is a till's: its errors are JSON.
 func (h *Handler) isPhoneAPI(path string) bool {
-	return h.Phone != nil && path != h.paths.phoneCallback && (path == h.paths.phone || path == h.paths.webhook || strings.HasPrefix(path, h.paths.phone+"/"))
+	return h.Phone != nil && path != h.paths.phoneCallback && (path == h.paths.phone || path == h.paths.webhook || strings.HasPrefix(path, h.paths.phone+"/")) && h.endpoint(path) != nil
 }
 
 // validAPIKey compares in constant time, and with every key, so that time tells nothing about any.
@@ -146,7 +147,7 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
-	return writeAPI(w, http.StatusOK, phoneAnswer{ID: l.ID, Status: l.Status, MSN: v.msn, Userinfo: l.Userinfo, Error: l.Error})
+	return writeAPI(w, http.StatusOK, phoneAnswer{ID: l.ID, Status: l.Status, MSN: v.msn, Userinfo: json.RawMessage(l.Userinfo), Error: l.Error})
 }
 
 // maxWait bounds how long an answer is held, in seconds.

@@ -162,14 +162,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// The access log would hold the authorization code. Our own line stands for it.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
+	endpoint := h.endpoint(path)
+	if endpoint != nil {
+		setEndpointHeaders(w)
+	}
 	h.identity.strip(r)
 	v, err := h.visitOnce(r)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
 	setPlaceholders(r, v)
-	if endpoint := h.endpoint(path); endpoint != nil {
-		setEndpointHeaders(w)
+	if endpoint != nil {
 		return endpoint(w, asSent(r), v)
 	}
 	if v.session != nil {

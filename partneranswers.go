@@ -72,6 +72,9 @@ func newStatusError(resp *http.Response, body []byte) statusError {
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		failed.retryAfter = time.Duration(min(seconds, 3600)) * time.Second
 	}
+	if at, err := http.ParseTime(resp.Header.Get("Retry-After")); err == nil {
+		failed.retryAfter = min(max(time.Until(at), 0), time.Hour)
+	}
 	return failed
 }
 

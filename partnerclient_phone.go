@@ -75,7 +75,7 @@ func (c *partnerClient) startPhone(ctx context.Context, unit *salesUnit, msn str
 	return phoneStarted{
 		authReqID: answer.AuthReqID,
 		expiresIn: seconds(answer.ExpiresIn, 600, 900),
-		interval:  seconds(answer.Interval, 5, 60), // OpenID CIBA Core section 7.3: 5 where it does not say
+		interval:  seconds(answer.Interval, 5, 900), // OpenID CIBA Core section 7.3: 5 where it does not say
 	}, nil
 }
 

@@ -183,7 +183,7 @@ func (in *phoneInput) loginHint() (hint, msisdn string, err error) {
 }
 
 // spacing is what people and programs put between the digits of a phone number.
-var spacing = strings.NewReplacer(" ", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
+var spacing = strings.NewReplacer(" ", "", "\t", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
 
 // parseMSISDN turns a phone number in any international spelling into country code and number, digits
 // only. Digits without "+" or "00" must be ten at least: with fewer the country code may have been

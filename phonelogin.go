@@ -27,6 +27,7 @@ type phoneLogin struct {
 	Interval  time.Duration `json:"interval"`  // between two polls
 	NextPoll  time.Time     `json:"next_poll"` // Vipps MobilePay is not asked before this
 	Pinged    bool          `json:"pinged,omitempty"`
+	Refused   bool          `json:"refused,omitempty"` // the exchange was refused once
 
 	Finish   string `json:"finish"`
 	ReturnTo string `json:"return_to,omitempty"` // with finish browser
@@ -34,8 +35,8 @@ type phoneLogin struct {
 	// Tokens are kept from the exchange, which succeeds once, until the claims have been read.
 	Tokens *tokens `json:"tokens,omitempty"`
 
-	Userinfo json.RawMessage `json:"userinfo,omitempty"` // when complete
-	Error    string          `json:"error,omitempty"`    // when denied, expired or failed
+	Userinfo string `json:"userinfo,omitempty"` // JSON, when complete
+	Error    string `json:"error,omitempty"`    // when denied, expired or failed
 }
 
 type phoneStatus string
@@ -62,11 +63,11 @@ func (l *phoneLogin) end(status phoneStatus, reason string, now time.Time) {
 // at is the login as it stands now: one that nobody answered in time has expired, whether or not
 // anybody has written that down.
 func (l *phoneLogin) at(now time.Time) *phoneLogin {
-	if l.Status != phonePending || now.Before(l.Expires) {
+	if l.Status != phonePending || now.Before(l.lastPoll()) {
 		return l
 	}
 	expired := *l
-	expired.end(phoneExpired, "expired_token", l.Expires)
+	expired.end(phoneExpired, "expired_token", l.lastPoll())
 	return &expired
 }
 
@@ -99,6 +100,7 @@ func (s phoneStore) read(ctx context.Context, id, msn string) (*phoneLogin, erro
 	if err != nil {
 		return nil, err
 	}
+	_ = s.shared.phones.Add(msn+"/"+id, l, cachedFor) // not over what was saved in the meantime
 	return l.known(time.Now())
 }
 
@@ -129,8 +131,6 @@ func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, erro
 	if err := json.Unmarshal(plain, l); err != nil {
 		return nil, fmt.Errorf("%w: %w", errStorage, err)
 	}
-	kept := *l
-	_ = s.shared.phones.Add(msn+"/"+l.ID, &kept, cachedFor) // not over what was saved in the meantime
 	return l, nil
 }
 
@@ -161,6 +161,8 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 		if l, err = s.load(ctx, id, msn); err != nil {
 			return err
 		}
+		seen := *l
+		s.shared.phones.Set(msn+"/"+id, &seen, cachedFor)
 		changed, err := do(ctx, l)
 		if changed {
 			err = errors.Join(err, s.save(ctx, l, msn))

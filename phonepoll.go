@@ -2,8 +2,9 @@ package vippslogin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,9 +28,13 @@ func (l *phoneLogin) polled() bool {
 	return l.Status == phonePending && (l.Finish == finishApp || l.Tokens != nil)
 }
 
+// lastPoll is when asking ends: an interval late, so that an answer in the last moment is heard.
+func (l *phoneLogin) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
+
 // nextPoll is when this instance may ask next.
 func (s *shared) nextPoll(l *phoneLogin, msn string) time.Time {
-	if held, ok := s.lease(l.ID, msn); ok && held.next.Before(l.NextPoll) {
+	// Storage says whose lease it is: after a ping another instance may have taken it.
+	if held, ok := s.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {
 		return held.next
 	}
 	return l.NextPoll
@@ -37,13 +42,19 @@ func (s *shared) nextPoll(l *phoneLogin, msn string) time.Time {
 
 // due reports whether this instance may ask now.
 func (s *shared) due(l *phoneLogin, msn string, now time.Time) bool {
-	return l.polled() && now.Before(l.Expires) && !now.Before(s.nextPoll(l, msn))
+	return l.polled() && now.Before(l.lastPoll()) && !now.Before(s.nextPoll(l, msn))
 }
 
 func (s *shared) lease(id, msn string) (lease, bool) {
 	found, _ := s.leases.Get(msn + "/" + id)
 	held, ok := found.(lease)
 	return held, ok && time.Now().Before(held.until)
+}
+
+func (s *shared) setLease(id, msn string, held lease) {
+	if left := time.Until(held.until); left > 0 { // go-cache keeps for ever what has no time left
+		s.leases.Set(msn+"/"+id, held, left)
+	}
 }
 
 // pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
@@ -72,24 +83,52 @@ func (h *Handler) claimAndPoll(ctx context.Context, v *visit, id string, wait ti
 	}
 	polled := *l
 	h.poll(ctx, v, &polled)
-	held, _ := h.app.shared.lease(id, v.msn)
-	held.next = polled.NextPoll
-	h.app.shared.leases.Set(v.msn+"/"+id, held, time.Until(held.until))
-	polled.NextPoll = held.until
-	if held.next.After(held.until) { // Vipps asked for a longer pause than the lease is
-		polled.NextPoll = held.next
+	if held, ok := h.app.shared.lease(id, v.msn); ok {
+		held.next = polled.NextPoll
+		h.app.shared.setLease(id, v.msn, held)
+		if held.next.Before(held.until) { // else Vipps asked for a longer pause than the lease is
+			polled.NextPoll = l.NextPoll // the end of the lease
+		}
 	}
-	if polled.Status == l.Status && polled.Interval == l.Interval && polled.Tokens == l.Tokens && polled.NextPoll.Equal(l.NextPoll) {
+	if polled == *l {
 		return l, nil
 	}
-	return h.phones(v).update(ctx, id, v.msn, lockTimeout, func(_ context.Context, now *phoneLogin) (bool, error) {
-		if now.Status != phonePending {
-			return false, nil
+	return h.writeDown(ctx, v, &polled)
+}
+
+// writeDown saves what a poll has found out. It tries more than once: what the exchange gave, Vipps
+// MobilePay does not give again.
+func (h *Handler) writeDown(ctx context.Context, v *visit, polled *phoneLogin) (l *phoneLogin, err error) {
+	for try := range 3 {
+		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
+		l, err = h.phones(v).update(ctx, polled.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+			return l.merge(polled), nil
+		})
+		if err == nil || errors.Is(err, errUnknownPhoneLogin) {
+			return l, err
 		}
-		polled.Pinged = now.Pinged
-		*now = polled
-		return true, nil
-	})
+	}
+	h.logger.Error("phone login: the answer could not be stored", zap.String("msn", v.msn), zap.Error(err))
+	return nil, fmt.Errorf("%w: %s", errStorage, err.Error()) // not errLocked any more
+}
+
+// merge takes over what a poll has found out, as far as nothing better was written down meanwhile by
+// another instance or a ping. It reports whether anything was.
+func (l *phoneLogin) merge(polled *phoneLogin) bool {
+	lost := l.Status == phoneFailed && l.Error == phoneFailureReason(errCodeRefused)
+	if l.Status != phonePending && !(lost && polled.Status == phoneComplete) {
+		return false
+	}
+	found := *polled
+	found.Pinged = l.Pinged
+	if found.Tokens == nil && found.Status == phonePending {
+		found.Tokens = l.Tokens
+	}
+	if l.Pinged && !polled.Pinged {
+		found.NextPoll = l.NextPoll // the ping came meanwhile
+	}
+	*l = found
+	return true
 }
 
 // claim makes sure that this instance is the one to ask, and returns the login as it is. The claim is
@@ -115,7 +154,7 @@ func (h *Handler) claim(ctx context.Context, v *visit, id string, wait time.Dura
 		return true, nil
 	})
 	if err == nil && claimed {
-		shared.leases.Set(v.msn+"/"+id, held, time.Until(held.until))
+		shared.setLease(id, v.msn, held)
 	}
 	return l, claimed, err
 }
@@ -150,6 +189,10 @@ func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
 			return
 		}
 		l.Tokens = &got
+		// Before anything else: they are given once.
+		if _, err := h.writeDown(ctx, v, l); err != nil {
+			return
+		}
 	}
 	claims, err := h.checkedClaims(ctx, v, *l.Tokens, expectation{phone: l.sameRequest})
 	if err == nil {
@@ -179,7 +222,7 @@ func (l *phoneLogin) checkNumber(claims []claim) error {
 		if c.name != "phone_number" || l.MSISDN == "" {
 			continue
 		}
-		if answered, err := parseMSISDN(c.text); err != nil || answered != l.MSISDN {
+		if answered, err := parseMSISDN("+" + strings.TrimPrefix(c.text, "+")); err != nil || answered != l.MSISDN {
 			return errOtherNumber
 		}
 	}
@@ -190,7 +233,7 @@ func (l *phoneLogin) checkNumber(claims []claim) error {
 func (h *Handler) completePhone(v *visit, l *phoneLogin, claims []claim) {
 	now := time.Now()
 	l.end(phoneComplete, "", now)
-	l.Userinfo = json.RawMessage(claimsJSON(claims))
+	l.Userinfo = string(claimsJSON(claims))
 	s := session{claims: claims}
 	h.logger.Info("phone login completed", zap.String("msn", v.msn), zap.String("sub", s.sub()), zap.String("finish", l.Finish),
 		zap.Duration("since_start", now.Sub(l.Started)))
@@ -212,6 +255,10 @@ func (h *Handler) endPoll(v *visit, l *phoneLogin, err error) {
 		l.end(phoneDenied, "access_denied", now)
 	case errors.Is(err, errExpired):
 		l.end(phoneExpired, "expired_token", now)
+	case errors.Is(err, errCodeRefused) && !l.Refused:
+		// Another instance may have exchanged it a moment ago, and be about to write that down.
+		l.Refused, l.NextPoll = true, now.Add(2*callTimeout)
+		return
 	case errors.Is(err, errIDToken), errors.Is(err, errSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
 		l.end(phoneFailed, phoneFailureReason(err), now)
 	default:

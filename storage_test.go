@@ -1,0 +1,70 @@
+package vippslogin
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// TestRedeemOnce, of many at the same time, whatever instance they are.
+func TestRedeemOnce(t *testing.T) {
+	folder := t.TempDir()
+	var redeemed atomic.Int64
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			err := redeem(t.Context(), &certmagic.FileStorage{Path: folder}, "an-id")
+			switch {
+			case err == nil:
+				redeemed.Add(1)
+			case !errors.Is(err, errRedeemed):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := redeemed.Load(); n != 1 {
+		t.Errorf("redeemed %d times", n)
+	}
+}
+
+// TestSweep deletes what has expired, and nothing else.
+func TestSweep(t *testing.T) {
+	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	kept, old := phonePrefix+"/kept", []string{phonePrefix + "/old", phoneIndexPrefix + "/old", askedPrefix + "/old", redeemedPrefix + "/old"}
+	for _, name := range append(old, kept, secretKey) {
+		if err := storage.Store(t.Context(), name, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	yesterday := time.Now().Add(-24 * time.Hour)
+	for _, name := range append(old, secretKey) {
+		if err := os.Chtimes(filepath.Join(storage.Path, name), yesterday, yesterday); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sweepStorage(t.Context(), storage, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range old {
+		if storage.Exists(t.Context(), name) {
+			t.Errorf("%s is still there", name)
+		}
+	}
+	if !storage.Exists(t.Context(), kept) || !storage.Exists(t.Context(), secretKey) {
+		t.Error("something of use was deleted")
+	}
+	for i, folder := range sweptFolders {
+		for j, other := range sweptFolders {
+			if i != j && len(folder) < len(other) && other[:len(folder)] == folder {
+				t.Errorf("%s lists %s too in storages that list by prefix", folder, other)
+			}
+		}
+	}
+}
