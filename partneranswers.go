@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"strconv"
@@ -60,9 +59,7 @@ func newStatusError(resp *http.Response, body []byte) statusError {
 		Error     string `json:"error"`
 		ErrorCode string `json:"error_code"` // the backchannel endpoint is seen with this one
 	}
-	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "application/json" {
-		_ = json.Unmarshal(body, &oauth) // no code is an answer too
-	}
+	_ = json.Unmarshal(body, &oauth) // no code is an answer too
 	failed := statusError{status: resp.StatusCode}
 	for _, code := range []string{oauth.ErrorCode, oauth.Error} {
 		if isErrorCode(code) {

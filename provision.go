@@ -164,9 +164,6 @@ func (h *Handler) checkSession() error {
 	if h.Session.Lifetime < least || h.Session.IdleTimeout != 0 && h.Session.IdleTimeout < least {
 		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
 	}
-	if h.Session.IdleTimeout > h.Session.Lifetime {
-		return errors.New("session: idle_timeout is longer than lifetime and would never end a session: make it shorter, or lifetime longer")
-	}
 	// Browsers keep no cookie for longer than 400 days (RFC 6265bis section 5.5).
 	if h.Session.Lifetime > caddy.Duration(400*24*time.Hour) {
 		return errors.New("session: lifetime: browsers keep cookies for 400 days at most: use a shorter one")
