@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -193,8 +194,8 @@ func (h *Handler) checkHeaders() error {
 		return fmt.Errorf(`header_prefix: %q would take other headers with it: write the start of a field name that ends in "-", such as X-Vipps-`, h.HeaderPrefix)
 	}
 	seen := make(map[string]bool)
-	for field, claim := range h.Headers {
-		folded := fold(field)
+	for _, field := range slices.Sorted(maps.Keys(h.Headers)) { // one config, one error
+		claim, folded := h.Headers[field], fold(field)
 		switch {
 		case !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded):
 			return fmt.Errorf("header: %q cannot be set: choose another field name, such as Remote-User", field)
