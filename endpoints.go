@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -31,10 +32,8 @@ func redirect(w http.ResponseWriter, status int, location string) error {
 func only(serve endpoint, methods ...string) endpoint {
 	allow := strings.Join(methods, ", ")
 	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
-		for _, method := range methods {
-			if r.Method == method {
-				return serve(w, r, v)
-			}
+		if slices.Contains(methods, r.Method) {
+			return serve(w, r, v)
 		}
 		w.Header().Set("Allow", allow)
 		return writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})

@@ -63,7 +63,7 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		h.keepTokens(ctx, v, l, got, err)
 		return nil, nil, err
 	}
-	done, err := h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+	done, err := h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
 		if l.at(time.Now()).Status != phonePending {
 			return false, errNoLogin // another request was faster
 		}
@@ -83,7 +83,7 @@ func (h *Handler) keepTokens(ctx context.Context, v *visit, l *phoneLogin, got t
 	if l == nil || !errors.Is(err, errNoAnswer) && !errors.Is(err, errBusy) && !errors.Is(err, errBadAnswer) {
 		return
 	}
-	_, err = h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+	_, err = h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
 		l.Tokens = &got
 		return l.Status == phonePending, nil
 	})
@@ -153,7 +153,7 @@ func (h *Handler) ping(ctx context.Context, v *visit, authReqID string) error {
 	if err != nil {
 		return err
 	}
-	_, err = h.phones(v).update(ctx, id, msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+	_, err = h.phones(v).update(ctx, id, msn, lockTimeout, func(l *phoneLogin) (bool, error) {
 		if l.Status != phonePending || l.Pinged {
 			return false, nil
 		}

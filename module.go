@@ -162,11 +162,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// The access log would hold the authorization code. Our own line stands for it.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
+	h.identity.strip(r)
+	if r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
+		return h.serveErrorRoute(w, r, next)
+	}
 	endpoint := h.endpoint(path)
 	if endpoint != nil {
 		setEndpointHeaders(w)
 	}
-	h.identity.strip(r)
 	v, err := h.visitOnce(r)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
@@ -200,20 +203,32 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	return next.ServeHTTP(w, r)
 }
 
+// serveErrorRoute is the way of a request that has failed, in the site's handle_errors: what the client
+// wrote into our headers is gone, and the person is known, but no login begins, and no endpoint fails a
+// second time.
+func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	v, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit)
+	if !ok {
+		v, _ = h.visit(r) // what failed came before us; a host without a merchant has no session
+	}
+	setPlaceholders(r, v)
+	removeOwnCookies(r.Header)
+	if v.session != nil {
+		h.identity.present(r, v.session, v.msn)
+	}
+	return next.ServeHTTP(w, r)
+}
+
 // visitedVar holds the visit of a request that one of us has seen.
 const visitedVar = "vipps_login.visit"
 
 var errTwice = errors.New("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
 
 // visitOnce is visit, once for a request: a second one of us would take the first one's identity headers
-// for a client's. In the site's handle_errors, which a request goes through after it has failed, the
-// first one's visit counts.
+// for a client's.
 func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 	if seen, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit); ok {
-		if r.Context().Value(caddyhttp.ErrorCtxKey) == nil {
-			return seen, errTwice
-		}
-		return seen, nil
+		return seen, errTwice
 	}
 	v, err := h.visit(r)
 	caddyhttp.SetVar(r.Context(), visitedVar, v)

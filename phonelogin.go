@@ -152,7 +152,7 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 
 // update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
 // save what it did. All who wait for the login are woken.
-func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Duration, do func(context.Context, *phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
+func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Duration, do func(*phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
 	unlock := s.shared.phoneLocks.lock(id)
 	defer unlock()
 	var l *phoneLogin
@@ -163,7 +163,7 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 		}
 		seen := *l
 		s.shared.phones.Set(msn+"/"+id, &seen, cachedFor)
-		changed, err := do(ctx, l)
+		changed, err := do(l)
 		if changed {
 			err = errors.Join(err, s.save(ctx, l, msn))
 			s.shared.waiters.wake(id)
@@ -227,8 +227,6 @@ func (s phoneStore) remove(ctx context.Context, id, msn string) error {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-		defer cancel()
 		for _, name := range append(s.indexNames(l.AuthReqID), phoneKey(id)) {
 			if err := s.storage.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%w: %w", errStorage, err)
@@ -255,8 +253,6 @@ func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
 	names := s.keys.indexNames("asked", hint)
 	name := askedPrefix + "/" + names[0]
 	return withStorageLock(ctx, s.storage, storagePrefix+"_asked_"+names[0], lockTimeout, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
-		defer cancel()
 		stored, err := s.storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %w", errStorage, err)

@@ -101,7 +101,7 @@ func (h *Handler) claimAndPoll(ctx context.Context, v *visit, id string, wait ti
 func (h *Handler) writeDown(ctx context.Context, v *visit, polled *phoneLogin) (l *phoneLogin, err error) {
 	for try := range 3 {
 		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
-		l, err = h.phones(v).update(ctx, polled.ID, v.msn, lockTimeout, func(_ context.Context, l *phoneLogin) (bool, error) {
+		l, err = h.phones(v).update(ctx, polled.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
 			return l.merge(polled), nil
 		})
 		if err == nil || errors.Is(err, errUnknownPhoneLogin) {
@@ -139,17 +139,22 @@ func (h *Handler) claim(ctx context.Context, v *visit, id string, wait time.Dura
 	if l, err = h.phones(v).load(ctx, id, v.msn); err != nil {
 		return nil, false, err
 	}
-	if ok && l.NextPoll.Equal(held.until) && time.Until(held.until) >= l.Interval {
-		return l, shared.due(l, v.msn, time.Now()), nil
+	now := time.Now()
+	if ok && l.NextPoll.Equal(held.until) && held.until.Sub(now) >= l.Interval {
+		if claimed = shared.due(l, v.msn, now); claimed {
+			held.next = now.Add(l.Interval)
+			shared.setLease(id, v.msn, held)
+		}
+		return l, claimed, nil
 	}
-	l, err = h.phones(v).update(ctx, id, v.msn, cachedFor, func(_ context.Context, l *phoneLogin) (bool, error) {
+	l, err = h.phones(v).update(ctx, id, v.msn, cachedFor, func(l *phoneLogin) (bool, error) {
 		now := time.Now()
 		if claimed = shared.due(l, v.msn, now); !claimed {
 			return false, nil // another instance asks, or has asked
 		}
 		// Half an interval more, so that a poll that ends late is still within.
 		span := min(max(wait, l.Interval), maxLease*l.Interval) + l.Interval/2
-		held = lease{until: now.Add(span).Round(0), next: now}
+		held = lease{until: now.Add(span).Round(0), next: now.Add(l.Interval)} // this poll is as good as done
 		l.NextPoll = held.until
 		return true, nil
 	})
@@ -167,7 +172,7 @@ func (h *Handler) release(ctx context.Context, v *visit, l *phoneLogin) {
 		return
 	}
 	shared.leases.Delete(v.msn + "/" + l.ID)
-	_, err := h.phones(v).update(context.WithoutCancel(ctx), l.ID, v.msn, cachedFor, func(_ context.Context, l *phoneLogin) (bool, error) {
+	_, err := h.phones(v).update(context.WithoutCancel(ctx), l.ID, v.msn, cachedFor, func(l *phoneLogin) (bool, error) {
 		if !l.NextPoll.Equal(held.until) {
 			return false, nil
 		}

@@ -19,6 +19,8 @@ var errRedeemed = errors.New("the login was completed before")
 
 // checkRedeemed fails when the login was completed before.
 func checkRedeemed(ctx context.Context, storage certmagic.Storage, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
 	_, err := storage.Stat(ctx, redeemedPrefix+"/"+id)
 	switch {
 	case err == nil:

@@ -81,8 +81,18 @@ http://shop-b.localhost:$HTTP {
 	error /missing 404
 	reverse_proxy $UPSTREAM
 	handle_errors {
-		vipps_login 234567 {
-			on_unauthenticated pass
+		vipps_login 234567
+		reverse_proxy $UPSTREAM
+	}
+}
+http://:$HTTP {
+	vipps_login {
+		merchant 123456 known.localhost
+		error_pages off
+	}
+	handle_errors {
+		vipps_login {
+			merchant 123456 known.localhost
 		}
 		reverse_proxy $UPSTREAM
 	}
@@ -98,6 +108,20 @@ http://shop-b.localhost:$HTTP {
 	b.get(w.shop("shop-b.localhost")+"/missing", "X-Vipps-Name: evil")
 	if r := w.upstream.last(t); r.URL.Path != "/missing" || r.Header.Get("X-Vipps-Name") != "Kari Nordmann" || r.Header.Get("Cookie") != "" {
 		t.Errorf("the error page got %v", r.Header)
+	}
+	// What fails before a merchant is known, or at an endpoint, has its error page too, and no login.
+	w.vipps.answer(pathDiscovery, status(500, ""))
+	for _, address := range []string{
+		w.shop("unknown.localhost") + "/", w.shop("unknown.localhost") + "/vipps/login", w.shop("unknown.localhost") + "/vipps/callback",
+		w.shop("known.localhost") + "/vipps/callback",
+	} {
+		newBrowser(t).get(address, "X-Vipps-Name: evil").wantStatus(t, http.StatusOK)
+		if r := w.upstream.last(t); r.Header.Get("X-Vipps-Name") != "" {
+			t.Errorf("%s: the error page got %v", address, r.Header)
+		}
+	}
+	if strings.Contains(w.logged(), "panic") {
+		t.Error("a panic")
 	}
 }
 

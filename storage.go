@@ -32,7 +32,7 @@ var sweptFolders = []string{redeemedPrefix, phonePrefix, phoneIndexPrefix, asked
 var errLocked = errors.New("locked by another request")
 
 // withStorageLock runs do while no other instance runs anything under the same lock, and waits for that
-// as long as patience. A holder that dies loses the lock after seconds (certmagic.Locker).
+// as long as patience; do is for storage alone, and has storageTimeout. A holder that dies loses the lock after seconds (certmagic.Locker).
 func withStorageLock(ctx context.Context, storage certmagic.Storage, name string, patience time.Duration, do func(context.Context) error) error {
 	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -43,7 +43,9 @@ func withStorageLock(ctx context.Context, storage certmagic.Storage, name string
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), name) }()
-	return do(ctx)
+	workCtx, cancelWork := context.WithTimeout(ctx, storageTimeout)
+	defer cancelWork()
+	return do(workCtx)
 }
 
 // sweepStorage deletes what is of no use to anybody any more.
