@@ -18,6 +18,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+
+	"github.com/caddy-vipps/vippslogin/internal/freeport"
 )
 
 // instanceConfig makes this test binary a Caddy: tests that need several processes start themselves.
@@ -61,7 +63,7 @@ type instance struct {
 // cookie secret in it.
 func (w *world) startInstance(sites string) *instance {
 	w.t.Helper()
-	port := freePort(w.t)
+	port := freeport.New(w.t)
 	globals := strings.Replace(w.globals(), "cookie_secret "+cookieSecret, "", 1) // the one in storage
 	globals = strings.Replace(globals, w.log, filepath.Join(w.t.TempDir(), "caddy.log"), 1)
 	caddyfile := strings.ReplaceAll(globals+sites, "$HTTP", fmt.Sprint(port))

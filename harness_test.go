@@ -37,6 +37,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-vipps/vippslogin"
+	"github.com/caddy-vipps/vippslogin/internal/freeport"
 	"github.com/caddy-vipps/vippslogin/simulator"
 )
 
@@ -76,7 +77,7 @@ func newWorld(t *testing.T) *world {
 // worldWith is newWorld with other merchants.
 func worldWith(t *testing.T, merchants func(*world) []simulator.Merchant) *world {
 	t.Helper()
-	w := &world{t: t, http: freePort(t), https: freePort(t), storage: t.TempDir(), upstream: newUpstream(t)}
+	w := &world{t: t, http: freeport.New(t), https: freeport.New(t), storage: t.TempDir(), upstream: newUpstream(t)}
 	w.log = filepath.Join(t.TempDir(), "caddy.log")
 	w.vipps = newVipps(t, merchants(w))
 	cert, key := newCertificate(t)
@@ -176,16 +177,6 @@ http://shop-b.localhost:$HTTP {
 	reverse_proxy $UPSTREAM
 }
 `
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // upstream is the site behind the Caddy: it keeps the requests it got.
 type upstream struct {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-vipps/vippslogin"
+	"github.com/caddy-vipps/vippslogin/internal/freeport"
 	_ "github.com/caddy-vipps/vippslogin/simulator"
 )
 
@@ -83,10 +85,10 @@ func TestPublicFiles(t *testing.T) {
 func startDemo(t *testing.T) (shops, vipps string) {
 	t.Helper()
 	t.Chdir("..")
-	shops, vippsPort := freePort(t), freePort(t)
+	shops, vippsPort := strconv.Itoa(freeport.New(t)), strconv.Itoa(freeport.New(t))
 	t.Setenv("DEMO_SHOP_PORT", shops)
 	t.Setenv("DEMO_VIPPS_PORT", vippsPort)
-	t.Setenv("DEMO_LEGACY_PORT", freePort(t))
+	t.Setenv("DEMO_LEGACY_PORT", strconv.Itoa(freeport.New(t)))
 	t.Setenv("DEMO_STORAGE", t.TempDir())
 	input, err := os.ReadFile("demo/Caddyfile")
 	if err != nil {
@@ -105,20 +107,6 @@ func startDemo(t *testing.T) (shops, vipps string) {
 		}
 	})
 	return shops, "http://localhost:" + vippsPort
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
 }
 
 // browser keeps cookies, follows redirects, and shows one page.

@@ -2,14 +2,16 @@ package simulator
 
 import (
 	"fmt"
-	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage"
+
+	"github.com/caddy-vipps/vippslogin/internal/freeport"
 )
 
 // The simulator in a whole Caddy, which drops headers with underscores unless
@@ -82,13 +84,8 @@ http://:%s {
 	return "http://" + address
 }
 
-// freeAddress is one that nobody listened to a moment ago.
+// freeAddress is one that nobody listens to.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return "127.0.0.1:" + strconv.Itoa(freeport.New(t))
 }
