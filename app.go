@@ -43,16 +43,35 @@ type App struct {
 	SystemName    string `json:"system_name,omitempty"`
 	SystemVersion string `json:"system_version,omitempty"`
 
+	// Metrics says what the metrics tell. Default: nothing of single merchants.
+	Metrics *MetricsConfig `json:"metrics,omitempty"`
+
 	logger      *zap.Logger
 	storage     certmagic.Storage
 	shared      *shared
 	sharedKey   string
 	partnerKeys partnerKeys
+	perMerchant bool
 	sweeps      bool // a site keeps what ends by itself in storage
 
 	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
 	keysLock sync.Mutex
 	stop     context.CancelFunc
+}
+
+// MetricsConfig says what the metrics tell.
+type MetricsConfig struct {
+	// PerMerchant gives the metrics of logins and sessions the label "msn": as many series as there are
+	// merchants, times the other labels. Default: false.
+	PerMerchant bool `json:"per_merchant,omitempty"`
+}
+
+// merchantLabel is the value of the label msn.
+func (a *App) merchantLabel(msn string) string {
+	if a.perMerchant {
+		return msn
+	}
+	return ""
 }
 
 // CaddyModule returns the Caddy module information.
@@ -87,8 +106,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.resolveCookieSecrets(); err != nil {
 		return err
 	}
+	a.perMerchant = a.Metrics != nil && a.Metrics.PerMerchant
 	a.shared, a.sharedKey = useShared(base, a.partnerKeys, system)
-	return nil
+	return counted.register(ctx.GetMetricsRegistry(), a.shared)
 }
 
 // baseURL turns the environment into a scheme and a host.

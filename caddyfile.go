@@ -38,6 +38,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		subscription_key <key>
 //		cookie_secret    <secret> [<older_secret>...]
 //		system           <name> [<version>]
+//		metrics          per_merchant
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
@@ -58,13 +59,21 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return someArguments(d, &a.CookieSecrets)
 		case "system":
 			return a.unmarshalSystem(d)
+		case "metrics":
+			return a.unmarshalMetrics(d)
 		default:
-			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret or system", name)
+			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system or metrics", name)
 		}
 	})
-	if err != nil {
-		return err
+	return err
+}
+
+func (a *App) unmarshalMetrics(d *caddyfile.Dispenser) error {
+	var what string
+	if !d.AllArgs(&what) || what != "per_merchant" {
+		return d.Err("metrics takes per_merchant: the metrics are there without it, too")
 	}
+	a.Metrics = &MetricsConfig{PerMerchant: true}
 	return nil
 }
 

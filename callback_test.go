@@ -51,10 +51,15 @@ func TestCallbackRefused(t *testing.T) {
 		"two equal codes": func(_ *browser, callback string) string {
 			return callback + "&code=" + mustQuery(t, callback).Get("code")
 		},
-		"two states":           func(_ *browser, callback string) string { return callback + "&state=another" },
-		"two errors":           func(_ *browser, callback string) string { return withQuery(t, callback, "-code") + "&error=a&error=b" },
-		"broken query":         func(_ *browser, callback string) string { return callback + "&%zz" },
-		"semicolon":            func(_ *browser, callback string) string { return callback + ";x=y" },
+		"two states":         func(_ *browser, callback string) string { return callback + "&state=another" },
+		"two errors":         func(_ *browser, callback string) string { return withQuery(t, callback, "-code") + "&error=a&error=b" },
+		"broken query":       func(_ *browser, callback string) string { return callback + "&%zz" },
+		"semicolon":          func(_ *browser, callback string) string { return callback + ";x=y" },
+		"altered state":      alterState(0),
+		"altered state, end": alterState(-1),
+		"longer state": func(_ *browser, callback string) string {
+			return withQuery(t, callback, "state="+mustQuery(t, callback).Get("state")+"A")
+		},
 		"another browser":      func(b *browser, callback string) string { b.client.Jar = newBrowser(t).client.Jar; return callback },
 		"another merchant":     func(_ *browser, callback string) string { return strings.Replace(callback, "shop-a", "shop-b", 1) },
 		"altered cookie":       func(b *browser, callback string) string { alterCookies(b, callback); return callback },
@@ -71,7 +76,7 @@ func TestCallbackRefused(t *testing.T) {
 			if strings.Contains(b.cookies(shop+"/"), "vipps_session") || w.upstream.count() > 0 {
 				t.Error("a session, or the site reached")
 			}
-			if !strings.Contains(a.body, "Try again") || a.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+			if !strings.Contains(a.body, `href="/vipps/login?return_to=%2F`) || a.Header.Get("Content-Type") != "text/html; charset=utf-8" {
 				t.Errorf("no page for people: %s", a.body)
 			}
 		})
@@ -85,6 +90,22 @@ func mustQuery(t *testing.T, address string) url.Values {
 		t.Fatal(err)
 	}
 	return u.Query()
+}
+
+// alterState flips a character of the state: the one at, from the end where it is negative.
+func alterState(at int) func(*browser, string) string {
+	return func(b *browser, callback string) string {
+		state := []byte(mustQuery(b.t, callback).Get("state"))
+		if at < 0 {
+			at += len(state)
+		}
+		if state[at] == 'A' {
+			state[at] = 'B'
+		} else {
+			state[at] = 'A'
+		}
+		return withQuery(b.t, callback, "state="+string(state))
+	}
 }
 
 // alterCookies flips a character of each cookie.

@@ -17,69 +17,50 @@ var errLoginRequired = errors.New("a login is required")
 type failure struct {
 	is     error
 	status int
-	reason string // a fixed word, for the log
+	reason string // a fixed word, for logs, metrics and error routes
 	level  zapcore.Level
-	title  string
-	text   string
+	page   string // which of the texts in pages/ the person reads
 }
 
-// failures is the one table from errors to answers. The first row that an error wraps counts.
+// failures is the one table from errors to answers. The first row that an error wraps counts. What a
+// person does is logged at INFO, what an operator should look at as a warning, what an operator must
+// mend as an error.
 var failures = []failure{
-	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel,
-		"Please log in", "This page is for people who have logged in."},
-	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.InfoLevel,
-		"This address cannot be logged in to", "No shop is set up for login at this address. Check the address, or ask the shop."},
-	{errBadCallback, http.StatusBadRequest, "bad_callback", zap.InfoLevel,
-		"The login could not be completed", "The link is not complete, or was changed on its way. Please log in again."},
-	{errNoLogin, http.StatusBadRequest, "no_login", zap.InfoLevel,
-		"The login could not be completed", "It took too long, was completed before, or was started in another browser. Please log in again."},
-	{errForeignCode, http.StatusBadRequest, "foreign_code", zap.ErrorLevel,
-		"The login could not be completed", "It was not started here. Please start again."},
-	{errRedeemed, http.StatusBadRequest, "redeemed", zap.WarnLevel,
-		"The login could not be completed", "This login was completed before. Please log in again."},
-	{errCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel,
-		"The login could not be completed", "It took too long, or was completed before. Please log in again."},
-	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel,
-		"You cancelled the login", "Nothing was shared. You can log in whenever you like."},
-	{errRefused, http.StatusForbidden, "refused", zap.WarnLevel,
-		"The login was not approved", "Vipps MobilePay did not approve the login. Please try again."},
-	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel,
-		"You are still logged in", "Another site asked for the logout. If you want to log out, do it on the site itself."},
-	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel,
-		"The login could not be completed", "Somebody else than the person who was asked has answered. Please start again."},
-	{errKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel,
-		"The login does not work right now", "The shop's connection to Vipps MobilePay is not set up correctly. Please tell the shop."},
-	{errIDToken, http.StatusBadGateway, "id_token", zap.ErrorLevel,
-		"The login could not be verified", "The answer from Vipps MobilePay could not be verified. Please try again."},
-	{errSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel,
-		"The login could not be verified", "The answer from Vipps MobilePay could not be verified. Please try again."},
-	{errServerError, http.StatusBadGateway, "server_error", zap.WarnLevel,
-		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
-	{errBusy, http.StatusServiceUnavailable, "busy", zap.WarnLevel,
-		"The login is busy", "Vipps MobilePay asks to come back a little later. Please try again in a moment."},
-	{errNoAnswer, http.StatusGatewayTimeout, "no_answer", zap.ErrorLevel,
-		"The login does not answer", "Vipps MobilePay did not answer. Please try again in a moment."},
-	{errBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel,
-		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
-	{errPending, http.StatusBadGateway, "bad_answer", zap.ErrorLevel,
-		"The login does not work right now", "Vipps MobilePay had a problem. Please try again in a moment."},
-	{errSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel,
-		"The login is busy", "Vipps MobilePay asks to come back a little later. Please try again in a moment."},
-	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel,
-		"You said no to the login", "Nothing was shared. You can log in whenever you like."},
-	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel,
-		"The login could not be completed", "It took too long. Please start again."},
-	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel,
-		"The login does not work right now", "The shop's login is not set up correctly. Please tell the shop."},
-	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel,
-		"The login does not work right now", "Please try again in a moment."},
+	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel, "login_required"},
+	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.InfoLevel, "no_merchant"},
+	{errBadCallback, http.StatusBadRequest, "bad_callback", zap.InfoLevel, "bad_link"},
+	{errNoLogin, http.StatusBadRequest, "no_login", zap.InfoLevel, "session_lost"},
+	{errOtherBrowser, http.StatusBadRequest, "other_browser", zap.InfoLevel, "other_browser"},
+	{errTooLate, http.StatusBadRequest, "too_late", zap.InfoLevel, "too_late"},
+	{errSpent, http.StatusBadRequest, "already_used", zap.InfoLevel, "already_used"},
+	{errRedeemed, http.StatusBadRequest, "already_used", zap.WarnLevel, "already_used"},
+	{errForeignCode, http.StatusBadRequest, "foreign_code", zap.ErrorLevel, "not_started_here"},
+	{errCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel, "already_used"},
+	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel, "cancelled"},
+	{errOutdatedApp, http.StatusForbidden, "outdated_app", zap.InfoLevel, "outdated_app"},
+	{errWrongChallenge, http.StatusForbidden, "wrong_challenge", zap.InfoLevel, "wrong_challenge"},
+	{errRefused, http.StatusForbidden, "refused", zap.WarnLevel, "refused"},
+	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel, "cross_site_logout"},
+	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel, "other_number"},
+	{errKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel, "misconfigured"},
+	{errIDToken, http.StatusBadGateway, "id_token", zap.ErrorLevel, "not_verified"},
+	{errSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel, "not_verified"},
+	{errServerError, http.StatusBadGateway, "server_error", zap.WarnLevel, "provider_error"},
+	{errBusy, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
+	{errNoAnswer, http.StatusGatewayTimeout, "no_answer", zap.ErrorLevel, "no_answer"},
+	{errBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel, "provider_error"},
+	{errPending, http.StatusBadGateway, "bad_answer", zap.ErrorLevel, "provider_error"},
+	{errSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
+	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
+	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
+	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
+	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
 
 var errInternal = errors.New("internal error")
 
 // unknownFailure is a mistake of ours: an error that nobody put into the table.
-var unknownFailure = failure{errInternal, http.StatusInternalServerError, "internal", zap.ErrorLevel,
-	"The login does not work right now", "Please try again in a moment."}
+var unknownFailure = failure{errInternal, http.StatusInternalServerError, "internal", zap.ErrorLevel, "unavailable"}
 
 func failureOf(err error) failure {
 	for _, f := range failures {
@@ -90,38 +71,47 @@ func failureOf(err error) failure {
 	return unknownFailure
 }
 
-// fail is the one way a login ends without a session: a log line, and a page, or an error for the
-// site's handle_errors. The button on the page tries again and keeps the page the person wanted.
+// fail is the one way a login in a browser ends without a session: a log line, a count, and a page, or
+// an error for the site's handle_errors. The button on the page tries again and keeps the page the
+// person wanted.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error, returnTo string) error {
-	if h.isPhoneAPI(originalPath(r)) {
+	path := originalPath(r)
+	if h.isPhoneAPI(path) {
 		return h.failPhone(w, v, err)
 	}
 	f := failureOf(err)
-	reference := newReference()
-	if c := h.logger.Check(f.level, "no login"); c != nil {
-		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("reference", reference),
-			zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err))
+	reference := ""
+	if f.is != errLoginRequired { // nothing has gone wrong
+		reference = newReference()
+		h.recordFailure(v, h.flowAt(path), f, err, reference)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if h.ErrorPages == "off" {
-		return h.handOver(w, r, f)
+		return h.handOver(w, r, f, reference)
 	}
-	p := page{Title: f.title, Text: f.text, Reference: reference, TryAgain: h.loginURL(returnTo), Button: "Try again"}
+	p := page{Kind: f.page, Link: h.loginURL(returnTo), Reference: reference}
 	switch f.is {
 	case errNoMerchant:
-		p.TryAgain = ""
-	case errLoginRequired:
-		p.Button = "Log in"
+		p.Link = ""
 	case errCrossSiteLogout:
-		p.TryAgain, p.Button = v.url(safeReturn(returnTo)), "Back to the site"
+		p.Link = v.url(safeReturn(returnTo))
 	}
-	return p.write(w, r, f.status)
+	return p.write(w, r, f.status, v.market())
+}
+
+// flowAt is the flow that a path belongs to.
+func (h *Handler) flowAt(path string) string {
+	if path == h.paths.phoneCallback {
+		return flowPhoneBrowser
+	}
+	return flowBrowser
 }
 
 // handOver hands an error to the site's error routes. On the way through Caddy an error is logged with
 // the request's URL: for a callback, whose URL holds the authorization code, we run the error routes
 // ourselves. The site is told what kind of error it is; the details are in our own log line.
-func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) error {
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure, reference string) error {
+	setErrorPlaceholders(r, f.reason, reference)
 	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
@@ -167,6 +157,10 @@ func authorizationError(code string) error {
 	switch code {
 	case "access_denied":
 		return errCancelled
+	case "outdated_app_version":
+		return errOutdatedApp
+	case "wrong_challenge":
+		return errWrongChallenge
 	case "server_error":
 		return errServerError
 	case "temporarily_unavailable":

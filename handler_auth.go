@@ -7,9 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 // serveUnauthenticated answers a request that needs a login and has none: a navigation goes to Vipps
@@ -42,14 +39,13 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	}
 	now := time.Now()
 	l := newLogin(returnTo, now)
-	state := l.id
+	told := l.withoutSecrets()
 	if h.ReturnInAnyBrowser {
-		state = sealLogin(v.keys.state, l, v.host, v.msn, maxState)
+		told = l
 	}
+	state := sealLogin(v.keys.state, told, v.host, v.msn, maxState)
 	setLoginCookie(w, r, v.keys.login, l, v.host, v.msn, v.secure(), now)
-	if c := h.logger.Check(zapcore.DebugLevel, "login started"); c != nil {
-		c.Write(zap.String("msn", v.msn))
-	}
+	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, h.authorizationURL(doc.AuthorizationEndpoint, v, l, state))
 }
 

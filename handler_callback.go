@@ -6,17 +6,20 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // What a callback can be refused for, beyond what Vipps MobilePay's answers are refused for.
 var (
-	errBadCallback = errors.New("the callback is not well formed")
-	errNoLogin     = errors.New("the callback belongs to no login in progress here")
-	errCancelled   = errors.New("the person cancelled")
-	errRefused     = errors.New("the login was refused by Vipps MobilePay")
-	errServerError = errors.New("an error at Vipps MobilePay itself")
+	errBadCallback    = errors.New("the callback is not well formed")
+	errNoLogin        = errors.New("the callback belongs to no login in progress here")
+	errOtherBrowser   = errors.New("the login began in another browser, or is over")
+	errTooLate        = errors.New("the login took too long")
+	errSpent          = errors.New("the login has been used before")
+	errCancelled      = errors.New("the person cancelled")
+	errOutdatedApp    = errors.New("the person's app is too old")
+	errWrongChallenge = errors.New("the person chose the wrong number in the app")
+	errRefused        = errors.New("the login was refused by Vipps MobilePay")
+	errServerError    = errors.New("an error at Vipps MobilePay itself")
 )
 
 // serveCallback is GET /vipps/callback: it completes a login.
@@ -26,17 +29,19 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 		return h.fail(w, r, v, err, "/")
 	}
 	now := time.Now()
-	l, ok := h.findLogin(r, v, answer.state, now)
-	if ok {
+	l, err := h.findLogin(r, v, answer.state, now)
+	if err == nil {
 		// Spent by its first use, a failed one too.
 		setCookie(w, loginCookie+l.id, "", v.secure(), 0)
-		ok = spent.spend(l.id)
+		if !spent.spend(l.id) {
+			err = errSpent
+		}
 	}
 	switch {
-	case !ok && v.session != nil:
-		return redirect(w, http.StatusFound, v.url("/")) // replayed: the back button, a bookmark
-	case !ok:
-		return h.fail(w, r, v, errNoLogin, "/")
+	case err != nil && v.session != nil:
+		return redirect(w, http.StatusFound, v.url(l.returnTo)) // replayed: the back button, a bookmark
+	case err != nil:
+		return h.fail(w, r, v, err, l.returnTo)
 	}
 	// The login is spent: it goes on when the person reloads the page meanwhile, and finds the session.
 	s, err := h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
@@ -44,8 +49,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 		return h.fail(w, r, v, err, l.returnTo)
 	}
 	h.setSession(w, r, v, s)
-	h.logger.Info("login completed", zap.String("msn", v.msn), zap.String("sub", s.sub()),
-		zap.Duration("since_start", now.Sub(l.started)), zap.Duration("duration", time.Since(now)))
+	h.recordLogin(v, flowBrowser, s.sub(), l.started, time.Since(now))
 	return redirect(w, http.StatusFound, v.url(l.returnTo))
 }
 
@@ -74,20 +78,27 @@ func parseCallback(query string) (callback, error) {
 }
 
 // findLogin returns the login that state belongs to. Nothing is sent to Vipps MobilePay before it is
-// found.
-func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Time) (*login, bool) {
-	if !h.ReturnInAnyBrowser || isLoginID(state) {
-		return findLogin(v.keys.login, r, state, v.host, v.msn, v.secure(), now)
+// found. Where it cannot be completed here, the error says why, and the login still says where the
+// person was going.
+func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Time) (*login, error) {
+	told, ok := openLogin(v.keys.state, state, v.host, v.msn)
+	if !ok || now.Sub(told.started) > returnsFor {
+		return &login{returnTo: "/"}, errNoLogin
 	}
-	carried, ok := openLogin(v.keys.state, state, v.host, v.msn, now)
-	if !ok {
-		return nil, false
+	if !told.alive(now) {
+		return told, errTooLate
 	}
-	// The browser that started the login knows the whole return path; the state may not have had room.
-	if kept, ok := findLogin(v.keys.login, r, carried.id, v.host, v.msn, v.secure(), now); ok {
-		return kept, true
+	// The cookie knows the whole return path; the state may not have had room.
+	if l, ok := loginInCookie(v.keys.login, r, told.id, v.host, v.msn, v.secure(), now); ok {
+		return l, nil
 	}
-	return carried, true
+	switch {
+	case spent.has(told.id):
+		return told, errSpent
+	case !h.ReturnInAnyBrowser || !told.carried():
+		return told, errOtherBrowser
+	}
+	return told, nil
 }
 
 // completeLogin turns Vipps MobilePay's answer into a session, or into an error that says why not.

@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // newPhoneEndpoints are the endpoints that `phone` switches on.
@@ -84,6 +82,7 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 	}
 	l, err := h.startPhone(r.Context(), v, input, request, msisdn)
 	if err != nil {
+		h.countPhoneFailure(v, err)
 		return h.failPhone(w, v, err)
 	}
 	w.Header().Set("Location", h.paths.phone+"/"+l.ID)
@@ -123,7 +122,7 @@ func (h *Handler) startPhone(ctx context.Context, v *visit, input phoneInput, re
 	if err := h.phones(v).create(ctx, l, v.msn); err != nil {
 		return nil, err
 	}
-	h.logger.Debug("phone login started", zap.String("msn", v.msn), zap.String("finish", l.Finish))
+	h.recordStart(v, l.flow())
 	return l, nil
 }
 

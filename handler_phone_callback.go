@@ -34,6 +34,7 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 	case err != nil:
 		return h.fail(w, r, v, err, "/")
 	}
+	h.recordLogin(v, l.flow(), s.sub(), l.Started, time.Since(v.began))
 	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
 }
@@ -67,7 +68,7 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		if l.at(time.Now()).Status != phonePending {
 			return false, errNoLogin // another request was faster
 		}
-		h.completePhone(v, l, claims)
+		l.complete(claims)
 		return true, nil
 	})
 	if err != nil {

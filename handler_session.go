@@ -3,8 +3,6 @@ package vippslogin
 import (
 	"errors"
 	"net/http"
-
-	"go.uber.org/zap"
 )
 
 var errCrossSiteLogout = errors.New("another site asked for the logout")
@@ -18,7 +16,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	}
 	setSessionCookies(w, r, nil, v.secure(), 0)
 	if v.session != nil {
-		h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()))
+		h.recordLogout(v)
 	}
 	status := http.StatusFound
 	if r.Method == http.MethodPost {

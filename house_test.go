@@ -32,6 +32,9 @@ var forbiddenImports = map[string][]string{
 	"partnerclient_phone.go": {"caddy", "zap"},
 	"identity.go":            {"zap"},
 	"pages.go":               {"caddy", "zap"},
+	"texts.go":               {"net/http", "caddy", "zap"},
+	"metrics.go":             {"net/http", "caddy", "zap"},
+	"tracing.go":             {"caddy", "zap"},
 	"caddyfile.go":           {"net/http", "zap", "os", "time"},
 }
 

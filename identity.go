@@ -182,6 +182,14 @@ func (id *identity) buildHeaderName(claim string) string {
 	return textproto.CanonicalMIMEHeaderKey(id.prefix + string(name))
 }
 
+// setErrorPlaceholders tells the site's error routes what has happened, and the reference of our line in
+// the log.
+func setErrorPlaceholders(r *http.Request, reason, reference string) {
+	replacer := replacer(r)
+	replacer.Set("http.vipps_login.error", reason)
+	replacer.Set("http.vipps_login.error_id", reference)
+}
+
 // setPlaceholders tells the rest of the Caddyfile what is known about the visit. A claim's text is
 // data: the replacer does not look into what it has put in.
 func setPlaceholders(r *http.Request, v *visit) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -34,6 +35,7 @@ type kept[T any] struct {
 // keptValue is what the cache holds.
 type keptValue[T any] struct {
 	value   T
+	fetched time.Time
 	expires time.Time
 	failed  bool // the last try to renew it failed
 }
@@ -58,7 +60,7 @@ func (k *kept[T]) get(ctx context.Context) (T, error) {
 	if ok && found.failed {
 		// Vipps is away: the last good copy serves, and nobody waits to see whether it is back.
 		k.keepOn(found)
-		k.start()
+		k.start(trace.SpanFromContext(ctx))
 		return found.value, nil
 	}
 	value, err := k.renew(ctx)
@@ -78,7 +80,7 @@ func (k *kept[T]) keepOn(found keptValue[T]) {
 // renew fetches a new value, waiting for it as long as ctx lives.
 func (k *kept[T]) renew(ctx context.Context) (T, error) {
 	select {
-	case got := <-k.start():
+	case got := <-k.start(trace.SpanFromContext(ctx)):
 		value, _ := got.Val.(T)
 		return value, got.Err
 	case <-ctx.Done():
@@ -87,16 +89,18 @@ func (k *kept[T]) renew(ctx context.Context) (T, error) {
 	}
 }
 
-// start fetches a new value in the background; callers at the same time share one fetch.
-func (k *kept[T]) start() <-chan singleflight.Result {
+// start fetches a new value in the background; callers at the same time share one fetch, which is in
+// the trace of the first.
+func (k *kept[T]) start(asked trace.Span) <-chan singleflight.Result {
 	return k.flight.DoChan(k.name, func() (any, error) {
-		ctx, cancel := context.WithTimeout(k.closed, fetchTimeout)
+		ctx, cancel := context.WithTimeout(trace.ContextWithSpan(k.closed, asked), fetchTimeout)
 		defer cancel()
 		value, life, err := k.fetch(ctx)
 		if err != nil {
 			return value, err
 		}
-		k.store(keptValue[T]{value: value, expires: time.Now().Add(life)})
+		now := time.Now()
+		k.store(keptValue[T]{value: value, fetched: now, expires: now.Add(life)})
 		k.schedule(life)
 		return value, nil
 	})
@@ -110,6 +114,12 @@ func (k *kept[T]) forget(bad func(T) bool) {
 	if found, ok := k.load(); ok && bad(found.value) {
 		k.cache.Delete(k.name)
 	}
+}
+
+// life says when the value was fetched and when it ends, where there is one.
+func (k *kept[T]) life() (fetched, expires time.Time, ok bool) {
+	found, ok := k.load()
+	return found.fetched, found.expires, ok
 }
 
 func (k *kept[T]) load() (keptValue[T], bool) {

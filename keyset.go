@@ -24,7 +24,7 @@ func (c *partnerClient) fetchKeySet(ctx context.Context) (*keySet, time.Duration
 		return nil, 0, err
 	}
 	var answer jwkset.JWKSMarshal
-	header, err := c.get(ctx, doc.JWKSURI, "", &answer)
+	header, err := c.get(calling(ctx, "keys"), doc.JWKSURI, "", &answer)
 	if err != nil {
 		return nil, 0, callError{"keys", err}
 	}

@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -11,12 +12,13 @@ import (
 )
 
 // login is a login in progress: what must come back from Vipps MobilePay, and where the person was
-// going. It waits in a cookie of the browser that started it, and where return_in_any_browser is on,
-// in the state parameter as well.
+// going. It waits in a cookie of the browser that started it. The state parameter says which login it is
+// and where the person was going, so that who comes back in another browser is not lost; where
+// return_in_any_browser is on it carries the whole login.
 type login struct {
-	id       string // 22 characters, the name of its cookie; the state parameter too unless that carries the login
+	id       string // 22 characters, the name of its cookie
 	started  time.Time
-	nonce    string
+	nonce    string // "" in a state that does not carry the whole login, as is the verifier
 	verifier string // PKCE, RFC 7636 section 4.1
 	returnTo string // path and query on the same origin
 }
@@ -24,11 +26,19 @@ type login struct {
 const (
 	loginLife = 10 * time.Minute
 
+	// returnsFor is how long a state tells where the person was going. Not for ever: it stays in the
+	// histories of browsers.
+	returnsFor = time.Hour
+
 	// maxState keeps the redirect to Vipps MobilePay, which fails over 2,000 characters, well under that.
 	maxState = 800
 
 	timeBytes, idBytes, nonceBytes, verifierBytes = 8, 16, 16, 32
-	loginFixedBytes                               = timeBytes + idBytes + nonceBytes + verifierBytes
+
+	atID            = timeBytes
+	atNonce         = atID + idBytes
+	atVerifier      = atNonce + nonceBytes
+	loginFixedBytes = atVerifier + verifierBytes
 )
 
 func newLogin(returnTo string, now time.Time) *login {
@@ -48,14 +58,24 @@ func (l *login) alive(now time.Time) bool {
 	return age < loginLife && age > -loginLife // the other instance's clock may be ahead
 }
 
-// encode lays a login out as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier, return path (deflated where that
-// is shorter, with its format in front).
+// withoutSecrets is the login as a state tells of it that cannot complete it.
+func (l *login) withoutSecrets() *login {
+	told := *l
+	told.nonce, told.verifier = "", ""
+	return &told
+}
+
+// carried reports whether the login came whole.
+func (l *login) carried() bool { return l.verifier != "" }
+
+// encode lays a login out as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
+// where there are none), return path (deflated where that is shorter, with its format in front).
 func (l *login) encode() []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(l.started.UnixMilli()))
-	for _, part := range []string{l.id, l.nonce, l.verifier} {
-		raw, _ := base64.RawURLEncoding.DecodeString(part) // newLogin made it
-		b = append(b, raw...)
-	}
+	b = append(b, make([]byte, idBytes+nonceBytes+verifierBytes)...)
+	putBase64(b[atID:], l.id)
+	putBase64(b[atNonce:], l.nonce)
+	putBase64(b[atVerifier:], l.verifier)
 	packed := append([]byte{formatPlain}, l.returnTo...)
 	if len(packed) > 128 {
 		if smaller := deflate([]byte(l.returnTo)); len(smaller) < len(packed) {
@@ -64,6 +84,9 @@ func (l *login) encode() []byte {
 	}
 	return append(b, packed...)
 }
+
+// putBase64 writes the bytes that newLogin encoded.
+func putBase64(b []byte, text string) { _, _ = base64.RawURLEncoding.Decode(b, []byte(text)) }
 
 func decodeLogin(b []byte) (*login, bool) {
 	if len(b) <= loginFixedBytes {
@@ -77,14 +100,15 @@ func decodeLogin(b []byte) (*login, bool) {
 		}
 	}
 	encode := base64.RawURLEncoding.EncodeToString
-	id, nonce, verifier := timeBytes, timeBytes+idBytes, timeBytes+idBytes+nonceBytes
-	return &login{
+	l := &login{
 		started:  time.UnixMilli(int64(binary.BigEndian.Uint64(b))),
-		id:       encode(b[id:nonce]),
-		nonce:    encode(b[nonce:verifier]),
-		verifier: encode(b[verifier:loginFixedBytes]),
+		id:       encode(b[atID:atNonce]),
 		returnTo: string(returnTo),
-	}, true
+	}
+	if verifier := b[atVerifier:loginFixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
+		l.nonce, l.verifier = encode(b[atNonce:atVerifier]), encode(verifier)
+	}
+	return l, true
 }
 
 // sealLogin returns l sealed for one host and MSN, in at most size characters: a return path that does
@@ -105,8 +129,8 @@ func withoutQuery(returnTo string) string {
 	return bare
 }
 
-// openLogin opens what sealLogin made for the same host and MSN, while the login is alive.
-func openLogin(keys keyring, value, host, msn string, now time.Time) (*login, bool) {
+// openLogin opens what sealLogin made for the same host and MSN.
+func openLogin(keys keyring, value, host, msn string) (*login, bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
 	if err != nil {
 		return nil, false
@@ -115,8 +139,7 @@ func openLogin(keys keyring, value, host, msn string, now time.Time) (*login, bo
 	if !ok {
 		return nil, false
 	}
-	l, ok := decodeLogin(plain)
-	return l, ok && l.alive(now)
+	return decodeLogin(plain)
 }
 
 // isLoginID reports whether s has the form of a login's id.
@@ -125,17 +148,14 @@ func isLoginID(s string) bool {
 	return err == nil && len(raw) == idBytes
 }
 
-// findLogin returns the login that a callback's state belongs to, from the cookie of this browser. The
-// id sealed inside must be the one asked for: the name of a cookie alone proves nothing.
-func findLogin(keys keyring, r *http.Request, id, host, msn string, secure bool, now time.Time) (*login, bool) {
-	if !isLoginID(id) {
-		return nil, false
-	}
+// loginInCookie returns the login of that id, from the cookie of this browser. The id sealed inside must
+// be the one asked for: the name of a cookie alone proves nothing.
+func loginInCookie(keys keyring, r *http.Request, id, host, msn string, secure bool, now time.Time) (*login, bool) {
 	want := cookieName(loginCookie+id, secure)
 	for name, value := range cookies(r.Header) {
 		if name == want {
-			l, ok := openLogin(keys, value, host, msn, now)
-			return l, ok && l.id == id
+			l, ok := openLogin(keys, value, host, msn)
+			return l, ok && l.id == id && l.carried() && l.alive(now)
 		}
 	}
 	return nil, false
@@ -170,8 +190,8 @@ func loginsInProgress(keys keyring, r *http.Request, host, msn string, secure bo
 	prefix := cookieName(loginCookie, secure)
 	for name, value := range cookies(r.Header) {
 		if id, ok := strings.CutPrefix(name, prefix); ok && isLoginID(id) {
-			l, ok := openLogin(keys, value, host, msn, now)
-			if !ok {
+			l, ok := openLogin(keys, value, host, msn)
+			if !ok || !l.alive(now) {
 				l = nil
 			}
 			found = append(found, pendingCookie{name, value, l})

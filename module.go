@@ -86,6 +86,8 @@ type Handler struct {
 	paths     endpointPaths
 	endpoints map[string]endpoint
 
+	sessionResults sessionResults
+
 	phoneConfig phoneSecrets
 	phoneLogin  endpoint
 	stopping    chan struct{} // closed when a server of the config shuts down
@@ -151,8 +153,17 @@ type visit struct {
 	msn  string
 	keys *cookieKeys
 
+	began   time.Time
 	session *session // nil: none
 	stale   bool     // there are session cookies, and they are no good
+}
+
+// market is the merchant's, or "" where it is not known.
+func (v *visit) market() string {
+	if v.unit == nil {
+		return ""
+	}
+	return v.unit.market
 }
 
 // ServeHTTP is the way of every request of the site.
@@ -237,7 +248,7 @@ func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 
 // visit finds out whose site this is and whether the person has a session.
 func (h *Handler) visit(r *http.Request) (*visit, error) {
-	v := new(visit)
+	v := &visit{began: time.Now()}
 	var ok bool
 	if v.origin, ok = requestOrigin(r); !ok {
 		return v, errNoMerchant
@@ -262,12 +273,23 @@ func (h *Handler) openVisit(r *http.Request, v *visit) {
 	if !any {
 		return
 	}
-	s, ok := openSession(v.keys.session, values, v.host, v.msn)
-	if ok && s.alive(time.Now(), time.Duration(h.Session.Lifetime), time.Duration(h.Session.IdleTimeout)) {
-		v.session = s
-	} else {
-		v.stale = true
+	results := h.sessionResults
+	if h.app.perMerchant {
+		results = counted.sessionResults(v.msn)
 	}
+	s, ok := openSession(v.keys.session, values, v.host, v.msn)
+	switch {
+	case !ok:
+		results.unreadable.Inc()
+	case s.expired(v.began, time.Duration(h.Session.Lifetime)):
+		results.expired.Inc()
+	case s.idle(v.began, time.Duration(h.Session.IdleTimeout)):
+		results.idle.Inc()
+	default:
+		results.opened.Inc()
+		v.session = s
+	}
+	v.stale = v.session == nil
 }
 
 // resolveMSN returns the MSN of a request, or "" where a placeholder gives none. A placeholder may tell
@@ -289,11 +311,10 @@ func resolveMSN(r *http.Request, msn, host string) string {
 // configured nothing needs renewing.
 func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visit) {
 	idle := time.Duration(h.Session.IdleTimeout)
-	now := time.Now()
-	if idle <= 0 || now.Sub(v.session.seen) < idle/10 {
+	if idle <= 0 || v.began.Sub(v.session.seen) < idle/10 {
 		return
 	}
-	v.session.seen = now
+	v.session.seen = v.began
 	w.Header().Add("Cache-Control", "private") // whatever the site says: a shared cache must not keep our cookie
 	h.setSession(w, r, v, v.session)
 }

@@ -30,26 +30,28 @@ func styleHash(css string) string {
 
 // page is what a person sees when a login does not succeed. html/template escapes every part of it.
 type page struct {
-	Title, Text string
-	TryAgain    string // where the button leads: a path of ours; "" for no button
-	Button      string
-	Reference   string // stands in the log too
+	Kind      string // which of the texts
+	Link      string // where the button leads: an address of ours; "" for no button
+	Reference string // stands in the log too
 }
 
-// write sends the page as the answer to r.
-func (p page) write(w http.ResponseWriter, r *http.Request, status int) error {
+// write sends the page as the answer to r, in the person's language and with the words of the market.
+func (p page) write(w http.ResponseWriter, r *http.Request, status int, market string) error {
+	words := textsFor(r.Header.Get("Accept-Language"), market)
 	var body bytes.Buffer
-	err := errorTemplate.Execute(&body, struct {
-		page
-		Style template.CSS
-	}{p, template.CSS(errorCSS)})
+	err := errorTemplate.Execute(&body, map[string]any{
+		"Language": words.Language, "Text": words.Pages[p.Kind].in(market), "Link": p.Link,
+		"ReferenceLabel": words.ReferenceLabel, "Reference": p.Reference,
+		"Style": template.CSS(errorCSS),
+	})
 	if err != nil {
 		return err
 	}
 	setEndpointHeaders(w)
 	w.Header().Set("Content-Security-Policy", errorPolicy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Language", "en")
+	w.Header().Set("Content-Language", words.Language)
+	w.Header().Add("Vary", "Accept-Language")
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, err = w.Write(body.Bytes())

@@ -17,12 +17,17 @@ import (
 func (c *partnerClient) do(req *http.Request, answer any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), callTimeout)
 	defer cancel()
+	began, status := time.Now(), 0
+	defer func() { counted.observeCall(callIn(ctx), status, time.Since(began)) }()
 	resp, err := c.http.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, connectionError(err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	if err == nil {
+		status = resp.StatusCode
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, errNoAnswer

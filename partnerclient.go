@@ -67,7 +67,7 @@ func newHTTPClient() *http.Client {
 	transport.MaxIdleConnsPerHost = 64
 	transport.ResponseHeaderTimeout = callTimeout
 	return &http.Client{
-		Transport: transport,
+		Transport: traced(transport),
 		// No endpoint of ours redirects; one that does would carry our keys elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -90,7 +90,7 @@ func (c *partnerClient) issuer() string { return c.base + "/access-management-1.
 // where that says nothing.
 func (c *partnerClient) fetchDiscovery(ctx context.Context) (discoveryDocument, time.Duration, error) {
 	var doc discoveryDocument
-	header, err := c.get(ctx, c.issuer()+".well-known/openid-configuration", "", &doc)
+	header, err := c.get(calling(ctx, "discovery"), c.issuer()+".well-known/openid-configuration", "", &doc)
 	if err != nil {
 		return doc, 0, callError{"discovery", err}
 	}
@@ -128,7 +128,7 @@ func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Dura
 		AccessToken string     `json:"access_token"`
 		ExpiresIn   jsonNumber `json:"expires_in"` // a string there, and a number elsewhere
 	}
-	req, err := c.newRequest(ctx, http.MethodPost, c.base+"/accesstoken/get", nil)
+	req, err := c.newRequest(calling(ctx, "accesstoken"), http.MethodPost, c.base+"/accesstoken/get", nil)
 	if err != nil {
 		return "", 0, err
 	}
@@ -182,7 +182,7 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 	if err != nil {
 		return answer, err
 	}
-	err = c.postAs(ctx, unit, msn, doc.TokenEndpoint, grant, &answer)
+	err = c.postAs(ctx, "token", unit, msn, doc.TokenEndpoint, grant, &answer)
 	var refused statusError
 	switch {
 	case errors.As(err, &refused) && phoneErrors[refused.code] != nil:
@@ -203,9 +203,9 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 // postAs posts a form on behalf of a sales unit. The partner's word is the Bearer token and the
 // Merchant-Serial-Number; client_secret_basic works with a sales unit's own keys only
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
-func (c *partnerClient) postAs(ctx context.Context, unit *salesUnit, msn, endpoint string, form url.Values, answer any) error {
+func (c *partnerClient) postAs(ctx context.Context, call string, unit *salesUnit, msn, endpoint string, form url.Values, answer any) error {
 	if unit.hasOwnKeys() {
-		return c.post(ctx, endpoint, form, answer, func(req *http.Request) {
+		return c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
 			// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
 			req.SetBasicAuth(url.QueryEscape(unit.clientID), url.QueryEscape(unit.clientSecret))
 			req.Header.Set("Merchant-Serial-Number", msn)
@@ -216,7 +216,7 @@ func (c *partnerClient) postAs(ctx context.Context, unit *salesUnit, msn, endpoi
 		if err != nil {
 			return err
 		}
-		err = c.post(ctx, endpoint, form, answer, func(req *http.Request) {
+		err = c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
 			req.Header.Set("Authorization", "Bearer "+string(token))
 			req.Header.Set("Merchant-Serial-Number", msn)
 		})
@@ -247,7 +247,7 @@ func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]cla
 		return nil, err
 	}
 	var raw json.RawMessage
-	if _, err := c.get(ctx, doc.UserinfoEndpoint, accessToken, &raw); err != nil {
+	if _, err := c.get(calling(ctx, "userinfo"), doc.UserinfoEndpoint, accessToken, &raw); err != nil {
 		return nil, callError{"userinfo", err}
 	}
 	claims, err := parseClaims(raw)

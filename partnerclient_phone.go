@@ -65,7 +65,7 @@ func (c *partnerClient) startPhone(ctx context.Context, unit *salesUnit, msn str
 		ExpiresIn jsonNumber `json:"expires_in"`
 		Interval  jsonNumber `json:"interval"`
 	}
-	err = backchannelError(c.postAs(ctx, unit, msn, doc.BackchannelEndpoint, form, &answer))
+	err = backchannelError(c.postAs(ctx, "backchannel", unit, msn, doc.BackchannelEndpoint, form, &answer))
 	if err == nil && answer.AuthReqID == "" {
 		err = errBadAnswer
 	}
@@ -119,7 +119,7 @@ func (c *partnerClient) phoneExists(ctx context.Context, unit *salesUnit, msn, m
 		Exists *bool `json:"exists"`
 	}
 	form := url.Values{"login_hint": {"urn:msisdn:" + msisdn}}
-	err := backchannelError(c.postAs(ctx, unit, msn, c.base+"/vipps-login-ciba/api/v1/user-exists", form, &answer))
+	err := backchannelError(c.postAs(ctx, "user_exists", unit, msn, c.base+"/vipps-login-ciba/api/v1/user-exists", form, &answer))
 	if err == nil && answer.Exists == nil {
 		err = errBadAnswer
 	}

@@ -733,7 +733,7 @@ func TestPhoneStorage(t *testing.T) {
 			t.Errorf("%q is in the log: %s", secret, log[max(0, i-300):i+100])
 		}
 	}
-	if !strings.Contains(log, "phone login completed") {
+	if !strings.Contains(log, `"login completed","flow":"phone"`) {
 		t.Error("the log has no line for the login")
 	}
 }

@@ -58,7 +58,7 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 		return tooManyRequests(w, refused.retryAfter, "Vipps MobilePay asks to come back later")
 	}
 	f := failureOf(err)
-	if c := h.logger.Check(f.level, "phone login failed"); c != nil {
+	if c := h.logger.Check(f.level, "phone request failed"); c != nil {
 		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.Error(err))
 	}
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})

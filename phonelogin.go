@@ -71,6 +71,14 @@ func (l *phoneLogin) at(now time.Time) *phoneLogin {
 	return &expired
 }
 
+// flow is what metrics and logs call it.
+func (l *phoneLogin) flow() string {
+	if l.Finish == finishBrowser {
+		return flowPhoneBrowser
+	}
+	return flowPhone
+}
+
 var errUnknownPhoneLogin = errors.New("there is no such login")
 
 // phoneStore keeps logins from phone numbers in Caddy's storage.
@@ -145,9 +153,17 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.phone.seal(plain, sealContext(l.ID, msn))); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
-	kept := *l
-	s.shared.phones.Set(msn+"/"+l.ID, &kept, cachedFor)
+	s.remember(l, msn)
 	return nil
+}
+
+// remember keeps what is known of a login for a moment.
+func (s phoneStore) remember(l *phoneLogin, msn string) {
+	known := *l
+	s.shared.phones.Set(msn+"/"+l.ID, &known, cachedFor)
+	if l.Status != phonePending {
+		s.shared.pending.Delete(l.ID)
+	}
 }
 
 // update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
@@ -161,8 +177,7 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 		if l, err = s.load(ctx, id, msn); err != nil {
 			return err
 		}
-		seen := *l
-		s.shared.phones.Set(msn+"/"+id, &seen, cachedFor)
+		s.remember(l, msn)
 		changed, err := do(l)
 		if changed {
 			err = errors.Join(err, s.save(ctx, l, msn))
@@ -181,6 +196,7 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 	if err := s.save(ctx, l, msn); err != nil {
 		return err
 	}
+	s.shared.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
 	name := s.indexNames(l.AuthReqID)[0]
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()

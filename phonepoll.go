@@ -186,6 +186,7 @@ func (h *Handler) release(ctx context.Context, v *visit, l *phoneLogin) {
 
 // poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
 func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
+	began := time.Now()
 	if l.Tokens == nil {
 		got, err := h.app.shared.client.pollPhone(ctx, v.unit, v.msn, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
@@ -207,7 +208,8 @@ func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
 		h.endPoll(v, l, err)
 		return
 	}
-	h.completePhone(v, l, claims)
+	l.complete(claims)
+	h.recordLogin(v, l.flow(), (&session{claims: claims}).sub(), l.Started, time.Since(began))
 }
 
 // sameRequest is the poll's side of checkRequest: the answer to our auth_req_id is about it, and where
@@ -234,14 +236,10 @@ func (l *phoneLogin) checkNumber(claims []claim) error {
 	return nil
 }
 
-// completePhone ends a login well.
-func (h *Handler) completePhone(v *visit, l *phoneLogin, claims []claim) {
-	now := time.Now()
-	l.end(phoneComplete, "", now)
+// complete ends a login well.
+func (l *phoneLogin) complete(claims []claim) {
+	l.end(phoneComplete, "", time.Now())
 	l.Userinfo = string(claimsJSON(claims))
-	s := session{claims: claims}
-	h.logger.Info("phone login completed", zap.String("msn", v.msn), zap.String("sub", s.sub()), zap.String("finish", l.Finish),
-		zap.Duration("since_start", now.Sub(l.Started)))
 }
 
 // endPoll writes down what an error of a poll means for the login.
@@ -274,7 +272,7 @@ func (h *Handler) endPoll(v *visit, l *phoneLogin, err error) {
 		h.logger.Warn("phone login: poll failed", zap.String("msn", v.msn), zap.Error(err))
 		return
 	}
-	h.logger.Info("phone login ended", zap.String("msn", v.msn), zap.String("status", string(l.Status)), zap.String("reason", l.Error), zap.Error(err))
+	h.recordFailure(v, l.flow(), failureOf(err), err, "")
 }
 
 func phoneFailureReason(err error) string {

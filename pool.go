@@ -25,6 +25,7 @@ type shared struct {
 	polls      singleflight.Group // by MSN and id: who waits for one login shares one poll
 	waiters    waiters
 	leases     *gocache.Cache // of this instance, by MSN and id
+	pending    *gocache.Cache // ids of phone logins that were started here and have not ended, to count
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -41,9 +42,10 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 	key := sharedKey(base, keys, system)
 	value, _, _ := sharedPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return &shared{
-			client: newPartnerClient(base, keys, system),
-			phones: gocache.New(cachedFor, 0),
-			leases: gocache.New(gocache.NoExpiration, 0),
+			client:  newPartnerClient(base, keys, system),
+			phones:  gocache.New(cachedFor, 0),
+			leases:  gocache.New(gocache.NoExpiration, 0),
+			pending: gocache.New(gocache.NoExpiration, 0),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key
@@ -59,6 +61,7 @@ func (s *shared) deleteExpired() {
 	spent.cache.DeleteExpired()
 	s.phones.DeleteExpired()
 	s.leases.DeleteExpired()
+	s.pending.DeleteExpired()
 }
 
 // Destruct ends what runs in the background. Caddy calls it when the last config is gone.
@@ -87,6 +90,12 @@ func (s spentLogins) spend(id string) bool {
 		}
 	}
 	return s.cache.Add(id, struct{}{}, gocache.DefaultExpiration) == nil
+}
+
+// has reports whether the login of this id is spent.
+func (s spentLogins) has(id string) bool {
+	_, found := s.cache.Get(id)
+	return found
 }
 
 func newPartnerClient(base string, keys partnerKeys, system systemHeaders) *partnerClient {

@@ -112,7 +112,7 @@ func TestProviderErrors(t *testing.T) {
 			w.vipps.answer(test.path, test.answer)
 			b := newBrowser(t)
 			b.login(w.shop("shop-a.localhost")+"/", kari).wantStatus(t, test.want)
-			if log := w.logged(); strings.Contains(log, "leak") || !strings.Contains(log, "no login") {
+			if log := w.logged(); strings.Contains(log, "leak") || !strings.Contains(log, "login failed") {
 				t.Errorf("log: %s", log)
 			}
 			if w.upstream.count() > 0 {

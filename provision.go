@@ -33,6 +33,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app = app.(*App)
+	h.sessionResults = counted.sessionResults("")
 	if err := h.provisionMatchers(ctx); err != nil {
 		return err
 	}

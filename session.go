@@ -38,10 +38,18 @@ func (s *session) claim(name string) (string, bool) {
 
 // alive reports whether the session is neither too old nor idle for too long.
 func (s *session) alive(now time.Time, lifetime, idleTimeout time.Duration) bool {
-	if age := now.Sub(s.issued); age >= lifetime || age < -clockSkew {
-		return false
-	}
-	return idleTimeout <= 0 || now.Sub(s.seen) < idleTimeout
+	return !s.expired(now, lifetime) && !s.idle(now, idleTimeout)
+}
+
+// expired reports whether its lifetime is over. One from the future is no better.
+func (s *session) expired(now time.Time, lifetime time.Duration) bool {
+	age := now.Sub(s.issued)
+	return age >= lifetime || age < -clockSkew
+}
+
+// idle reports whether it was not used for too long; a timeout of 0 is none.
+func (s *session) idle(now time.Time, timeout time.Duration) bool {
+	return timeout > 0 && now.Sub(s.seen) >= timeout
 }
 
 // clockSkew is how far ahead the clock of the instance that sealed a session may be.

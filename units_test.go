@@ -219,9 +219,33 @@ func TestLoginEnds(t *testing.T) {
 	for _, size := range []int{maxState, maxLoginBytes} {
 		sealed := sealLogin(keys.login, l, "h", "123456", size)
 		for after, want := range map[time.Duration]bool{0: true, loginLife - time.Second: true, loginLife: false, time.Hour: false, -time.Minute: true, -time.Hour: false} {
-			if _, ok := openLogin(keys.login, sealed, "h", "123456", start.Add(after)); ok != want {
-				t.Errorf("after %s: opened %v", after, ok)
+			opened, ok := openLogin(keys.login, sealed, "h", "123456")
+			if alive := ok && opened.alive(start.Add(after)); alive != want {
+				t.Errorf("after %s: alive %v", after, alive)
 			}
+		}
+	}
+}
+
+// TestStateTells where the person was going, for an hour, and nothing that could complete the login.
+func TestStateTells(t *testing.T) {
+	keys := newTestKeys(t)
+	l := newLogin("/kurv?x=1", time.Now())
+	told, ok := openLogin(keys.state, sealLogin(keys.state, l.withoutSecrets(), "h", "123456", maxState), "h", "123456")
+	if !ok || told.id != l.id || told.returnTo != l.returnTo || told.carried() || told.nonce != "" || !l.carried() {
+		t.Errorf("told %+v", told)
+	}
+	h := new(Handler)
+	for age, want := range map[time.Duration]struct {
+		err error
+		to  string
+	}{0: {errOtherBrowser, "/kurv?x=1"}, loginLife: {errTooLate, "/kurv?x=1"}, returnsFor + time.Second: {errNoLogin, "/"}, -time.Hour: {errTooLate, "/kurv?x=1"}} {
+		old := newLogin(l.returnTo, time.Now().Add(-age))
+		state := sealLogin(keys.state, old.withoutSecrets(), "h", "123456", maxState)
+		v := &visit{origin: origin{host: "h"}, msn: "123456", keys: keys}
+		r, _ := http.NewRequest(http.MethodGet, "https://h/vipps/callback", nil)
+		if got, err := h.findLogin(r, v, state, time.Now()); err != want.err || got.returnTo != want.to {
+			t.Errorf("after %s: %v, back to %s", age, err, got.returnTo)
 		}
 	}
 }

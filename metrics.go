@@ -1,0 +1,113 @@
+package vippslogin
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// What a login can be, as a label and in log lines.
+const (
+	flowBrowser      = "browser"
+	flowPhone        = "phone"
+	flowPhoneBrowser = "phone_browser" // from a phone number, with finish browser
+)
+
+// counters are those of the whole process: they go on through reloads, each of which has a registry of
+// its own. No label has a value that came from outside; msn is empty, which is to Prometheus as if it
+// were not there, unless the config asks for it.
+type counters struct {
+	started, completed, failed *prometheus.CounterVec
+	calls                      *prometheus.HistogramVec
+	sessions                   *prometheus.CounterVec
+}
+
+const (
+	metricsNamespace = "caddy"
+	metricsSubsystem = "vipps_login"
+)
+
+var counted = counters{
+	started:   newCounter("logins_started_total", "Logins that were started.", "flow", "msn"),
+	completed: newCounter("logins_completed_total", "Logins that ended with a known person.", "flow", "msn"),
+	failed:    newCounter("logins_failed_total", "Logins that ended otherwise, and requests for one that was refused.", "flow", "reason", "msn"),
+	sessions:  newCounter("sessions_total", "Session cookies that came with a request, by what they were good for.", "result", "msn"),
+	calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "vipps_call_duration_seconds",
+		Help:    "Calls to Vipps MobilePay, by endpoint and class of status.",
+		Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, []string{"endpoint", "status"}),
+}
+
+func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: name, Help: help,
+	}, labels)
+}
+
+// observeCall counts a call to Vipps MobilePay; status 0 is no answer.
+func (c counters) observeCall(endpoint string, status int, took time.Duration) {
+	class := "error"
+	if status != 0 {
+		class = strconv.Itoa(status/100) + "xx"
+	}
+	c.calls.WithLabelValues(endpoint, class).Observe(took.Seconds())
+}
+
+// sessionResults are counted at every request with a session cookie, so they are looked up beforehand.
+type sessionResults struct {
+	opened, unreadable, expired, idle prometheus.Counter
+}
+
+func (c counters) sessionResults(msn string) sessionResults {
+	return sessionResults{
+		opened:     c.sessions.WithLabelValues("opened", msn),
+		unreadable: c.sessions.WithLabelValues("unreadable", msn),
+		expired:    c.sessions.WithLabelValues("expired", msn),
+		idle:       c.sessions.WithLabelValues("idle", msn),
+	}
+}
+
+// register makes the metrics appear in a config's registry. It never fails for one that is there
+// already: several apps could share a registry.
+func (c counters) register(registry *prometheus.Registry, of *shared) error {
+	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.calls, sharedCollector{of}} {
+		var already prometheus.AlreadyRegisteredError
+		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
+			return err
+		}
+	}
+	return nil
+}
+
+// sharedCollector tells, when asked, what the current config shares with the one before.
+type sharedCollector struct{ shared *shared }
+
+var (
+	tokenAge = newDescription("partner_token_age_seconds", "Age of the partner access token; absent while there is none.")
+	tokenEnd = newDescription("partner_token_expires_seconds", "Time until the partner access token is not used any more; absent while there is none.")
+	pending  = newDescription("phone_logins_pending", "Logins from phone numbers that were started by this instance and have not ended as far as it knows.")
+)
+
+func newDescription(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(metricsNamespace, metricsSubsystem, name), help, nil, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (sharedCollector) Describe(descriptions chan<- *prometheus.Desc) {
+	descriptions <- tokenAge
+	descriptions <- tokenEnd
+	descriptions <- pending
+}
+
+// Collect implements prometheus.Collector.
+func (c sharedCollector) Collect(metrics chan<- prometheus.Metric) {
+	now := time.Now()
+	if fetched, expires, ok := c.shared.client.token.life(); ok && now.Before(expires) {
+		metrics <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, now.Sub(fetched).Seconds())
+		metrics <- prometheus.MustNewConstMetric(tokenEnd, prometheus.GaugeValue, expires.Sub(now).Seconds())
+	}
+	metrics <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(len(c.shared.pending.Items())))
+}

@@ -1,0 +1,71 @@
+package vippslogin
+
+import (
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// One line and one count for what becomes of each login. INFO has at most one line for each login that
+// ends and each logout; what anybody can cause in any number, a login that starts, is DEBUG. Of what a
+// person shared a line holds the sub alone.
+
+// recordStart is a login that was started.
+func (h *Handler) recordStart(v *visit, flow string) {
+	counted.started.WithLabelValues(flow, h.app.merchantLabel(v.msn)).Inc()
+	if c := h.logger.Check(zapcore.DebugLevel, "login started"); c != nil {
+		c.Write(zap.String("flow", flow), zap.String("msn", v.msn))
+	}
+}
+
+// recordLogin is a login that was completed. since is when it was started, took how much of the time
+// since was ours and Vipps MobilePay's.
+func (h *Handler) recordLogin(v *visit, flow, sub string, since time.Time, took time.Duration) {
+	counted.completed.WithLabelValues(flow, h.app.merchantLabel(v.msn)).Inc()
+	h.logger.Info("login completed", zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", sub),
+		zap.Duration("since_start", time.Since(since)), zap.Duration("duration", took))
+}
+
+// recordFailure is a login that did not come about. The reference is what the person reads; "" where
+// nobody does.
+func (h *Handler) recordFailure(v *visit, flow string, f failure, err error, reference string) {
+	counted.failed.WithLabelValues(flow, f.reason, h.app.merchantLabel(v.msn)).Inc()
+	c := h.logger.Check(f.level, "login failed")
+	if c == nil {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("flow", flow), zap.String("reason", f.reason), zap.Int("status", f.status),
+		zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err),
+	}
+	if reference != "" {
+		fields = append(fields, zap.String("reference", reference))
+	}
+	if !v.began.IsZero() {
+		fields = append(fields, zap.Duration("duration", time.Since(v.began)))
+	}
+	c.Write(fields...)
+}
+
+// countPhoneFailure counts a login from a phone number that could not be started. What an operator must
+// see of it, failPhone logs.
+func (h *Handler) countPhoneFailure(v *visit, err error) {
+	reason := failureOf(err).reason
+	var often askedTooOften
+	switch {
+	case errors.Is(err, errInvalidUser):
+		reason = "invalid_user"
+	case errors.Is(err, errOldApp):
+		reason = "old_app"
+	case errors.As(err, &often):
+		reason = "asked_too_often"
+	}
+	counted.failed.WithLabelValues(flowPhone, reason, h.app.merchantLabel(v.msn)).Inc()
+}
+
+// recordLogout is a session that its person has ended.
+func (h *Handler) recordLogout(v *visit) {
+	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()))
+}

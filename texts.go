@@ -1,0 +1,86 @@
+package vippslogin
+
+import (
+	"embed"
+	"encoding/json"
+	"strings"
+
+	"golang.org/x/text/language"
+)
+
+//go:embed pages/*.json
+var textFiles embed.FS
+
+// texts are the words of the pages in one language: a file in pages/.
+type texts struct {
+	Language       string          `json:"language"`        // BCP 47, the value of <html lang>
+	ReferenceLabel string          `json:"reference_label"` // before what a person can read out to support
+	Pages          map[string]text `json:"pages"`
+}
+
+// text says what happened and what to do. "{brand}" stands for Vipps, MobilePay, or both.
+type text struct {
+	Title  string `json:"title"`
+	Body   string `json:"body"`
+	Button string `json:"button"` // "" where there is nothing to try
+}
+
+// in is the text with the brand of a market, or with both brands where the market is not known.
+func (t text) in(market string) text {
+	brand := "Vipps MobilePay"
+	switch market {
+	case "NO", "SE":
+		brand = "Vipps"
+	case "DK", "FI":
+		brand = "MobilePay"
+	}
+	return text{
+		Title:  strings.ReplaceAll(t.Title, "{brand}", brand),
+		Body:   strings.ReplaceAll(t.Body, "{brand}", brand),
+		Button: strings.ReplaceAll(t.Button, "{brand}", brand),
+	}
+}
+
+// languages are those there are texts in; the first is for everybody else.
+var languages = []language.Tag{
+	language.English, language.MustParse("nb"), language.Danish, language.Finnish, language.Swedish,
+}
+
+var (
+	languageMatcher = language.NewMatcher(languages)
+	allTexts        = readTexts()
+)
+
+// marketLanguages is what a market speaks, as an index of languages.
+var marketLanguages = map[string]int{"NO": 1, "DK": 2, "FI": 3, "SE": 4}
+
+// readTexts reads the files that are part of the program. A mistake in one shows at the first start.
+func readTexts() []*texts {
+	var all []*texts
+	for _, tag := range languages {
+		content, err := textFiles.ReadFile("pages/" + tag.String() + ".json")
+		if err != nil {
+			panic(err)
+		}
+		t := new(texts)
+		if err := json.Unmarshal(content, t); err != nil {
+			panic(err)
+		}
+		all = append(all, t)
+	}
+	return all
+}
+
+// maxAcceptLanguage is more than any browser sends, in bytes.
+const maxAcceptLanguage = 512
+
+// textsFor chooses the language: the best of those the browser accepts (RFC 9110 section 12.5.4), or
+// the market's where the browser says nothing.
+func textsFor(accept, market string) *texts {
+	accepted, _, err := language.ParseAcceptLanguage(accept[:min(len(accept), maxAcceptLanguage)])
+	if err != nil || len(accepted) == 0 {
+		return allTexts[marketLanguages[market]]
+	}
+	_, best, _ := languageMatcher.Match(accepted...)
+	return allTexts[best]
+}
