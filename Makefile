@@ -15,9 +15,9 @@ demo:
 	@echo 'Stop with Ctrl-C.'
 	$(GO) run ./cmd/caddy run --config demo/Caddyfile
 
-## test: all tests, with the race detector (the README's examples need curl)
+## test: all tests, with the race detector; first it installs what they need (Chromium, php-fpm, ...)
 test:
-	@command -v curl >/dev/null || { apt-get update -qq && apt-get install -y -qq curl; }
+	./scripts/install-test-tools
 	$(GO) test -race -timeout 15m ./...
 
 ## fmt: what .ci/run checks

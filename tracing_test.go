@@ -1,0 +1,87 @@
+package vippslogin_test
+
+import (
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// TestTracing: inside Caddy's tracing directive each call to Vipps MobilePay is a span in the request's
+// trace, and no span holds anything secret or personal.
+func TestTracing(t *testing.T) {
+	var mu sync.Mutex
+	var spans []*trace.Span
+	var raw []byte
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		var request collector.ExportTraceServiceRequest
+		if err != nil || proto.Unmarshal(body, &request) != nil {
+			t.Error("this is no export of spans")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		raw = append(raw, body...)
+		for _, resource := range request.ResourceSpans {
+			for _, scope := range resource.ScopeSpans {
+				spans = append(spans, scope.Spans...)
+			}
+		}
+	}))
+	t.Cleanup(server.Close)
+	t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+
+	w := newWorld(t)
+	w.load(strings.Replace(twoShops, "vipps_login 123456\n", "tracing {\n\t\tspan shop\n\t}\n\tvipps_login 123456 {\n\t\tscope openid name phoneNumber email address\n\t}\n", 1))
+	b := newBrowser(t)
+	callback := b.approved(w.shop("shop-a.localhost")+"/", kari).location()
+	b.follow(b.get(callback)).wantStatus(t, http.StatusOK)
+	for _, r := range w.vipps.requests(pathToken) {
+		if r.Header.Get("Traceparent") != "" {
+			t.Error("our trace is told to Vipps")
+		}
+	}
+
+	want := []string{"vipps accesstoken", "vipps discovery", "vipps keys", "vipps token", "vipps userinfo"}
+	waitFor(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.ContainsFunc(spans, func(s *trace.Span) bool { return s.Name == "vipps userinfo" })
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	ids := map[string]string{}
+	for _, span := range spans {
+		ids[hex.EncodeToString(span.SpanId)] = span.Name
+	}
+	var found []string
+	for _, span := range spans {
+		if !strings.HasPrefix(span.Name, "vipps") {
+			continue
+		}
+		found = append(found, span.Name)
+		if parent := ids[hex.EncodeToString(span.ParentSpanId)]; parent != "shop" {
+			t.Errorf("%s is inside of %q, not of the request", span.Name, parent)
+		}
+	}
+	slices.Sort(found)
+	if !slices.Equal(found, want) {
+		t.Errorf("spans: %v, want %v", found, want)
+	}
+	secrets := []string{partnerID, partnerSecret, partnerKey, kari, "Kari", "Nordmann", mustQuery(t, callback).Get("code"), mustQuery(t, callback).Get("state")}
+	for _, secret := range secrets {
+		if strings.Contains(string(raw), secret) {
+			t.Errorf("%q is in a span", secret)
+		}
+	}
+}
