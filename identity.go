@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"encoding/base64"
 	"io"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -137,13 +138,17 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 // present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
 // before: nothing of the client's is left to mix with.
 func (id *identity) present(r *http.Request, s *session, msn string) {
-	values := make([]string, 0, len(s.claims)+1+len(id.fields))
+	most := len(s.claims) + 1 + len(id.fields)
+	values := make([]string, 0, most)
+	header := make(http.Header, len(r.Header)+most) // growing a map as it is filled costs twice the memory
+	maps.Copy(header, r.Header)
+	r.Header = header
 	set := func(field, value string) {
 		if value == "" {
 			return // an absent header, never an empty one
 		}
 		values = append(values, value)
-		r.Header[field] = values[len(values)-1 : len(values) : len(values)]
+		header[field] = values[len(values)-1 : len(values) : len(values)]
 	}
 	for _, c := range s.claims {
 		if field := id.headerName(c.name); id.fields[field] == "" {

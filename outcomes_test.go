@@ -29,13 +29,13 @@ func TestLogLines(t *testing.T) {
 	b.login(shop+"/account/", kari).wantStatus(t, http.StatusOK)
 	sub := w.upstream.last(t).Header.Get("X-Vipps-Sub")
 	for range 20 {
-		b.get(shop + "/account/").wantStatus(t, http.StatusOK)
-		b.get(shop + "/").wantStatus(t, http.StatusOK)
+		b.get(shop+"/account/").wantStatus(t, http.StatusOK)
+		b.get(shop+"/").wantStatus(t, http.StatusOK)
 	}
-	newBrowser(t).get(shop + "/account/").wantStatus(t, http.StatusFound)
+	newBrowser(t).get(shop+"/account/").wantStatus(t, http.StatusFound)
 	newBrowser(t).refused(shop+"/account/", "access_denied")
-	b.get(shop + "/vipps/logout").wantStatus(t, http.StatusFound)
-	b.get(shop + "/vipps/logout").wantStatus(t, http.StatusFound)
+	b.get(shop+"/vipps/logout").wantStatus(t, http.StatusFound)
+	b.get(shop+"/vipps/logout").wantStatus(t, http.StatusFound)
 	c := newTill(t, shop)
 	id, request := c.start(w, `{"phone_number": "`+kari+`"}`)
 	mustAnswer(t, w, request, true)

@@ -206,7 +206,7 @@ http://shop-a.localhost:$HTTP {
 `)
 	shop := w.shop("shop-a.localhost")
 	b := newBrowser(t)
-	if a := b.get(shop + "/").wantStatus(t, http.StatusUnauthorized); a.body != "login_required ." {
+	if a := b.get(shop+"/").wantStatus(t, http.StatusUnauthorized); a.body != "login_required ." {
 		t.Errorf("got %q", a.body)
 	}
 	a := b.refused(shop+"/vipps/login", "wrong_challenge").wantStatus(t, http.StatusForbidden)

@@ -12,39 +12,40 @@ import (
 	"testing"
 )
 
-// curlExample is a ```sh block of the README: one curl command, and a comment with the status and the
-// JSON that it prints.
+// curlExample is a ```sh block of the documentation with one curl command, and a comment with the
+// status and the JSON that it prints.
 type curlExample struct {
-	line    int
+	where   string
 	command string
 	status  int
 	body    string // "" for none
 }
 
-// curlExamples returns the blocks in their order. The README has no other ```sh blocks.
+// curlExamples returns the blocks in their order.
 func curlExamples(t *testing.T) []curlExample {
 	t.Helper()
-	readme, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(readme)
 	var examples []curlExample
-	for _, at := range fenced.FindAllStringSubmatchIndex(text, -1) {
-		if text[at[2]:at[3]] != "sh" {
-			continue
+	for _, p := range documentation(t) {
+		for _, b := range p.blocks {
+			if b.language != "sh" || !asksShop(b) {
+				continue // docs_test.go runs it
+			}
+			e := curlExample{where: fmt.Sprintf("%s:%d", p.file, b.line), command: b.text}
+			_, printed, ok := strings.Cut(e.command, "\n# ")
+			status, body, _ := strings.Cut(strings.TrimSpace(printed), " ")
+			var err error
+			if e.status, err = strconv.Atoi(status); err != nil || !ok || strings.Count(e.command, "curl ") != 1 {
+				t.Fatalf("%s: want one curl command, and then a line with # and a status", e.where)
+			}
+			e.body = body
+			examples = append(examples, e)
 		}
-		e := curlExample{line: strings.Count(text[:at[0]], "\n") + 1, command: text[at[4]:at[5]]}
-		_, printed, ok := strings.Cut(e.command, "\n# ")
-		status, body, _ := strings.Cut(strings.TrimSpace(printed), " ")
-		if e.status, err = strconv.Atoi(status); err != nil || !ok || strings.Count(e.command, "curl ") != 1 {
-			t.Fatalf("README.md:%d: want one curl command, and then a line with # and a status", e.line)
-		}
-		e.body = body
-		examples = append(examples, e)
 	}
 	return examples
 }
+
+// asksShop reports whether a command is a request to the shop of the documentation.
+func asksShop(b docBlock) bool { return strings.Contains(b.text, "https://shop.example.no") }
 
 // curlHome is a folder with a .curlrc: every host is on this machine, on the port of the URL, and the
 // status comes behind the body.
@@ -58,12 +59,12 @@ func curlHome(t *testing.T) string {
 	return home
 }
 
-// TestCurlExamplesInDocumentation runs what the README says about logins from a phone number, to the
+// TestCurlExamplesInDocumentation runs what the documentation says about logins from a phone number, to the
 // letter but for the host.
 func TestCurlExamplesInDocumentation(t *testing.T) {
 	for _, tool := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("%s is needed to run the README's examples (apt-get install %s): %v", tool, tool, err)
+			t.Fatalf("%s is needed to run the documentation's examples (apt-get install %s): %v", tool, tool, err)
 		}
 	}
 	w := newPhoneWorld(t)
@@ -76,17 +77,17 @@ func TestCurlExamplesInDocumentation(t *testing.T) {
 		cmd.Stderr = &complaints
 		out, err := cmd.Output()
 		if err != nil {
-			t.Fatalf("README.md:%d: %v\n%s%s", e.line, err, out, complaints.String())
+			t.Fatalf("%s: %v\n%s%s", e.where, err, out, complaints.String())
 		}
 		// curl writes the body, a line break, and the status.
 		printed := string(out)
 		end := strings.LastIndex(printed, "\n")
 		if end < 0 || printed[end+1:] != fmt.Sprint(e.status) {
-			t.Fatalf("README.md:%d: want %d, and curl printed\n%s", e.line, e.status, printed)
+			t.Fatalf("%s: want %d, and curl printed\n%s", e.where, e.status, printed)
 		}
 		// The simulator of the tests may be asked every second.
 		want := strings.ReplaceAll(e.body, `"interval": 5`, `"interval": 1`)
-		wantExample(t, e.line, strings.TrimSpace(printed[:end]), want)
+		wantExample(t, e.where, strings.TrimSpace(printed[:end]), want)
 		if e.status == http.StatusAccepted {
 			id = answer{body: printed[:end]}.state(t).ID
 		}
@@ -120,11 +121,11 @@ func TestCurlExamplesInDocumentation(t *testing.T) {
 		}
 	}
 	if len(ran) != 5 {
-		t.Errorf("only %v of the README ran", ran)
+		t.Errorf("only %v of the documentation ran", ran)
 	}
 }
 
-// testBrowserExample is what the README says happens with finish browser, after the start.
+// testBrowserExample is what the documentation says happens with finish browser, after the start.
 func testBrowserExample(t *testing.T, w *world, shop, id string) {
 	t.Helper()
 	pending := w.vipps.sim.PhoneLogins()
@@ -145,25 +146,25 @@ func testBrowserExample(t *testing.T, w *world, shop, id string) {
 	}
 }
 
-// wantExample compares what curl printed with what the README says: "…" stands for any text, and the
+// wantExample compares what curl printed with what the documentation says: "…" stands for any text, and the
 // member "…": "…" for any more members.
-func wantExample(t *testing.T, line int, printed, documented string) {
+func wantExample(t *testing.T, where, printed, documented string) {
 	t.Helper()
 	if documented == "" {
 		if printed != "" {
-			t.Errorf("README.md:%d: curl printed %s, want nothing", line, printed)
+			t.Errorf("%s: curl printed %s, want nothing", where, printed)
 		}
 		return
 	}
 	var got, want any
 	if err := json.Unmarshal([]byte(printed), &got); err != nil {
-		t.Fatalf("README.md:%d: %v in %s", line, err, printed)
+		t.Fatalf("%s: %v in %s", where, err, printed)
 	}
 	if err := json.Unmarshal([]byte(documented), &want); err != nil {
-		t.Fatalf("README.md:%d: %v in %s", line, err, documented)
+		t.Fatalf("%s: %v in %s", where, err, documented)
 	}
 	if !likeExample(got, want) {
-		t.Errorf("README.md:%d: curl printed %s\nwant %s", line, printed, documented)
+		t.Errorf("%s: curl printed %s\nwant %s", where, printed, documented)
 	}
 }
 
