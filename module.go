@@ -330,8 +330,8 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	setSessionCookies(w, r, values, v.secure(), left)
 }
 
-// loginNeeded asks the directive's matcher. It asks about the request as the client sent it, and as it
-// is now: where a rewrite makes the two differ, either may say that a login is needed
+// loginNeeded asks the directive's matcher. It asks about the request as the client sent it, as it is
+// now, and as the site may read either: where these differ, each may say that a login is needed
 // (CVE-2025-54576 and its like: the policy saw another path than the site).
 func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 	if len(h.matchers) == 0 {
@@ -342,13 +342,27 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 		return needed, err
 	}
 	sent := asSent(r)
-	if sent == r {
-		return false, nil
+	readings := otherReadings(r)
+	if sent != r {
+		readings = append(append(readings, sent), otherReadings(sent)...)
 	}
-	// In place, since the placeholders of this request look at it and at no copy.
+	for _, other := range readings {
+		if hasDotSegment(other.URL.Path) {
+			return true, nil // what it names depends on who reads it
+		}
+		if needed, err := h.matchesAs(r, other); needed || err != nil {
+			return needed, err
+		}
+	}
+	return hasDotSegment(r.URL.Path), nil
+}
+
+// matchesAs asks the matcher about r as if it were another request. In place, since the placeholders of
+// this request look at it and at no copy.
+func (h *Handler) matchesAs(r, other *http.Request) (bool, error) {
 	method, url, uri := r.Method, r.URL, r.RequestURI
 	defer func() { r.Method, r.URL, r.RequestURI = method, url, uri }()
-	r.Method, r.URL, r.RequestURI = sent.Method, sent.URL, sent.RequestURI
+	r.Method, r.URL, r.RequestURI = other.Method, other.URL, other.RequestURI
 	return h.matchers.AnyMatchWithError(r)
 }
 

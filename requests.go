@@ -31,6 +31,39 @@ func asSent(r *http.Request) *http.Request {
 	return sent
 }
 
+// hasDotSegment reports whether a path goes up or stays, as "/account/.." does. Caddy's path matcher
+// resolves that and sees "/"; many sites do not, and see something of the account's. Browsers resolve it
+// before they send it, so nobody misses anything.
+func hasDotSegment(path string) bool {
+	for segment := range strings.FieldsFuncSeq(path, isSlash) {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func isSlash(c rune) bool { return c == '/' || c == '\\' }
+
+// otherReadings are the requests that some sites take r for. Java servers cut parameters out of a path,
+// so that "/;x/account" is the account's (Servlet 6.0 section 3.5.2), and Windows reads a backslash as a
+// slash. None for nearly every request.
+func otherReadings(r *http.Request) []*http.Request {
+	if !strings.ContainsAny(r.URL.Path, `;\`) {
+		return nil
+	}
+	var read []string
+	for segment := range strings.SplitSeq(strings.ReplaceAll(r.URL.Path, `\`, "/"), "/") {
+		name, _, _ := strings.Cut(segment, ";")
+		read = append(read, name)
+	}
+	other := *r
+	url := *r.URL
+	url.Path, url.RawPath = strings.Join(read, "/"), ""
+	other.URL, other.RequestURI = &url, url.RequestURI()
+	return []*http.Request{&other}
+}
+
 func replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }

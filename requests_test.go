@@ -207,6 +207,65 @@ http://shop-b.localhost:$HTTP {
 }
 
 // TestHosts: which host belongs to which merchant, in all spellings of a host.
+// TestPathsReadOtherwise: where a site may read a path otherwise than the matcher does, either may say
+// that a login is needed.
+func TestPathsReadOtherwise(t *testing.T) {
+	w := newWorld(t)
+	w.load(`
+http://shop-a.localhost:$HTTP {
+	vipps_login /account* 123456
+	reverse_proxy $UPSTREAM
+}
+http://shop-b.localhost:$HTTP {
+	@private not path /news /news/*
+	vipps_login @private 234567
+	reverse_proxy $UPSTREAM
+}
+`)
+	for _, path := range []string{
+		"/account/..", "/account/../news", "/account/%2e%2e/news", "/account%2F..%2Fnews", "/index.php/account/../..",
+		"/account/.%2E/", "/account/..;x=1/news", "/x/..;/account", `/account/..%5Cnews`, `/account%5C..%5Cnews`, "/./x", "/..",
+		"/;x/account", "/;/account/1", "/%3Bx/account", "/account;x", "/%5Caccount", "//account", "/ACCOUNT/1",
+	} {
+		t.Run(path, func(t *testing.T) {
+			a := rawGet(t, w.http, "shop-a.localhost", path)
+			if a != "HTTP/1.1 302 Found" || w.upstream.count() > 0 {
+				t.Errorf("answered %s", a)
+			}
+		})
+	}
+	for _, path := range []string{"/news/../account", "/news/..;/account", "/news/%2e%2e/account", `/news/..%5Caccount`, "/news/..;x/account", "/news;/../account"} {
+		t.Run("all but news "+path, func(t *testing.T) {
+			if a := rawGet(t, w.http, "shop-b.localhost", path); a != "HTTP/1.1 302 Found" || w.upstream.count() > 0 {
+				t.Errorf("answered %s", a)
+			}
+		})
+	}
+	for host, paths := range map[string][]string{"shop-a.localhost": {"/", "/news", "/...", "/.well-known/x", "/a..b", "/x;y=1", "/..x"}, "shop-b.localhost": {"/news", "/news/x;y=1"}} {
+		for _, path := range paths {
+			if a := rawGet(t, w.http, host, path); a != "HTTP/1.1 200 OK" {
+				t.Errorf("%s: %s", path, a)
+			}
+		}
+	}
+}
+
+// rawGet sends a navigation whose path no client has tidied, and returns the status line.
+func rawGet(t *testing.T, port int, host, path string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/html\r\nConnection: close\r\n\r\n", path, host)
+	line, err := newReader(conn).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(line)
+}
+
 func TestHosts(t *testing.T) {
 	w := newWorld(t)
 	w.load(`
