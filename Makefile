@@ -3,7 +3,7 @@
 GO ?= go
 FUZZTIME ?= 1m
 
-.PHONY: demo test fmt lint bench bench-phone fuzz
+.PHONY: demo test screenshots fmt lint bench bench-phone fuzz
 
 ## demo: a Caddy with the plugin, a simulated Vipps MobilePay, and two shops
 demo:
@@ -19,6 +19,11 @@ demo:
 test:
 	./scripts/install-test-tools
 	$(GO) test -race -timeout 15m ./...
+
+## screenshots: every page in every language into .screenshots/; open index.html there
+screenshots:
+	./scripts/install-test-tools
+	SCREENSHOTS=$(CURDIR)/.screenshots $(GO) test -count=1 -run '^TestBrowser' ./demo
 
 ## fmt: what .ci/run checks
 fmt:

@@ -18,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
 	"github.com/caddy-vipps/vippslogin/internal/freeport"
 )
@@ -25,7 +26,14 @@ import (
 // instanceConfig makes this test binary a Caddy: tests that need several processes start themselves.
 const instanceConfig = "VIPPSLOGIN_TEST_CADDYFILE"
 
+// caddyCommand makes this test binary the `caddy` command.
+const caddyCommand = "VIPPSLOGIN_TEST_CADDY"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(caddyCommand) != "" {
+		caddycmd.Main() // with our arguments
+		return
+	}
 	if file := os.Getenv(instanceConfig); file != "" {
 		if err := runInstance(file); err != nil {
 			log.Fatal(err)
@@ -63,7 +71,11 @@ type instance struct {
 // cookie secret in it.
 func (w *world) startInstance(sites string) *instance {
 	w.t.Helper()
-	port := freeport.New(w.t)
+	return w.startInstanceOn(freeport.New(w.t), sites)
+}
+
+func (w *world) startInstanceOn(port int, sites string) *instance {
+	w.t.Helper()
 	globals := strings.Replace(w.globals(), "cookie_secret "+cookieSecret, "", 1) // the one in storage
 	globals = strings.Replace(globals, w.log, filepath.Join(w.t.TempDir(), "caddy.log"), 1)
 	caddyfile := strings.ReplaceAll(globals+sites, "$HTTP", fmt.Sprint(port))

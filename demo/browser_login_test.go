@@ -108,7 +108,8 @@ func testCancelAndRetry(t *testing.T, d *demo) {
 	}
 }
 
-// Two tabs log in at once, and are done in the other order. Each ends at its own page.
+// Two tabs log in at once, and are done in the other order. Each ends at its own page, and who logs in
+// last is who is logged in.
 func testTwoTabs(t *testing.T, d *demo) {
 	first := newWindow(t)
 	second := first.newTab()
@@ -117,8 +118,11 @@ func testTwoTabs(t *testing.T, d *demo) {
 	first.wantConsent(d)
 	second.approve(d, kari)
 	second.wantAt(d.shopA + "/account/?tab=2")
-	first.approve(d, kari)
+	first.approve(d, bjorn)
 	first.wantAt(d.shopA + "/?tab=1")
+	if got := first.text("h1"); got != "Hello Bjørn Ærlig-Åsen" {
+		t.Errorf("got %q", got)
+	}
 }
 
 // A script that asks for something behind the login is told so, and where the login is. It offers the

@@ -205,7 +205,7 @@ func writeContactSheet() error {
 		return nil
 	}
 	pictures, err := filepath.Glob(filepath.Join(folder, "*.png"))
-	if err != nil {
+	if err != nil || len(pictures) == 0 {
 		return err
 	}
 	pages := make(map[string][]string)

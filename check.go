@@ -1,0 +1,279 @@
+package vippslogin
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	skewWarning = 5 * time.Second
+	// skewFailure is what the checks of an ID token forgive.
+	skewFailure = leeway
+)
+
+// checker checks what a config needs of Vipps MobilePay.
+type checker struct {
+	client   *partnerClient
+	parallel int    // calls at the same time, at most
+	step     func() // tells the progress; called by many at once
+	keys     *cookieKeys
+
+	doc     discoveryDocument
+	noDoc   bool // there is no discovery document
+	noToken bool // there is no partner access token
+	silence atomic.Int32
+}
+
+// newChecker makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
+func newChecker(client *partnerClient, parallel int, step func()) (*checker, error) {
+	keys, err := newCookieKeys([]string{base64.RawStdEncoding.EncodeToString(randomBytes(48))})
+	return &checker{client: client, parallel: parallel, step: step, keys: keys}, err
+}
+
+// checkPartner checks what all merchants have in common.
+func (c *checker) checkPartner(ctx context.Context) []finding {
+	return []finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
+}
+
+// checkTargets checks the merchants' hosts, and returns what was found in their order. Keys that several
+// hosts share are checked once.
+func (c *checker) checkTargets(ctx context.Context, targets []*checkTarget) [][]finding {
+	var group errgroup.Group
+	group.SetLimit(c.parallel)
+	keys := make(map[string]*finding)
+	hosts := make([][]finding, len(targets))
+	for _, t := range targets {
+		if keys[keysOf(t)] == nil {
+			found := new(finding)
+			keys[keysOf(t)] = found
+			group.Go(func() error { *found = c.merchantKeys(ctx, t); c.step(); return nil })
+		}
+	}
+	for i, t := range targets {
+		group.Go(func() error { hosts[i] = c.host(ctx, t); c.step(); return nil })
+	}
+	_ = group.Wait() // what failed is in the findings
+	for i, t := range targets {
+		hosts[i] = append([]finding{*keys[keysOf(t)]}, hosts[i]...)
+	}
+	return hosts
+}
+
+// steps is how often checkTargets calls step.
+func steps(targets []*checkTarget) int {
+	keys := make(map[string]bool)
+	for _, t := range targets {
+		keys[keysOf(t)] = true
+	}
+	return len(keys) + len(targets)
+}
+
+// keysOf names the keys that logins at a target use.
+func keysOf(t *checkTarget) string {
+	return string(sealContext(t.unit.msn, t.unit.clientID, t.unit.clientSecret))
+}
+
+func (c *checker) partnerKeys(ctx context.Context) finding {
+	if c.client.keys == (partnerKeys{}) {
+		return notChecked(aboutPartnerKeys, "there are none: each merchant has keys of its own")
+	}
+	_, err := c.client.token.get(ctx)
+	c.noToken = err != nil
+	if errors.Is(err, errKeysRefused) && c.client.base == testURL {
+		err = errKeysRefusedInTest
+	}
+	return c.judge(aboutPartnerKeys, err, "accepted, and a partner access token given", nil)
+}
+
+func (c *checker) discovery(ctx context.Context) finding {
+	var err error
+	c.doc, err = c.client.discovery.get(ctx)
+	c.noDoc = err != nil
+	return c.judge(aboutDiscovery, err, "read, with the issuer that it should have", nil)
+}
+
+func (c *checker) signingKeys(ctx context.Context) finding {
+	if c.noDoc {
+		return notChecked(aboutSigningKeys, "the discovery document says where they are")
+	}
+	set, err := c.client.keySet.get(ctx)
+	usable := 0
+	if err == nil {
+		if usable = set.usableKeys(ctx); usable == 0 {
+			err = callError{"keys: none can sign an ID token", errBadAnswer}
+		}
+	}
+	return c.judge(aboutSigningKeys, err, fmt.Sprintf("read, %d can be used", usable), nil)
+}
+
+func (c *checker) clock(ctx context.Context) finding {
+	if c.noDoc {
+		return notChecked(aboutClock, "no answer to compare it with")
+	}
+	skew, err := c.client.clockSkew(ctx)
+	if errors.Is(err, errNoDate) {
+		return notChecked(aboutClock, "the answers of Vipps MobilePay have no date")
+	}
+	direction := "ahead of"
+	if skew < 0 {
+		direction = "behind"
+	}
+	detail := fmt.Sprintf("%s %s Vipps MobilePay's", skew.Abs().Round(time.Second), direction)
+	switch {
+	case err != nil:
+		return c.judge(aboutClock, err, "", nil)
+	case skew.Abs() > skewFailure:
+		return c.judge(aboutClock, wrapped{detail + "; ID tokens forgive " + skewFailure.String(), errSkew}, "", nil)
+	case skew.Abs() > skewWarning:
+		return asWarning(c.judge(aboutClock, wrapped{detail, errSkew}, "", nil))
+	}
+	return c.judge(aboutClock, nil, "within "+skewWarning.String()+" of Vipps MobilePay's", nil)
+}
+
+// merchantKeys redeems a code that nobody was given: "invalid_grant" comes from a token endpoint that has
+// accepted the keys, and nobody is logged in (RFC 6749 section 5.2).
+func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
+	reason := c.givenUp(ctx)
+	switch {
+	case !t.knownMSN():
+		reason = t.unchecked
+	case c.noToken && !t.unit.hasOwnKeys():
+		reason = "the partner's keys give no access token"
+	}
+	if reason != "" {
+		return notChecked(aboutMerchantKeys, reason)
+	}
+	l := newLogin("/", time.Now())
+	err := c.patiently(ctx, func() error {
+		_, err := c.client.exchangeCode(ctx, t.unit, t.unit.msn, l.nonce, t.redirectURI(), l.verifier)
+		return err
+	})
+	var refused statusError
+	switch {
+	case err == nil:
+		err = callError{"token: a made-up code was redeemed", errBadAnswer}
+	case errors.Is(err, errCodeRefused):
+		err = nil
+	case errors.As(err, &refused) && refused.status == 403:
+		err = callError{"token: status 403", errKeysRefused}
+	case errors.As(err, &refused) && refused.status == 400:
+		return asWarning(c.judge(aboutMerchantKeys, err, "", t))
+	}
+	if errors.Is(err, errKeysRefused) && t.unit.hasOwnKeys() {
+		err = callError{"token", errOwnKeysRefused}
+	}
+	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
+}
+
+// host opens the login page of a host, and that of logins from a phone number that end in a browser.
+func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
+	if reason := cmp.Or(t.unchecked, c.givenUp(ctx)); reason != "" {
+		return c.hostNotChecked(t, reason)
+	}
+	address := c.loginURL(t)
+	named, err := c.open(ctx, address, t.redirectURI())
+	var found []finding
+	if !t.unit.hasOwnKeys() {
+		found = append(found, c.msn(t, named, err))
+	}
+	if !named {
+		return append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
+	}
+	found = append(found, c.judge(aboutRedirectURI, err, t.redirectURI()+" is registered", t))
+	if t.handler.Phone == nil {
+		return found
+	}
+	phoneURI := t.visit().url(t.handler.paths.phoneCallback)
+	_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
+	return append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
+}
+
+// msn judges the step from msn to client_id.
+func (c *checker) msn(t *checkTarget, named bool, err error) finding {
+	if !named && err == nil {
+		return finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
+			Mend: "Log in at the site yourself to see."}
+	}
+	if named {
+		err = nil
+	}
+	return c.judge(aboutMSN, err, "known", t)
+}
+
+// loginURL is where the plugin itself would send the browser.
+func (c *checker) loginURL(t *checkTarget) string {
+	v, l := t.visit(), newLogin("/", time.Now())
+	state := sealLogin(c.keys.state, l, v.host, v.msn, maxState)
+	return t.handler.authorizationURL(c.doc.AuthorizationEndpoint, v, l, state)
+}
+
+func withRedirectURI(address, redirectURI string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	query := u.Query()
+	query.Set("redirect_uri", redirectURI)
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u.String()
+}
+
+func (c *checker) open(ctx context.Context, address, redirectURI string) (named bool, err error) {
+	err = c.patiently(ctx, func() error {
+		named, err = c.client.openAuthorization(ctx, address, redirectURI)
+		return err
+	})
+	return named, err
+}
+
+const (
+	maxTries    = 3                // where Vipps MobilePay asks to come later
+	maxPatience = 10 * time.Second // between them
+	// maxSilence is how many calls in a row may stay without an answer before no more are made.
+	maxSilence = 10
+)
+
+// patiently makes a call again when Vipps MobilePay asks to come later, and counts calls without an
+// answer.
+func (c *checker) patiently(ctx context.Context, call func() error) error {
+	for try := 1; ; try++ {
+		err := call()
+		if errors.Is(err, errNoAnswer) {
+			c.silence.Add(1)
+			return err
+		}
+		c.silence.Store(0)
+		if !errors.Is(err, errBusy) || try == maxTries {
+			return err
+		}
+		var refused statusError
+		errors.As(err, &refused)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(min(max(refused.retryAfter, time.Second), maxPatience)):
+		}
+	}
+}
+
+// givenUp says why no more calls are made, or "".
+func (c *checker) givenUp(ctx context.Context) string {
+	switch {
+	case ctx.Err() != nil:
+		return "the time for all checks is over: see --timeout"
+	case c.noDoc:
+		return "there is no discovery document"
+	case c.silence.Load() >= maxSilence:
+		return "Vipps MobilePay does not answer any more"
+	}
+	return ""
+}

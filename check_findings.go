@@ -1,0 +1,130 @@
+package vippslogin
+
+import (
+	"errors"
+	"strings"
+)
+
+// The checks, by the names they have in JSON.
+const (
+	aboutPartnerKeys  = "partner_keys"
+	aboutDiscovery    = "discovery"
+	aboutSigningKeys  = "signing_keys"
+	aboutClock        = "clock"
+	aboutMerchantKeys = "keys"
+	aboutMSN          = "msn"
+	aboutRedirectURI  = "redirect_uri"
+	// aboutPhoneRedirectURI never fails: only logins with `finish: browser` need it.
+	aboutPhoneRedirectURI = "phone_redirect_uri"
+)
+
+// What a check can come to.
+const (
+	statusOK         = "ok"
+	statusWarning    = "warning"
+	statusFailed     = "failed"
+	statusNotChecked = "not_checked"
+)
+
+// finding is the outcome of one check. Its texts are ours but for hosts, MSNs, HTTP statuses and OAuth
+// error codes: nothing secret can be in them.
+type finding struct {
+	Name   string `json:"name"`
+	Status string `json:"status"`
+	Detail string `json:"detail"`
+	Mend   string `json:"mend,omitempty"` // what to do, where the status is failed or warning
+}
+
+var (
+	errKeysRefusedInTest = wrapped{"partner keys do not work in the test environment", errKeysRefused}
+	errOwnKeysRefused    = wrapped{"the sales unit's own", errKeysRefused}
+	errSkew              = errors.New("this machine's clock is wrong")
+)
+
+// mend is what to do about a failed check.
+type mend struct {
+	check string // the check's name; "" for any
+	is    error
+	text  string // with {msn}, {uri} and {environment}
+}
+
+// mends is the one table from failed checks to what to do. The first row that fits counts.
+var mends = []mend{
+	{"", errBusy, "Run the check again in a while, with a lower --parallel."},
+	{"", errNoAnswer, "See that this machine reaches {environment} (DNS, firewall, outgoing proxy), then look at Vipps MobilePay's status page."},
+
+	{aboutPartnerKeys, errKeysRefusedInTest, "Give each merchant the keys of its sales unit, and leave the partner keys out: they work in production only."},
+	{aboutPartnerKeys, errKeysRefused, "Compare client_id, client_secret and subscription_key of the global option vipps_login with the partner keys in the business portal. They must be those of the environment."},
+	{aboutDiscovery, errBadAnswer, "Let environment be Vipps MobilePay's own address: production, test or its base URL. Nothing in between may change its answers."},
+	{aboutSigningKeys, errBadAnswer, "Nothing in between may change the answers of {environment}. If nothing does, ask Vipps MobilePay: no login can be verified now."},
+	{aboutClock, errSkew, "Set this machine's clock by NTP."},
+
+	{aboutMerchantKeys, errOwnKeysRefused, "In the business portal, sales unit {msn}: compare client_id and client_secret, and let the token endpoint authentication method be client_secret_basic."},
+	{aboutMerchantKeys, errKeysRefused, "In the business portal: see that sales unit {msn} is connected to the partner and has Login set up, with the token endpoint authentication method client_secret_basic."},
+	{aboutMSN, errPageRefused, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be connected to the partner, and have Login set up."},
+	{aboutRedirectURI, errNoLoginClient, "In the business portal, sales unit {msn}: set up Login, and compare client_id where the merchant has keys of its own."},
+	{aboutRedirectURI, errPageRefused, "In the business portal, sales unit {msn}: register the redirect URI {uri}"},
+	{aboutRedirectURI, errRequestRefused, "Compare scope with what the agreement of sales unit {msn} has, and report the code to Vipps MobilePay if that is right."},
+	{aboutPhoneRedirectURI, errPageRefused, "For finish: browser only. In the business portal, sales unit {msn}: register the redirect URI {uri}"},
+
+	{"", errBadAnswer, "Run the check again. If it stays so, tell Vipps MobilePay what was answered."},
+}
+
+// mendFor returns what to do about err, filled in.
+func mendFor(check string, err error, words *strings.Replacer) string {
+	for _, m := range mends {
+		if (m.check == "" || m.check == check) && errors.Is(err, m.is) {
+			return words.Replace(m.text)
+		}
+	}
+	return "Report this to the authors of the plugin."
+}
+
+// judge turns the outcome of a check into a finding; t is nil for the partner's.
+func (c *checker) judge(name string, err error, detail string, t *checkTarget) finding {
+	uri := ""
+	if t != nil {
+		uri = t.redirectURI()
+	}
+	return c.judgeURI(name, err, detail, t, uri)
+}
+
+func (c *checker) judgeURI(name string, err error, detail string, t *checkTarget, uri string) finding {
+	if err == nil {
+		return finding{Name: name, Status: statusOK, Detail: detail}
+	}
+	msn := ""
+	if t != nil {
+		msn = t.unit.msn
+	}
+	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.base)
+	return finding{Name: name, Status: statusFailed, Detail: err.Error(), Mend: mendFor(name, err, words)}
+}
+
+func asWarning(f finding) finding {
+	if f.Status == statusFailed {
+		f.Status = statusWarning
+	}
+	return f
+}
+
+func notChecked(name, reason string) finding {
+	return finding{Name: name, Status: statusNotChecked, Detail: reason}
+}
+
+// hostNotChecked are the findings of a host that was not asked about.
+func (c *checker) hostNotChecked(t *checkTarget, reason string) []finding {
+	var found []finding
+	if !t.unit.hasOwnKeys() {
+		found = append(found, notChecked(aboutMSN, reason))
+	}
+	return append(found, c.redirectsNotChecked(t, reason)...)
+}
+
+func (c *checker) redirectsNotChecked(t *checkTarget, reason string) []finding {
+	found := []finding{notChecked(aboutRedirectURI, reason)}
+	if t.handler.Phone != nil {
+		found = append(found, notChecked(aboutPhoneRedirectURI, reason))
+	}
+	return found
+}

@@ -1,0 +1,177 @@
+package vippslogin
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// checkReport is what `caddy vipps-login check --json` prints. Its shape is stable: fields and checks may
+// be added, and none goes away.
+type checkReport struct {
+	// OK is false where a check failed. Warnings and what was not checked leave it true.
+	OK bool `json:"ok"`
+	// Environment is the base URL of Vipps MobilePay.
+	Environment string       `json:"environment"`
+	Partner     []finding    `json:"partner"`
+	Merchants   []hostReport `json:"merchants"`
+}
+
+// hostReport is about one host of a merchant, at one address.
+type hostReport struct {
+	MSN  string `json:"msn"`  // as configured, where it is a placeholder
+	Host string `json:"host"` // or "*." and a host
+	// RedirectURI is what must be registered; left out for a wildcard.
+	RedirectURI string    `json:"redirect_uri,omitempty"`
+	Checks      []finding `json:"checks"`
+}
+
+func newCheckReport(environment string, partner []finding, targets []*checkTarget, hosts [][]finding) *checkReport {
+	report := &checkReport{Environment: environment, Partner: partner, Merchants: []hostReport{}}
+	for i, t := range targets {
+		host := hostReport{MSN: t.unit.msn, Host: t.origin.host, Checks: hosts[i]}
+		if !strings.HasPrefix(t.origin.host, "*.") {
+			host.RedirectURI = t.redirectURI()
+		}
+		report.Merchants = append(report.Merchants, host)
+	}
+	report.OK = report.count(statusFailed) == 0
+	return report
+}
+
+// count is how many checks came to a status.
+func (r *checkReport) count(status string) int {
+	n := 0
+	count := func(found []finding) {
+		for _, f := range found {
+			if f.Status == status {
+				n++
+			}
+		}
+	}
+	count(r.Partner)
+	for _, host := range r.Merchants {
+		count(host.Checks)
+	}
+	return n
+}
+
+func (r *checkReport) writeJSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(r)
+}
+
+// merchantColumns are the columns of the merchants' table.
+var merchantColumns = []struct{ check, title string }{
+	{aboutMerchantKeys, "KEYS"}, {aboutMSN, "MSN KNOWN"}, {aboutRedirectURI, "REDIRECT URI"}, {aboutPhoneRedirectURI, "PHONE REDIRECT URI"},
+}
+
+// writeTable prints a line for each of the partner's checks and each host, and then what is not well.
+func (r *checkReport) writeTable(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(table, "Vipps MobilePay at %s\n\n", r.Environment)
+	for _, f := range r.Partner {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", words(f.Name), shown(f.Status), f.Detail)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	r.writeMerchants(table)
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	r.writeTroubles(w)
+	_, err := fmt.Fprintf(w, "\n%d ok, %d failed, %d warnings, %d not checked\n",
+		r.count(statusOK), r.count(statusFailed), r.count(statusWarning), r.count(statusNotChecked))
+	return err
+}
+
+func (r *checkReport) writeMerchants(w io.Writer) {
+	if len(r.Merchants) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nMSN\tHOST")
+	for _, column := range merchantColumns {
+		fmt.Fprintf(w, "\t%s", column.title)
+	}
+	fmt.Fprintln(w)
+	for _, host := range r.Merchants {
+		fmt.Fprintf(w, "%s\t%s", host.MSN, host.Host)
+		for _, column := range merchantColumns {
+			fmt.Fprintf(w, "\t%s", host.cell(column.check))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (h hostReport) cell(check string) string {
+	for _, f := range h.Checks {
+		if f.Name == check {
+			return shown(f.Status)
+		}
+	}
+	return "-"
+}
+
+// trouble is one thing that is not well, and whose.
+type trouble struct {
+	finding
+	subjects []string
+}
+
+// troubles are the findings that are not well. Those that say the same are one, so that a thousand
+// merchants whose check waits for one thing are not a thousand lines.
+func (r *checkReport) troubles() []*trouble {
+	var all []*trouble
+	known := make(map[finding]*trouble)
+	add := func(subject string, found []finding) {
+		for _, f := range found {
+			if f.Status == statusOK {
+				continue
+			}
+			if known[f] == nil {
+				known[f] = &trouble{finding: f}
+				all = append(all, known[f])
+			}
+			known[f].subjects = append(known[f].subjects, subject)
+		}
+	}
+	add("partner", r.Partner)
+	for _, host := range r.Merchants {
+		add(host.MSN+" "+host.Host, host.Checks)
+	}
+	return all
+}
+
+// maxSubjects is how many hosts of one trouble are named in the table. JSON names all.
+const maxSubjects = 3
+
+// writeTroubles says of all that is not well why, and what to do.
+func (r *checkReport) writeTroubles(w io.Writer) {
+	for _, t := range r.troubles() {
+		subjects := strings.Join(t.subjects[:min(maxSubjects, len(t.subjects))], ", ")
+		if more := len(t.subjects) - maxSubjects; more > 0 {
+			subjects += fmt.Sprintf(" and %d more", more)
+		}
+		fmt.Fprintf(w, "\n%s: %s: %s\n  %s\n", strings.ToUpper(words(t.Status)), subjects, words(t.Name), t.Detail)
+		if t.Mend != "" {
+			fmt.Fprintf(w, "  %s\n", t.Mend)
+		}
+	}
+}
+
+func words(name string) string {
+	return strings.NewReplacer("_", " ", "uri", "URI", "msn", "MSN").Replace(name)
+}
+
+// shown is how a status looks in a table: a failure must not be missed among hundreds.
+func shown(status string) string {
+	if status == statusFailed {
+		return "FAILED"
+	}
+	return words(status)
+}

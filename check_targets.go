@@ -1,0 +1,203 @@
+package vippslogin
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // where a check keeps what modules store
+)
+
+// checkTarget is one host of a merchant, at one of the addresses it is served at.
+type checkTarget struct {
+	handler *Handler
+	unit    *salesUnit
+	origin  origin // its host may be a pattern, "*.example.no"
+
+	// unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
+	// are known.
+	unchecked string
+}
+
+// visit is the visit of somebody who is about to log in there.
+func (t *checkTarget) visit() *visit {
+	return &visit{origin: t.origin, unit: t.unit, msn: t.unit.msn}
+}
+
+// knownMSN reports whether the MSN is the same for every request.
+func (t *checkTarget) knownMSN() bool { return isMSN(t.unit.msn) }
+
+func (t *checkTarget) redirectURI() string { return t.handler.redirectURI(t.visit()) }
+
+// readConfig reads and adapts a config file as `caddy validate` does.
+func readConfig(file, adapter string) (*caddy.Config, error) {
+	if file == "" && adapter != "" {
+		file = "Caddyfile" // the default, which LoadConfig takes without an adapter only
+	}
+	input, _, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	if input == nil {
+		return nil, errors.New("no config: name one with --config, or run this where the Caddyfile is")
+	}
+	var config *caddy.Config
+	if err := caddy.StrictUnmarshalJSON(caddy.RemoveMetaFields(input), &config); err != nil {
+		return nil, fmt.Errorf("decoding config: %w", err)
+	}
+	if config == nil {
+		return nil, errors.New("the config is empty")
+	}
+	return config, nil
+}
+
+// findTargets provisions a config, so that the code that serves decides what there is to check. It starts
+// nothing, and leaves nothing behind: storage is a folder that is thrown away (a check makes no cookie
+// secret and no certificate authority), log files are not opened, and the certificates' keys need not be
+// readable.
+func findTargets(config *caddy.Config) (*App, []*checkTarget, error) {
+	folder, err := os.MkdirTemp("", "vipps-login-check-")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer os.RemoveAll(folder)
+	proxied := serversBehindProxies(config.AppsRaw["http"]) // provisioning forgets it
+	delete(config.AppsRaw, "tls")
+	config.Admin = nil
+	config.StorageRaw, _ = json.Marshal(map[string]string{"module": "file_system", "root": folder})
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}}
+	ctx, err := caddy.ProvisionContext(config)
+	if err != nil {
+		return nil, nil, err
+	}
+	app, err := ctx.AppIfConfigured("vipps_login")
+	if err != nil {
+		return nil, nil, errors.New("there is no vipps_login in this config: nothing to check")
+	}
+	web, err := ctx.AppIfConfigured("http")
+	if err != nil {
+		return app.(*App), nil, nil
+	}
+	return app.(*App), targetsOf(web.(*caddyhttp.App), proxied), nil
+}
+
+// serversBehindProxies names the servers that trust a proxy to say what the browser's address is.
+func serversBehindProxies(app json.RawMessage) map[string]bool {
+	var raw struct {
+		Servers map[string]struct {
+			TrustedProxies json.RawMessage `json:"trusted_proxies"`
+		} `json:"servers"`
+	}
+	_ = json.Unmarshal(app, &raw) // a config that is wrong fails when it is provisioned
+	proxied := make(map[string]bool)
+	for name, server := range raw.Servers {
+		proxied[name] = len(server.TrustedProxies) > 0
+	}
+	return proxied
+}
+
+// targetsOf lists the hosts of all merchants, each address once, by MSN and host.
+func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
+	var targets []*checkTarget
+	seen := make(map[string]bool)
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
+		origins := []origin{{scheme: "https"}} // what a proxy in front of us is taken to be
+		if !proxied[name] {
+			origins = serverOrigins(app, server)
+		}
+		for _, handler := range handlersOf(server) {
+			for _, t := range handler.checkTargets(origins) {
+				key := t.unit.msn + " " + t.unit.clientID + " " + t.redirectURI()
+				if !seen[key] {
+					seen[key] = true
+					targets = append(targets, t)
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(targets, func(a, b *checkTarget) int {
+		return cmp.Or(cmp.Compare(len(a.unit.msn), len(b.unit.msn)), strings.Compare(a.unit.msn, b.unit.msn),
+			strings.Compare(a.origin.host, b.origin.host))
+	})
+	return targets
+}
+
+// serverOrigins are the schemes and ports that a server listens at, as requestOrigin would see them. TLS
+// is where Caddy serves it: anywhere but at the HTTP port, if there is a policy.
+func serverOrigins(app *caddyhttp.App, server *caddyhttp.Server) []origin {
+	httpPort := uint(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
+	var origins []origin
+	for _, listen := range server.Listen {
+		address, err := caddy.ParseNetworkAddress(listen)
+		if err != nil {
+			continue // Caddy will not start with it
+		}
+		for port := address.StartPort; port <= address.EndPort; port++ {
+			o := origin{scheme: "http"}
+			if len(server.TLSConnPolicies) > 0 && port != httpPort {
+				o.scheme = "https"
+			}
+			if port != 0 && !(o.scheme == "http" && port == 80) && !(o.scheme == "https" && port == 443) {
+				o.port = strconv.FormatUint(uint64(port), 10)
+			}
+			if !slices.Contains(origins, o) {
+				origins = append(origins, o)
+			}
+		}
+	}
+	return origins
+}
+
+// handlersOf finds our handlers among a server's routes, at any depth. In error routes no login begins.
+func handlersOf(server *caddyhttp.Server) []*Handler {
+	var found []*Handler
+	var walk func(routes caddyhttp.RouteList)
+	walk = func(routes caddyhttp.RouteList) {
+		for i := range routes {
+			for _, handler := range routes[i].Handlers {
+				switch handler := handler.(type) {
+				case *Handler:
+					found = append(found, handler)
+				case *caddyhttp.Subroute:
+					walk(handler.Routes)
+				}
+			}
+		}
+	}
+	walk(server.Routes)
+	for _, name := range slices.Sorted(maps.Keys(server.NamedRoutes)) {
+		walk(caddyhttp.RouteList{*server.NamedRoutes[name]})
+	}
+	return found
+}
+
+// checkTargets are the hosts of a handler at each of the origins.
+func (h *Handler) checkTargets(origins []origin) []*checkTarget {
+	var targets []*checkTarget
+	add := func(pattern string, unit *salesUnit, unchecked string) {
+		if !isMSN(unit.msn) {
+			unchecked = "the MSN comes from a placeholder, and is not known before a request"
+		}
+		for _, o := range origins {
+			o.host = pattern
+			targets = append(targets, &checkTarget{handler: h, unit: unit, origin: o, unchecked: unchecked})
+		}
+	}
+	for host, unit := range h.hosts.exact {
+		add(host, unit, "")
+	}
+	for parent, unit := range h.hosts.wildcard {
+		add("*."+parent, unit, "a wildcard has no redirect URI of its own: each host under it that people log in at needs one")
+	}
+	return targets
+}

@@ -1,0 +1,161 @@
+package vippslogin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "vipps-login",
+		Short: "Commands for logins with Vipps MobilePay",
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(newCheckCommand())
+		},
+	})
+}
+
+// checkOptions are the flags of `caddy vipps-login check`.
+type checkOptions struct {
+	config    string
+	adapter   string
+	merchants []string
+	json      bool
+	parallel  int
+	timeout   time.Duration
+}
+
+const (
+	defaultParallel = 10
+	maxParallel     = 50 // Vipps MobilePay's limits are for all of a partner's logins together
+	defaultTimeout  = 10 * time.Minute
+)
+
+func newCheckCommand() *cobra.Command {
+	var options checkOptions
+	cmd := &cobra.Command{
+		Use:   "check [--config <path>] [--adapter <name>] [--merchant <msn>]... [--json]",
+		Short: "Checks keys, MSNs and redirect URIs with Vipps MobilePay",
+		Long: `
+Reads a config as 'caddy validate' does, asks Vipps MobilePay whether logins at its
+merchants can work, and says what to mend where they cannot. Nobody is logged in,
+nothing is started, stored or changed, and no secret is printed.
+
+The exit status is 1 if a check fails or the config cannot be loaded, and 0
+otherwise, also where there are warnings or something could not be checked.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runCheck(cmd, options)
+		},
+	}
+	cmd.Long = strings.TrimSpace(cmd.Long)
+	flags := cmd.Flags()
+	flags.StringVarP(&options.config, "config", "c", "", "Configuration file (default: Caddyfile in the current directory)")
+	flags.StringVarP(&options.adapter, "adapter", "a", "", "Name of config adapter to apply")
+	flags.StringSliceVarP(&options.merchants, "merchant", "m", nil, "Check this MSN only; repeat it for more")
+	flags.BoolVar(&options.json, "json", false, "Print JSON")
+	flags.IntVar(&options.parallel, "parallel", defaultParallel, "Calls to Vipps MobilePay at the same time, at most 50")
+	flags.DurationVar(&options.timeout, "timeout", defaultTimeout, "For all checks together")
+	return cmd
+}
+
+// errChecksFailed makes the exit status 1. The report has said why.
+var errChecksFailed = errors.New("a check failed")
+
+func runCheck(cmd *cobra.Command, options checkOptions) error {
+	if options.parallel < 1 || options.parallel > maxParallel || options.timeout <= 0 {
+		return fmt.Errorf("--parallel is 1 to %d, and --timeout more than 0", maxParallel)
+	}
+	config, err := readConfig(options.config, options.adapter)
+	if err != nil {
+		return err
+	}
+	app, targets, err := findTargets(config)
+	if err != nil {
+		return err
+	}
+	if targets, err = narrow(targets, options.merchants); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, options.timeout)
+	defer cancel()
+	report, err := check(ctx, app.shared.client, targets, options)
+	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	if err != nil {
+		return err
+	}
+	write := report.writeTable
+	if options.json {
+		write = report.writeJSON
+	}
+	if err := write(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	if !report.OK {
+		cmd.SilenceErrors = true
+		return errChecksFailed
+	}
+	return nil
+}
+
+// narrow keeps the targets of some MSNs, or all where none is named.
+func narrow(targets []*checkTarget, msns []string) ([]*checkTarget, error) {
+	if len(msns) == 0 {
+		return targets, nil
+	}
+	for _, msn := range msns {
+		if !slices.ContainsFunc(targets, func(t *checkTarget) bool { return t.unit.msn == msn }) {
+			return nil, fmt.Errorf("--merchant %q: no host of this config has that MSN, as far as can be known before a request", msn)
+		}
+	}
+	return slices.DeleteFunc(targets, func(t *checkTarget) bool { return !slices.Contains(msns, t.unit.msn) }), nil
+}
+
+// check checks everything, with a progress bar on a terminal.
+func check(ctx context.Context, client *partnerClient, targets []*checkTarget, options checkOptions) (*checkReport, error) {
+	bar := newProgress(steps(targets), options.json)
+	c, err := newChecker(client, options.parallel, func() { _ = bar.Add(1) })
+	if err != nil {
+		return nil, err
+	}
+	partner := c.checkPartner(ctx)
+	hosts := c.checkTargets(ctx, targets)
+	_ = bar.Finish()
+	return newCheckReport(client.base, partner, targets, hosts), nil
+}
+
+// newProgress is a bar on a terminal, and shows nothing elsewhere and next to JSON.
+func newProgress(steps int, quiet bool) *progressbar.ProgressBar {
+	var to io.Writer = io.Discard
+	visible := !quiet && term.IsTerminal(int(os.Stderr.Fd()))
+	if visible {
+		to = os.Stderr
+	}
+	return progressbar.NewOptions(cmp.Or(steps, 1),
+		progressbar.OptionSetWriter(to),
+		progressbar.OptionSetVisibility(visible),
+		progressbar.OptionSetDescription("Asking Vipps MobilePay"),
+		progressbar.OptionShowCount(),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	)
+}

@@ -1,0 +1,182 @@
+package vippslogin
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+)
+
+// The calls that only `caddy vipps-login check` makes. None of them logs anybody in.
+
+var (
+	// errPageRefused is an error page in the place of the login.
+	errPageRefused = errors.New("the login page was refused by Vipps MobilePay")
+	// errNoLoginClient is an error page that names the client: there is none for logins.
+	errNoLoginClient = wrapped{"no such client", errPageRefused}
+	// errRequestRefused is an error that came back to the redirect URI, which is registered then
+	// (RFC 6749 section 4.1.2.1).
+	errRequestRefused = errors.New("the redirect URI is registered, but the login is refused")
+	errNoDate         = errors.New("the answer has no date")
+)
+
+// maxHops is how many redirects of the authorization endpoint are followed: from msn to client_id is one.
+const maxHops = 4
+
+// openAuthorization opens the login page as a browser does whose person then goes away, and follows
+// redirects within the origin of the authorization endpoint, nowhere else. It is nil where a login page
+// comes, or a redirect that goes on to one. named says that Vipps MobilePay knew the msn and put the
+// client_id in its place, or that the client_id was there from the beginning.
+//
+// It does not promise that somebody can log in: no user, no consent and no code come into it.
+func (c *partnerClient) openAuthorization(ctx context.Context, address, redirectURI string) (named bool, err error) {
+	at, err := url.Parse(address)
+	if err != nil {
+		return false, errBadAnswer
+	}
+	endpoint := *at
+	for range maxHops {
+		if at.Path == endpoint.Path && at.Query().Has("client_id") {
+			named = true
+		}
+		next, err := c.openPage(ctx, at)
+		if next == nil || err != nil {
+			return named, callErrorAt("auth", err)
+		}
+		if next.Query().Has("error") || withoutParameters(next) == redirectURI {
+			return named, callErrorAt("auth", redirectedError(next, redirectURI))
+		}
+		if next.Scheme != endpoint.Scheme || next.Host != endpoint.Host {
+			return named, nil
+		}
+		at = next
+	}
+	return named, callError{"auth: redirects without end", errBadAnswer}
+}
+
+func callErrorAt(call string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return callError{call, err}
+}
+
+// openPage opens one page and returns where it redirects to, or nil for a page.
+func (c *partnerClient) openPage(ctx context.Context, at *url.URL) (next *url.URL, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	req, err := c.newRequest(ctx, http.MethodGet, at.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "text/html,*/*;q=0.1")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, connectionError(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // a page; it is closed with its connection past that
+	switch status := resp.StatusCode; {
+	case err != nil:
+		return nil, errNoAnswer
+	case status == http.StatusOK:
+		return nil, nil
+	case status >= 300 && status < 400:
+		if next, err = at.Parse(resp.Header.Get("Location")); err != nil || resp.Header.Get("Location") == "" {
+			return nil, errBadAnswer
+		}
+		return next, nil
+	case status >= 400 && status < 500 && status != http.StatusTooManyRequests:
+		return nil, wrapped{newStatusError(resp, body).Error(), errPageRefused}
+	}
+	return nil, newStatusError(resp, body)
+}
+
+// redirectedError sorts a redirect that carries an error: to our redirect URI it says that the URI is
+// registered, to anywhere else it is an error page (seen: "invalid_request: The redirect_uri provided with
+// your request does not match", https://github.com/vippsas/vipps-login-api/issues/68).
+func redirectedError(to *url.URL, redirectURI string) error {
+	code := to.Query().Get("error")
+	if !isErrorCode(code) {
+		code = "unreadable code"
+	}
+	switch {
+	case withoutParameters(to) == redirectURI && !to.Query().Has("error"):
+		return errBadAnswer // back without a login: nobody was there to approve it
+	case withoutParameters(to) == redirectURI:
+		return wrapped{code, errRequestRefused}
+	case code == "invalid_client" || code == "unauthorized_client":
+		return errNoLoginClient
+	case code == "server_error":
+		return errBadAnswer
+	case code == "temporarily_unavailable":
+		return errBusy
+	}
+	return wrapped{code, errPageRefused}
+}
+
+func withoutParameters(u *url.URL) string {
+	bare := *u
+	bare.RawQuery, bare.Fragment, bare.RawFragment = "", "", ""
+	return bare.String()
+}
+
+// clockSkew is how far this machine's clock is ahead of Vipps MobilePay's, to a second or so: the Date
+// header has no fractions, and the answer was on its way for a while. An answer from a cache says how old
+// it is (RFC 9111 section 5.1).
+func (c *partnerClient) clockSkew(ctx context.Context) (time.Duration, error) {
+	var document json.RawMessage
+	asked := time.Now()
+	header, err := c.get(calling(ctx, "discovery"), c.issuer()+".well-known/openid-configuration", "", &document)
+	if err != nil {
+		return 0, callError{"clock", err}
+	}
+	theirs, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0, callError{"clock", errNoDate}
+	}
+	if age, err := strconv.Atoi(header.Get("Age")); err == nil && age > 0 {
+		theirs = theirs.Add(time.Duration(age) * time.Second)
+	}
+	ours := asked.Add(time.Since(asked) / 2)
+	return ours.Sub(theirs.Add(time.Second / 2)), nil
+}
+
+// usableKeys counts the keys of a set that an ID token can be signed with.
+func (s *keySet) usableKeys(ctx context.Context) int {
+	keys, err := s.keys.Storage().KeyReadAll(ctx)
+	if err != nil {
+		return 0
+	}
+	usable := 0
+	for _, key := range keys {
+		marshalled := key.Marshal()
+		signs := marshalled.USE == jwkset.UseSig || marshalled.USE == ""
+		algorithm := marshalled.ALG == "" || slices.Contains(signingAlgorithms, marshalled.ALG.String())
+		if signs && algorithm && isSigningKey(key.Key()) {
+			usable++
+		}
+	}
+	return usable
+}
+
+// isSigningKey reports whether a key is of a kind that one of signingAlgorithms takes.
+func isSigningKey(key any) bool {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return true
+	case *ecdsa.PublicKey:
+		return key.Curve == elliptic.P256()
+	}
+	return false
+}
