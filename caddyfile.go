@@ -137,6 +137,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			scope          <scope>...
 //			webhook_secret <secret>...
 //		}
+//		consent_webhook_secret <secret>...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
@@ -197,6 +198,8 @@ func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 		return flag(d, &h.RequireAppConfirmation)
 	case "return_in_any_browser":
 		return flag(d, &h.ReturnInAnyBrowser)
+	case "consent_webhook_secret":
+		return someArguments(d, &h.ConsentWebhookSecrets)
 	case "error_pages":
 		return oneArgument(d, &h.ErrorPages)
 	}

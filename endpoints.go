@@ -45,7 +45,9 @@ type endpointPaths struct {
 	login, callback, logout, userinfo string
 
 	// with `phone`:
-	phone, phoneExists, phoneCallback, webhook string
+	phone, phoneExists, phoneCallback string
+
+	webhook string // with secrets for one
 }
 
 func newEndpointPaths(base string) endpointPaths {
@@ -64,6 +66,9 @@ func (h *Handler) newEndpoints() map[string]endpoint {
 	}
 	if h.Phone != nil {
 		h.newPhoneEndpoints(endpoints)
+	}
+	if len(h.phoneConfig.webhookSecrets) > 0 || len(h.consentSecrets) > 0 {
+		endpoints[h.paths.webhook] = only(h.serveWebhook, http.MethodPost)
 	}
 	return endpoints
 }

@@ -49,7 +49,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 		return h.fail(w, r, v, err, l.returnTo)
 	}
 	h.setSession(w, r, v, s)
-	h.recordLogin(v, flowBrowser, s.sub(), l.started, time.Since(now))
+	h.recordLogin(v, flowBrowser, s, l.started, time.Since(now))
 	return redirect(w, http.StatusFound, v.url(l.returnTo))
 }
 
@@ -126,5 +126,5 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 		}
 	}
 	now := time.Now()
-	return &session{issued: now, seen: now, claims: claims}, nil
+	return newSession(claims, now, time.Duration(h.Session.Lifetime)), nil
 }

@@ -19,9 +19,6 @@ func (h *Handler) newPhoneEndpoints(endpoints map[string]endpoint) {
 	endpoints[h.paths.phone] = h.phoneAPI(h.servePhoneStart, http.MethodPost)
 	endpoints[h.paths.phoneExists] = h.phoneAPI(h.servePhoneExists, http.MethodPost)
 	endpoints[h.paths.phoneCallback] = only(h.servePhoneCallback, http.MethodGet)
-	if len(h.phoneConfig.webhookSecrets) > 0 {
-		endpoints[h.paths.webhook] = only(h.serveWebhook, http.MethodPost)
-	}
 }
 
 // phoneAPI guards an endpoint for tills. The key comes before anything else is looked at.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"time"
@@ -34,7 +33,7 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 	case err != nil:
 		return h.fail(w, r, v, err, "/")
 	}
-	h.recordLogin(v, l.flow(), s.sub(), l.Started, time.Since(v.began))
+	h.recordLogin(v, l.flow(), s, l.Started, time.Since(v.began))
 	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
 }
@@ -75,7 +74,7 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		return nil, nil, err
 	}
 	now := time.Now()
-	return done, &session{issued: now, seen: now, claims: claims}, nil
+	return done, newSession(claims, now, time.Duration(h.Session.Lifetime)), nil
 }
 
 // keepTokens lets the till's next poll read the claims when that failed here for a while: the code is
@@ -123,13 +122,9 @@ func noLogin(err error) error {
 	return err
 }
 
-// serveWebhook is POST /vipps/webhook: the signed ping that a person has acted. It only lets the next
-// poll come at once; what has happened, the poll finds out.
-func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
-	if err != nil || len(body) > maxWebhook {
-		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"too_large", "the body is too large, or broke off"})
-	}
+// servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
+// has happened, the poll finds out.
+func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
 	if !signedWebhook(r, sentHost(r), body, h.phoneConfig.webhookSecrets) {
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}
@@ -139,7 +134,7 @@ func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit)
 	if err := json.Unmarshal(body, &ping); err != nil {
 		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", "the body is not a JSON object"})
 	}
-	err = h.ping(r.Context(), v, ping.AuthReqID)
+	err := h.ping(r.Context(), v, ping.AuthReqID)
 	if err != nil && !errors.Is(err, errUnknownPhoneLogin) {
 		return h.failPhone(w, v, err)
 	}

@@ -202,6 +202,9 @@ func setPlaceholders(r *http.Request, v *visit) {
 		if key == "http.vipps_login.msn" {
 			return v.msn, true
 		}
+		if key == "http.vipps_login.session" && v.session != nil {
+			return v.session.idText(), true
+		}
 		name, ok := strings.CutPrefix(key, "http.auth.user.")
 		if !ok || v.session == nil {
 			return nil, false

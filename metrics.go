@@ -58,7 +58,7 @@ func (c counters) observeCall(endpoint string, status int, took time.Duration) {
 
 // sessionResults are counted at every request with a session cookie, so they are looked up beforehand.
 type sessionResults struct {
-	opened, unreadable, expired, idle prometheus.Counter
+	opened, unreadable, expired, idle, revoked prometheus.Counter
 }
 
 func (c counters) sessionResults(msn string) sessionResults {
@@ -67,6 +67,7 @@ func (c counters) sessionResults(msn string) sessionResults {
 		unreadable: c.sessions.WithLabelValues("unreadable", msn),
 		expired:    c.sessions.WithLabelValues("expired", msn),
 		idle:       c.sessions.WithLabelValues("idle", msn),
+		revoked:    c.sessions.WithLabelValues("revoked", msn),
 	}
 }
 

@@ -78,6 +78,11 @@ type Handler struct {
 	// Phone switches logins from a phone number on. Default: off.
 	Phone *PhoneConfig `json:"phone,omitempty"`
 
+	// ConsentWebhookSecrets are in the URL of Vipps MobilePay's webhook for consents that were revoked, at
+	// least 32 characters each. Several make rotation possible. Placeholders are resolved when the config
+	// is loaded. Default: none, and no webhook endpoint for it.
+	ConsentWebhookSecrets []string `json:"consent_webhook_secrets,omitempty"`
+
 	app       *App
 	logger    *zap.Logger
 	matchers  caddyhttp.MatcherSets
@@ -87,6 +92,8 @@ type Handler struct {
 	endpoints map[string]endpoint
 
 	sessionResults sessionResults
+
+	consentSecrets [][sha256.Size]byte
 
 	phoneConfig phoneSecrets
 	phoneLogin  endpoint
@@ -169,8 +176,8 @@ func (v *visit) market() string {
 // ServeHTTP is the way of every request of the site.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path := originalPath(r)
-	if path == h.paths.callback || path == h.paths.phoneCallback {
-		// The access log would hold the authorization code. Our own line stands for it.
+	if path == h.paths.callback || path == h.paths.phoneCallback || path == h.paths.webhook {
+		// The access log would hold the authorization code, or the secret. Our own line stands for it.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	h.identity.strip(r)
@@ -263,19 +270,21 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
 		return v, err
 	}
-	h.openVisit(r, v)
-	return v, nil
+	return v, h.openVisit(r, v)
 }
 
 // openVisit looks for the person's session.
-func (h *Handler) openVisit(r *http.Request, v *visit) {
+func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	values, any := sessionCookieValues(r.Header, v.secure())
 	if !any {
-		return
+		return nil
 	}
 	results := h.sessionResults
 	if h.app.perMerchant {
 		results = counted.sessionResults(v.msn)
+	}
+	if err := h.app.revocations.loaded(r.Context(), v.keys); err != nil {
+		return err
 	}
 	s, ok := openSession(v.keys.session, values, v.host, v.msn)
 	switch {
@@ -285,11 +294,14 @@ func (h *Handler) openVisit(r *http.Request, v *visit) {
 		results.expired.Inc()
 	case s.idle(v.began, time.Duration(h.Session.IdleTimeout)):
 		results.idle.Inc()
+	case h.app.revocations.now.has(s, v.msn):
+		results.revoked.Inc()
 	default:
 		results.opened.Inc()
 		v.session = s
 	}
 	v.stale = v.session == nil
+	return nil
 }
 
 // resolveMSN returns the MSN of a request, or "" where a placeholder gives none. A placeholder may tell

@@ -22,10 +22,16 @@ func (h *Handler) recordStart(v *visit, flow string) {
 
 // recordLogin is a login that was completed. since is when it was started, took how much of the time
 // since was ours and Vipps MobilePay's.
-func (h *Handler) recordLogin(v *visit, flow, sub string, since time.Time, took time.Duration) {
+func (h *Handler) recordLogin(v *visit, flow string, s *session, since time.Time, took time.Duration) {
 	counted.completed.WithLabelValues(flow, h.app.merchantLabel(v.msn)).Inc()
-	h.logger.Info("login completed", zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", sub),
-		zap.Duration("since_start", time.Since(since)), zap.Duration("duration", took))
+	fields := []zap.Field{
+		zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", s.sub()),
+		zap.Duration("since_start", time.Since(since)), zap.Duration("duration", took),
+	}
+	if s.id != "" { // a till opens none
+		fields = append(fields, zap.String("session", s.idText()))
+	}
+	h.logger.Info("login completed", fields...)
 }
 
 // recordFailure is a login that did not come about. The reference is what the person reads; "" where
@@ -67,5 +73,6 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 
 // recordLogout is a session that its person has ended.
 func (h *Handler) recordLogout(v *visit) {
-	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()))
+	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()),
+		zap.String("session", v.session.idText()))
 }

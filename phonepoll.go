@@ -209,7 +209,7 @@ func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
 		return
 	}
 	l.complete(claims)
-	h.recordLogin(v, l.flow(), (&session{claims: claims}).sub(), l.Started, time.Since(began))
+	h.recordLogin(v, l.flow(), &session{claims: claims}, l.Started, time.Since(began))
 }
 
 // sameRequest is the poll's side of checkRequest: the answer to our auth_req_id is about it, and where

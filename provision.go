@@ -54,8 +54,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionPhone(ctx); err != nil {
 		return err
 	}
+	if err := h.provisionConsentWebhook(); err != nil {
+		return err
+	}
 	h.endpoints = h.newEndpoints()
 	h.phoneLogin = h.phoneAPI(h.servePhoneLogin, http.MethodGet, http.MethodDelete)
+	h.app.longest = max(h.app.longest, time.Duration(h.Session.Lifetime))
 	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
 	return nil
 }
@@ -68,7 +72,7 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	return h.matchers.FromInterface(matchers)
 }
 
-// minAPIKey is the least an API key may have, in characters.
+// minAPIKey is the least that a key which callers send may have, in characters.
 const minAPIKey = 32
 
 func (h *Handler) provisionPhone(ctx caddy.Context) error {
@@ -82,15 +86,9 @@ func (h *Handler) provisionPhone(ctx caddy.Context) error {
 	if err := checkScopes("phone: scope", h.Phone.Scopes); err != nil {
 		return err
 	}
-	for i, value := range h.Phone.APIKeys {
-		key, err := resolveSecret(value)
-		if err != nil {
-			return fmt.Errorf("phone: api_key %d: %w", i+1, err)
-		}
-		if len(key) < minAPIKey {
-			return fmt.Errorf("phone: api_key %d: it has %d characters and needs at least %d: make one with `openssl rand -hex 32`", i+1, len(key), minAPIKey)
-		}
-		h.phoneConfig.apiKeys = append(h.phoneConfig.apiKeys, sha256.Sum256([]byte(key)))
+	var err error
+	if h.phoneConfig.apiKeys, err = hashedKeys("phone: api_key", h.Phone.APIKeys); err != nil {
+		return err
 	}
 	for i, value := range h.Phone.WebhookSecrets {
 		secret, err := resolveSecret(value)
@@ -100,6 +98,26 @@ func (h *Handler) provisionPhone(ctx caddy.Context) error {
 		h.phoneConfig.webhookSecrets = append(h.phoneConfig.webhookSecrets, secret)
 	}
 	return nil
+}
+
+func (h *Handler) provisionConsentWebhook() (err error) {
+	h.consentSecrets, err = hashedKeys("consent_webhook_secret", h.ConsentWebhookSecrets)
+	return err
+}
+
+// hashedKeys are keys that callers send, ready to be compared.
+func hashedKeys(name string, values []string) (hashes [][sha256.Size]byte, err error) {
+	for i, value := range values {
+		key, err := resolveSecret(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s %d: %w", name, i+1, err)
+		}
+		if len(key) < minAPIKey {
+			return nil, fmt.Errorf("%s %d: it has %d characters and needs at least %d: make one with `openssl rand -hex 32`", name, i+1, len(key), minAPIKey)
+		}
+		hashes = append(hashes, sha256.Sum256([]byte(key)))
+	}
+	return hashes, nil
 }
 
 // watchShutdown ends the waits for phone logins when a server shuts down: it waits for its requests.

@@ -20,6 +20,7 @@ type cookieKeys struct {
 	login   keyring // cookies of logins in progress
 	state   keyring // logins carried in the state parameter (return_in_any_browser)
 	phone   keyring // logins from a phone number, in Caddy's storage
+	revoked keyring // the list of sessions that were ended, in Caddy's storage
 	// index names things in storage after what they belong to, without showing it: one HMAC key a
 	// secret, the first names new things.
 	index [][]byte
@@ -33,6 +34,7 @@ func newCookieKeys(secrets []string) (*cookieKeys, error) {
 		"login":   &keys.login,
 		"state":   &keys.state,
 		"phone":   &keys.phone,
+		"revoked": &keys.revoked,
 	} {
 		for _, secret := range secrets {
 			aead, err := newAEAD(secret, purpose)

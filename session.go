@@ -16,10 +16,20 @@ import (
 // session is what a login leaves behind: who the person is to this merchant. It lives in the
 // browser's cookies and nowhere else.
 type session struct {
+	id     string    // 12 random bytes, so that it alone can be ended
 	issued time.Time // when the login was completed
+	ends   time.Time // when it is over, whatever lifetime is configured later
 	seen   time.Time // when the session was last renewed, for idle_timeout
 	claims []claim   // of userinfo, sorted by name; "sub" is always among them
 }
+
+// newSession is what a login opens.
+func newSession(claims []claim, now time.Time, lifetime time.Duration) *session {
+	return &session{id: string(randomBytes(sessionIDBytes)), issued: now, ends: now.Add(lifetime), seen: now, claims: claims}
+}
+
+// idText is the id as it is shown and asked for: 16 characters of base64url.
+func (s *session) idText() string { return base64.RawURLEncoding.EncodeToString([]byte(s.id)) }
 
 // sub is the person's identifier at this merchant, and only there.
 func (s *session) sub() string {
@@ -42,10 +52,11 @@ func (s *session) alive(now time.Time, lifetime, idleTimeout time.Duration) bool
 	return !s.expired(now, lifetime) && !s.idle(now, idleTimeout)
 }
 
-// expired reports whether its lifetime is over. One from the future is no better.
+// expired reports whether its lifetime is over: the one of its login, or a shorter one of today. One from
+// the future is no better.
 func (s *session) expired(now time.Time, lifetime time.Duration) bool {
 	age := now.Sub(s.issued)
-	return age >= lifetime || age < -clockSkew
+	return age >= lifetime || age < -clockSkew || !now.Before(s.ends)
 }
 
 // idle reports whether it was not used for too long; a timeout of 0 is none.
@@ -59,6 +70,11 @@ const clockSkew = 10 * time.Minute
 const (
 	formatPlain    = 1 // a sealed session starts with one of these bytes
 	formatDeflated = 2
+
+	sessionIDBytes = 12
+	atSession      = 1  // id, and then
+	atIssued       = 13 // issued, ends and seen, of 4 bytes each
+	atClaims       = 25
 
 	// maxSessionBytes bounds a session before compression: what an upstream can take in headers, and
 	// what inflating a cookie may cost.
@@ -157,11 +173,12 @@ func openSession(keys keyring, values []string, host, msn string) (*session, boo
 	return s, err == nil
 }
 
-// encodeSession lays a session out as: format, issued, seen (seconds since 1970, 4 bytes each), then
-// of each claim its kind, name and text, the strings with their lengths in front.
+// encodeSession lays a session out as: format, id, issued, ends, seen (seconds since 1970), then of each
+// claim its kind, name and text, the strings with their lengths in front.
 func encodeSession(s *session, claims []claim) []byte {
-	b := []byte{formatPlain}
+	b := append([]byte{formatPlain}, s.id...)
 	b = binary.BigEndian.AppendUint32(b, uint32(s.issued.Unix()))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.ends.Unix()))
 	b = binary.BigEndian.AppendUint32(b, uint32(s.seen.Unix()))
 	for _, c := range claims {
 		b = append(b, byte(c.kind))
@@ -184,16 +201,19 @@ func decodeSession(plain []byte) (*session, error) {
 			return nil, err
 		}
 	}
-	if len(plain) < 9 || plain[0] != formatPlain {
+	if len(plain) < atClaims || plain[0] != formatPlain {
 		return nil, errSessionFormat
 	}
+	// A copy would be a kilobyte at every request (BenchmarkOpenSession). Nobody else has plain.
+	text := unsafe.String(unsafe.SliceData(plain), len(plain))
 	s := &session{
-		issued: time.Unix(int64(binary.BigEndian.Uint32(plain[1:])), 0),
-		seen:   time.Unix(int64(binary.BigEndian.Uint32(plain[5:])), 0),
+		id:     text[atSession:atIssued],
+		issued: secondsAt(plain[atIssued:]),
+		ends:   secondsAt(plain[atIssued+4:]),
+		seen:   secondsAt(plain[atIssued+8:]),
 		claims: make([]claim, 0, 16),
 	}
-	// A copy would be a kilobyte at every request (BenchmarkOpenSession). Nobody else has plain.
-	rest := unsafe.String(unsafe.SliceData(plain[9:]), len(plain)-9)
+	rest := text[atClaims:]
 	for rest != "" {
 		c := claim{kind: claimKind(rest[0])}
 		var ok1, ok2 bool
@@ -206,6 +226,8 @@ func decodeSession(plain []byte) (*session, error) {
 	}
 	return s, nil
 }
+
+func secondsAt(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint32(b)), 0) }
 
 // cutString reads a string with its length in front (an unsigned varint, encoding/binary).
 func cutString(s string) (text, rest string, ok bool) {

@@ -36,7 +36,7 @@ func newTestSession(t testing.TB) *session {
 		t.Fatal(err)
 	}
 	now := time.Now().Truncate(time.Second)
-	return &session{issued: now, seen: now, claims: claims}
+	return newSession(claims, now, 12*time.Hour)
 }
 
 func TestSessionRoundTrip(t *testing.T) {
@@ -96,8 +96,10 @@ func TestLifetimes(t *testing.T) {
 		"in use":                   {5 * time.Minute, 14 * time.Minute, time.Hour, 10 * time.Minute, true},
 		"in use, and too old":      {59 * time.Minute, time.Hour, time.Hour, 10 * time.Minute, false},
 		"the lifetime was lowered": {0, 2 * time.Minute, time.Minute, 0, false},
+		"the lifetime was raised":  {0, time.Hour, 9 * time.Hour, 0, false},
 	} {
-		s := &session{issued: start, seen: start.Add(test.seen)}
+		s := newSession(nil, start, time.Hour)
+		s.seen = start.Add(test.seen)
 		if got := s.alive(start.Add(test.now), test.lifetime, test.idle); got != test.want {
 			t.Errorf("%s: alive is %v", name, got)
 		}

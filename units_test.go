@@ -285,10 +285,10 @@ func TestLoginCookiesFit(t *testing.T) {
 // TestSessionFromTheFuture is none: its lifetime would not be one.
 func TestSessionFromTheFuture(t *testing.T) {
 	now := time.Now()
-	if (&session{issued: now.Add(time.Hour), seen: now}).alive(now, 12*time.Hour, 0) {
+	if newSession(nil, now.Add(time.Hour), 12*time.Hour).alive(now, 12*time.Hour, 0) {
 		t.Error("alive")
 	}
-	if !(&session{issued: now.Add(time.Minute), seen: now}).alive(now, 12*time.Hour, 0) {
+	if !newSession(nil, now.Add(time.Minute), 12*time.Hour).alive(now, 12*time.Hour, 0) {
 		t.Error("the clocks of two instances may differ")
 	}
 }

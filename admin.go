@@ -1,0 +1,104 @@
+package vippslogin
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+)
+
+func init() { caddy.RegisterModule(new(adminAPI)) }
+
+// adminAPI lets operators end sessions, at Caddy's admin endpoint:
+//
+//	DELETE /vipps_login/sessions?session=<id>         one session; its id is in the line of its login
+//	DELETE /vipps_login/sessions?sub=<sub>[&msn=<msn>] all of a person
+//	DELETE /vipps_login/sessions?msn=<msn>            all of a merchant
+//	DELETE /vipps_login/sessions?all=true             all
+//
+// It answers 204 when the end is written down; every instance knows of it within seconds. What is begun
+// later is not ended.
+type adminAPI struct {
+	app    *App // nil where the config has none
+	logger *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*adminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.vipps_login", New: func() caddy.Module { return new(adminAPI) }}
+}
+
+// Provision finds the app of the config.
+func (a *adminAPI) Provision(ctx caddy.Context) error {
+	a.logger = caddy.Log().Named("vipps_login.admin") // an admin module has no name of its own
+	if app, err := ctx.AppIfConfigured("vipps_login"); err == nil {
+		a.app = app.(*App)
+	}
+	return nil
+}
+
+// Routes implements caddy.AdminRouter.
+func (a *adminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: "/vipps_login/sessions", Handler: caddy.AdminHandlerFunc(a.serveSessions)}}
+}
+
+func (a *adminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
+	if r.Method != http.MethodDelete {
+		w.Header().Set("Allow", http.MethodDelete)
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("use DELETE")}
+	}
+	if a.app == nil {
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("vipps_login is not configured")}
+	}
+	entry, err := a.app.sessionsIn(r.URL.RawQuery)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
+	}
+	if err := a.app.endSessions(r.Context(), entry); err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	a.logger.Info("sessions ended", zap.String("msn", entry.MSN), zap.String("sub", entry.Sub), zap.String("session", entry.Session))
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+var errWhichSessions = errors.New("say which sessions: session=<id>, or sub=<sub> with msn=<msn> or without, or msn=<msn>, or all=true")
+
+// sessionsIn reads which sessions a query means. Nothing unknown, nothing twice and nothing empty: a typo
+// must not end more than was meant.
+func (a *App) sessionsIn(query string) (revocation, error) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return revocation{}, errWhichSessions
+	}
+	for name, given := range values {
+		if len(given) != 1 || given[0] == "" || name != "session" && name != "sub" && name != "msn" && name != "all" {
+			return revocation{}, errWhichSessions
+		}
+	}
+	session, sub, msn, all := values.Get("session"), values.Get("sub"), values.Get("msn"), values.Get("all")
+	entry := a.sessionsUntilNow(msn, sub)
+	switch {
+	case all == "true" && len(values) == 1:
+	case session != "" && len(values) == 1:
+		if id, err := base64.RawURLEncoding.Strict().DecodeString(session); err != nil || len(id) != sessionIDBytes {
+			return revocation{}, errors.New("session: this is not the id of a session")
+		}
+		entry.Session = session
+	case msn != "" && !isMSN(msn):
+		return revocation{}, errors.New("msn: 4 to 10 digits")
+	case (sub != "" || msn != "") && all == "" && session == "":
+	default:
+		return revocation{}, errWhichSessions
+	}
+	return entry, nil
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*adminAPI)(nil)
+	_ caddy.Provisioner = (*adminAPI)(nil)
+)

@@ -1,0 +1,80 @@
+package vippslogin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"go.uber.org/zap"
+)
+
+// serveWebhook is POST /vipps/webhook: what Vipps MobilePay tells by itself. A secret in the URL stands
+// for a consent that was revoked; the ping carries a signature.
+func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
+	if err != nil || len(body) > maxWebhook {
+		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"too_large", "the body is too large, or broke off"})
+	}
+	if query, err := url.ParseQuery(r.URL.RawQuery); err == nil && query.Has("secret") {
+		return h.serveConsentRevoked(w, r, v, query["secret"], body)
+	}
+	return h.servePing(w, r, v, body)
+}
+
+// serveConsentRevoked ends the sessions of a person who has taken their consent back at Vipps MobilePay.
+// What comes is an unsigned JWT: it is believed because of the secret in the URL, and of nothing else
+// (https://developer.vippsmobilepay.com/docs/APIs/userinfo-api/, consent webhooks).
+func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v *visit, secret []string, body []byte) error {
+	if len(secret) != 1 || !h.validConsentSecret(secret[0]) {
+		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the secret in the URL is wrong"})
+	}
+	sub, at, err := parseConsentRevoked(string(body), time.Now())
+	if err != nil {
+		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", err.Error()})
+	}
+	// A sub is one sales unit's alone, so it does not matter at which merchant's host this arrives.
+	entry := h.app.sessionsUntilNow("", sub)
+	entry.Before = at.Unix()
+	if err := h.app.endSessions(r.Context(), entry); err != nil {
+		return h.failPhone(w, v, err) // Vipps MobilePay sends it again
+	}
+	h.logger.Info("consent revoked", zap.String("sub", sub))
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (h *Handler) validConsentSecret(secret string) bool {
+	given := sha256.Sum256([]byte(secret))
+	valid := 0
+	for _, known := range h.consentSecrets {
+		valid |= subtle.ConstantTimeCompare(given[:], known[:])
+	}
+	return valid == 1
+}
+
+var errConsentWebhook = errors.New("this is no JWT of the event CONSENT_REVOKED with a sub")
+
+// parseConsentRevoked says who has revoked, and when: it may be told again days later, when the person
+// has long logged in anew.
+func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, err error) {
+	var claims struct {
+		jwt.RegisteredClaims
+		Event string `json:"event"`
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(strings.TrimSpace(body), &claims); err != nil {
+		return "", at, errConsentWebhook
+	}
+	if claims.Event != "CONSENT_REVOKED" || claims.Subject == "" || len(claims.Subject) > maxSub {
+		return "", at, errConsentWebhook
+	}
+	if claims.IssuedAt != nil && claims.IssuedAt.Before(now) {
+		now = claims.IssuedAt.Time
+	}
+	return claims.Subject, now, nil
+}

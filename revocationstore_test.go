@@ -1,0 +1,270 @@
+package vippslogin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+)
+
+// memoryStorage is a storage that can be away, and counts what it is asked for.
+type memoryStorage struct {
+	certmagic.Storage
+	mu    sync.Mutex
+	away  bool
+	files map[string][]byte
+	calls map[string]int
+}
+
+func newMemoryStorage() *memoryStorage {
+	return &memoryStorage{files: map[string][]byte{}, calls: map[string]int{}}
+}
+
+func (m *memoryStorage) call(name string) error {
+	m.calls[name]++
+	if m.away {
+		return errors.New("away")
+	}
+	return nil
+}
+
+func (m *memoryStorage) Store(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.call("store"); err != nil {
+		return err
+	}
+	m.files[key] = value
+	return nil
+}
+
+func (m *memoryStorage) Load(_ context.Context, key string) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.call("load"); err != nil {
+		return nil, err
+	}
+	if value, ok := m.files[key]; ok {
+		return value, nil
+	}
+	return nil, fs.ErrNotExist
+}
+
+func (m *memoryStorage) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.files, key)
+	return m.call("delete")
+}
+
+func (m *memoryStorage) List(_ context.Context, prefix string, _ bool) (names []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.files {
+		if strings.HasPrefix(name, prefix) { // as some storages do, whatever a folder is
+			names = append(names, name)
+		}
+	}
+	return names, m.call("list")
+}
+
+func (m *memoryStorage) setAway(away bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.away = away
+	clear(m.calls)
+}
+
+func (m *memoryStorage) count() (files int, calls map[string]int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	calls = map[string]int{}
+	for name, n := range m.calls {
+		calls[name] = n
+	}
+	return len(m.files), calls
+}
+
+func endOf(s *session) revocation {
+	return revocation{Session: s.idText(), Before: s.issued.Unix(), Until: s.ends.Unix()}
+}
+
+// TestRevocationsTravel from one instance to the others, and stay for as long as they are needed.
+func TestRevocationsTravel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, keys, storage := t.Context(), newTestKeys(t), newMemoryStorage()
+		a, b := newRevocations(storage), newRevocations(storage)
+		for _, r := range []*revocations{a, b} {
+			if err := r.loaded(ctx, keys); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended, other := newSession(nil, time.Now(), time.Hour), newSession(nil, time.Now(), time.Hour)
+		if err := a.add(ctx, keys, endOf(ended)); err != nil {
+			t.Fatal(err)
+		}
+		if !a.now.has(ended, "1") || a.now.has(other, "1") || b.now.has(ended, "1") {
+			t.Error("it is to be known here, and nowhere else yet")
+		}
+		time.Sleep(refreshEvery)
+		for _, r := range []*revocations{a, b, newRevocations(storage)} {
+			if err := r.refresh(ctx, keys); err != nil || !r.now.has(ended, "1") || r.now.has(other, "1") {
+				t.Errorf("it is to be known everywhere: %v", err)
+			}
+		}
+		for name, value := range storage.files {
+			if strings.Contains(string(value), ended.idText()) {
+				t.Errorf("%s says in the clear who it was", name)
+			}
+		}
+		// With nothing new a look costs one small read.
+		storage.setAway(false)
+		for range 10 {
+			time.Sleep(refreshEvery)
+			if err := b.refresh(ctx, keys); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, calls := storage.count(); calls["load"] != 10 || calls["list"] > 1 {
+			t.Errorf("10 looks cost %v", calls)
+		}
+		time.Sleep(2 * time.Hour)
+		for _, r := range []*revocations{a, b} {
+			if err := r.refresh(ctx, keys); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(a.parts)+len(b.parts) > 0 || a.now.has(ended, "1") {
+			t.Errorf("kept although every session has ended by itself: %v %v", a.parts, b.parts)
+		}
+		if files, _ := storage.count(); files != 1 {
+			t.Errorf("%d files are left, want the version's", files)
+		}
+	})
+}
+
+// TestRevocationsWhileStorageIsAway: nothing is forgotten, and nobody is let in who may have been ended.
+func TestRevocationsWhileStorageIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, keys, storage := t.Context(), newTestKeys(t), newMemoryStorage()
+		a := newRevocations(storage)
+		if err := a.loaded(ctx, keys); err != nil {
+			t.Fatal(err)
+		}
+		storage.setAway(true)
+		ended := newSession(nil, time.Now(), time.Hour)
+		if err := a.add(ctx, keys, endOf(ended)); !errors.Is(err, errStorage) || !a.now.has(ended, "1") {
+			t.Errorf("%v; here it is to be known all the same", err)
+		}
+		late := newRevocations(storage)
+		for range 100 {
+			if err := late.loaded(ctx, keys); !errors.Is(err, errStorage) {
+				t.Errorf("an instance that has not read the list: %v", err)
+			}
+		}
+		if _, calls := storage.count(); calls["load"] > 2 {
+			t.Errorf("100 requests asked storage %v", calls)
+		}
+		for range 3 * partSize / 2 { // more than a part
+			_ = a.add(ctx, keys, endOf(newSession(nil, time.Now(), time.Hour)))
+		}
+		if err := a.refresh(ctx, keys); err == nil || !a.now.has(ended, "1") {
+			t.Errorf("%v; forgotten", err)
+		}
+		time.Sleep(2 * partLife / 3)
+		storage.setAway(false)
+		if err := errors.Join(a.flush(ctx, keys), a.refresh(ctx, keys), late.loaded(ctx, keys)); err != nil {
+			t.Fatal(err)
+		}
+		if !a.now.has(ended, "1") || !late.now.has(ended, "1") || len(late.now.read.Load().sessions) != 3*partSize/2+1 {
+			t.Error("lost in between")
+		}
+	})
+}
+
+// TestRevocationsOfOthers on the same storage, with another secret, are theirs: neither read nor deleted.
+func TestRevocationsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, storage := t.Context(), newMemoryStorage()
+		ours := newTestKeys(t)
+		theirs, err := newCookieKeys([]string{"another secret that has 32 bytes or even more"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSession(nil, time.Now(), time.Hour)
+		if err := newRevocations(storage).add(ctx, theirs, endOf(s)); err != nil {
+			t.Fatal(err)
+		}
+		r := newRevocations(storage)
+		if err := r.loaded(ctx, ours); err != nil || r.now.has(s, "1") {
+			t.Errorf("%v; they say nothing to us", err)
+		}
+		time.Sleep(24 * time.Hour)
+		if err := r.refresh(ctx, ours); err != nil {
+			t.Fatal(err)
+		}
+		if files, _ := storage.count(); files != 2 {
+			t.Errorf("%d files, want 2", files)
+		}
+	})
+}
+
+// TestManyLogoutsShareAWrite: they do not wait for one another's one by one.
+func TestManyLogoutsShareAWrite(t *testing.T) {
+	ctx, keys, storage := t.Context(), newTestKeys(t), newMemoryStorage()
+	r := newRevocations(storage)
+	if err := r.loaded(ctx, keys); err != nil {
+		t.Fatal(err)
+	}
+	sessions := make([]*session, 300)
+	var all sync.WaitGroup
+	for i := range sessions {
+		sessions[i] = newSession(nil, time.Now(), time.Hour)
+		all.Go(func() {
+			if err := r.add(ctx, keys, endOf(sessions[i])); err != nil {
+				t.Error(err)
+			}
+		})
+		if i%50 == 0 {
+			all.Go(func() { _ = r.refresh(ctx, keys) })
+		}
+	}
+	all.Wait()
+	fresh := newRevocations(storage)
+	if err := fresh.loaded(ctx, keys); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sessions {
+		if !r.now.has(s, "1") || !fresh.now.has(s, "1") {
+			t.Fatal("lost")
+		}
+	}
+}
+
+// BenchmarkRevoked is what the list costs a request, by its length.
+func BenchmarkRevoked(b *testing.B) {
+	for _, n := range []int{0, 1000, 500_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			now := time.Now()
+			var list []revocation
+			for range n {
+				list = append(list, endOf(newSession(nil, now, time.Hour)))
+			}
+			r := new(revokedNow)
+			r.read.Store(newRevoked(now, list))
+			s := newTestSession(b)
+			for b.Loop() {
+				if r.has(s, "123456") {
+					b.Fatal("revoked")
+				}
+			}
+		})
+	}
+}
