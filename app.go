@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -54,6 +55,7 @@ type App struct {
 	perMerchant bool
 	revocations *revocations
 	longest     time.Duration // the longest lifetime of a session of any site
+	told        *rate.Limiter // how often what anybody can cause is logged
 	sweeps      bool          // a site keeps what ends by itself in storage
 
 	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
@@ -92,6 +94,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = ctx.Storage()
 	a.revocations = newRevocations(a.storage)
+	a.told = rate.NewLimiter(20, 100)
 	base, err := baseURL(a.Environment)
 	if err != nil {
 		return fmt.Errorf("environment: %w", err)

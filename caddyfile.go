@@ -315,8 +315,6 @@ func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
 	return nil
 }
 
-// oneArgument and its like name the subdirective in their errors, and never an argument, as d.ArgErr
-// does: it may be a secret.
 // eachLine reads the lines of a block, each of which may stand once, with no block of its own. It says
 // how many there are.
 func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error) (int, error) {
@@ -336,6 +334,8 @@ func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error)
 	return len(once), nil
 }
 
+// oneArgument and its like name the subdirective in their errors, and never an argument, as d.ArgErr
+// does: it may be a secret.
 func oneArgument(d *caddyfile.Dispenser, value *string) error {
 	name := d.Val()
 	if !d.AllArgs(value) || *value == "" {

@@ -30,7 +30,7 @@ type checkRun struct {
 	status         int
 }
 
-// checkReport is what the README says of --json.
+// checkReport is what docs/operations.md says of --json.
 type checkReport struct {
 	OK          bool
 	Environment string

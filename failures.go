@@ -82,8 +82,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	f := failureOf(err)
 	reference := ""
 	if f.is != errLoginRequired { // nothing has gone wrong
-		reference = newReference()
-		h.recordFailure(v, h.flowAt(path), f, err, reference)
+		reference = h.recordFailure(v, h.flowAt(path), f, err)
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if h.ErrorPages == "off" {

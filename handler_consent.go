@@ -19,7 +19,7 @@ import (
 func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
 	if err != nil || len(body) > maxWebhook {
-		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"too_large", "the body is too large, or broke off"})
+		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"invalid_request", "the body is too large, or broke off"})
 	}
 	if query, err := url.ParseQuery(r.URL.RawQuery); err == nil && query.Has("secret") {
 		return h.serveConsentRevoked(w, r, v, query["secret"], body)
@@ -32,6 +32,7 @@ func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit)
 // (https://developer.vippsmobilepay.com/docs/APIs/userinfo-api/, consent webhooks).
 func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v *visit, secret []string, body []byte) error {
 	if len(secret) != 1 || !h.validConsentSecret(secret[0]) {
+		w.Header().Set("WWW-Authenticate", "webhook-secret")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the secret in the URL is wrong"})
 	}
 	sub, at, err := parseConsentRevoked(string(body), time.Now())

@@ -126,6 +126,7 @@ func noLogin(err error) error {
 // has happened, the poll finds out.
 func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
 	if !signedWebhook(r, sentHost(r), body, h.phoneConfig.webhookSecrets) {
+		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}
 	var ping struct {

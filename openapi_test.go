@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
@@ -323,6 +324,9 @@ func (d *openAPI) badRequestBody(operation part, r *http.Request, body string) e
 		}
 		return d.validate(schema, value)
 	}
+	if mediaType == "text/plain" {
+		return d.validate(schema, body)
+	}
 	form, err := url.ParseQuery(body)
 	if err != nil {
 		return err
@@ -403,7 +407,10 @@ func (d *openAPI) call(c till, method, path, body string, header ...string) answ
 func TestOpenAPI(t *testing.T) {
 	d := readOpenAPI(t)
 	w := newPhoneWorld(t)
-	w.load(strings.Replace(phoneShops, "/account/* 234567 {", "/account/* 234567 {\n\t\tsession {\n\t\t\tidle_timeout 10s\n\t\t}", 1) + `
+	w.load(strings.NewReplacer(
+		"/account/* 123456 {", "/account/* 123456 {\n\t\tconsent_webhook_secret "+consentSecret,
+		"/account/* 234567 {", "/account/* 234567 {\n\t\tsession {\n\t\t\tidle_timeout 10s\n\t\t}",
+	).Replace(phoneShops) + `
 http://shop-d.localhost:$HTTP {
 	vipps_login {http.request.header.X-Shop} {
 		phone {
@@ -418,7 +425,7 @@ http://shop-d.localhost:$HTTP {
 	t.Run("ends", func(t *testing.T) { d.t = t; d.testEnds(w, c) })
 	t.Run("refused", func(t *testing.T) { d.t = t; d.testRefused(w, c) })
 	t.Run("Vipps MobilePay does not", func(t *testing.T) { d.t = t; d.testVippsFaults(w, c) })
-	t.Run("webhook", func(t *testing.T) { d.t = t; d.testWebhook(w, c) })
+	t.Run("webhook", func(t *testing.T) { d.t = t; d.testWebhook(w, c); d.testConsentRevoked(c) })
 	t.Run("userinfo", func(t *testing.T) { d.t = t; d.testUserinfo(w) })
 	t.Run("no storage", func(t *testing.T) { d.t = t; d.testNoStorage(w, c) })
 	t.Run("other methods", func(t *testing.T) { d.t = t; d.testOtherMethods(w, c) })
@@ -545,7 +552,7 @@ func (d *openAPI) testVippsFaults(w *world, c till) {
 				rw.Header().Set("Retry-After", "17")
 				status(429, `{}`)(rw, r)
 			}, 429},
-			{status(500, ``), 502}, {status(401, `{}`), 502}, {status(503, ``), 503}, {hangUp, 504},
+			{status(500, ``), 502}, {status(401, `{}`), 502}, {status(503, ``), 503}, {busyFor(7), 503}, {hangUp, 504},
 		} {
 			n++
 			w.vipps.answer(at, fault.answer)
@@ -572,6 +579,32 @@ func (d *openAPI) testWebhook(w *world, c till) {
 		if test.status == http.StatusBadRequest && bad == nil {
 			d.t.Errorf("%s: is refused, and documented as fine", test.body)
 		}
+	}
+}
+
+// testConsentRevoked is the other webhook at the same address.
+func (d *openAPI) testConsentRevoked(c till) {
+	for _, test := range []struct {
+		query, body string
+		status      int
+	}{
+		{"?secret=" + consentSecret, consentRevoked("CONSENT_REVOKED", "somebody", time.Now()), 200},
+		{"?secret=" + consentSecret, "no JWT", 400},
+		{"?secret=" + strings.Repeat("x", 40), consentRevoked("CONSENT_REVOKED", "somebody", time.Now()), 401},
+	} {
+		a := c.do(newRequest(d.t, "POST", c.shop+"/vipps/webhook"+test.query, strings.NewReader(test.body), "Content-Type: text/plain"))
+		bad := d.checkAnswer(a.wantStatus(d.t, test.status), test.body)
+		if test.status == http.StatusBadRequest && bad == nil {
+			d.t.Errorf("%s: is refused, and documented as fine", test.body)
+		}
+	}
+}
+
+// busyFor is Vipps MobilePay asking to come back in that many seconds.
+func busyFor(seconds int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 }
 

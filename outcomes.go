@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,32 +35,33 @@ func (h *Handler) recordLogin(v *visit, flow string, s *session, since time.Time
 	h.logger.Info("login completed", fields...)
 }
 
-// recordFailure is a login that did not come about. The reference is what the person reads; "" where
-// nobody does.
-func (h *Handler) recordFailure(v *visit, flow string, f failure, err error, reference string) {
+// recordFailure is a login that did not come about. It returns a reference to the line, for the person to
+// read out, or "" where there is no line: what anybody can cause is logged 20 times a second at most, so
+// that nobody fills the log.
+func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (reference string) {
 	counted.failed.WithLabelValues(flow, f.reason, h.app.merchantLabel(v.msn)).Inc()
 	c := h.logger.Check(f.level, "login failed")
-	if c == nil {
-		return
+	if c == nil || f.level <= zapcore.InfoLevel && !h.app.told.Allow() {
+		return ""
 	}
+	reference = newReference()
 	fields := []zap.Field{
 		zap.String("flow", flow), zap.String("reason", f.reason), zap.Int("status", f.status),
-		zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err),
-	}
-	if reference != "" {
-		fields = append(fields, zap.String("reference", reference))
+		zap.String("reference", reference), zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err),
 	}
 	if !v.began.IsZero() {
 		fields = append(fields, zap.Duration("duration", time.Since(v.began)))
 	}
 	c.Write(fields...)
+	return reference
 }
 
-// countPhoneFailure counts a login from a phone number that could not be started. What an operator must
-// see of it, failPhone logs.
+// countPhoneFailure counts a login from a phone number that could not be started, for a reason that is in
+// order. The others are failPhone's.
 func (h *Handler) countPhoneFailure(v *visit, err error) {
-	reason := failureOf(err).reason
+	var reason string
 	var often askedTooOften
+	var refused statusError
 	switch {
 	case errors.Is(err, errInvalidUser):
 		reason = "invalid_user"
@@ -67,6 +69,10 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 		reason = "old_app"
 	case errors.As(err, &often):
 		reason = "asked_too_often"
+	case errors.As(err, &refused) && refused.status == http.StatusTooManyRequests:
+		reason = "busy"
+	default:
+		return
 	}
 	counted.failed.WithLabelValues(flowPhone, reason, h.app.merchantLabel(v.msn)).Inc()
 }

@@ -20,6 +20,22 @@ func (w *world) pluginLines() (lines []string) {
 	return lines
 }
 
+// TestLogIsNotFilled by somebody who opens bad callbacks again and again; what is not in the log has no
+// reference.
+func TestLogIsNotFilled(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	b := newBrowser(t)
+	references := 0
+	for range 500 {
+		a := b.get(w.shop("shop-a.localhost")+"/vipps/callback?state=x&code=y").wantStatus(t, http.StatusBadRequest)
+		references += len(shownReference.FindAllString(a.body, -1))
+	}
+	if lines := len(w.pluginLines()); lines != references || lines < 100 || lines > 400 {
+		t.Errorf("%d lines and %d references for 500 bad callbacks", lines, references)
+	}
+}
+
 // TestLogLines: one for what becomes of each login, none for a request of somebody who is logged in, and
 // DEBUG for what anybody can cause.
 func TestLogLines(t *testing.T) {

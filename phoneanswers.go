@@ -58,15 +58,22 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 		return tooManyRequests(w, refused.retryAfter, "Vipps MobilePay asks to come back later")
 	}
 	f := failureOf(err)
+	counted.failed.WithLabelValues(flowPhone, f.reason, h.app.merchantLabel(v.msn)).Inc()
 	if c := h.logger.Check(f.level, "phone request failed"); c != nil {
 		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.Error(err))
 	}
+	setRetryAfter(w, refused.retryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})
 }
 
 func tooManyRequests(w http.ResponseWriter, wait time.Duration, detail string) error {
+	setRetryAfter(w, wait)
+	return writeAPI(w, http.StatusTooManyRequests, apiError{"too_many_requests", detail})
+}
+
+// setRetryAfter says when to come back, in seconds, where that is known.
+func setRetryAfter(w http.ResponseWriter, wait time.Duration) {
 	if wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
-	return writeAPI(w, http.StatusTooManyRequests, apiError{"too_many_requests", detail})
 }

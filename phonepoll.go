@@ -272,7 +272,7 @@ func (h *Handler) endPoll(v *visit, l *phoneLogin, err error) {
 		h.logger.Warn("phone login: poll failed", zap.String("msn", v.msn), zap.Error(err))
 		return
 	}
-	h.recordFailure(v, l.flow(), failureOf(err), err, "")
+	h.recordFailure(v, l.flow(), failureOf(err), err)
 }
 
 func phoneFailureReason(err error) string {

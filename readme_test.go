@@ -92,6 +92,7 @@ var blockLanguages = []string{"caddyfile", "json", "sh", "text", "php", "python"
 // TestConfigsInDocumentation: people copy what stands there, so every config works.
 func TestConfigsInDocumentation(t *testing.T) {
 	setConfigVariables(t)
+	t.Setenv("CONSENT_WEBHOOK_SECRET", "resolved-consent-secret-of-32-characters-and-more")
 	files := documentedFiles(t)
 	found := make(map[string]int)
 	for _, p := range documentation(t) {
