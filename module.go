@@ -359,14 +359,11 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 		readings = append(append(readings, sent), otherReadings(sent)...)
 	}
 	for _, other := range readings {
-		if hasDotSegment(other.URL.Path) {
-			return true, nil // what it names depends on who reads it
-		}
 		if needed, err := h.matchesAs(r, other); needed || err != nil {
 			return needed, err
 		}
 	}
-	return hasDotSegment(r.URL.Path), nil
+	return false, nil
 }
 
 // matchesAs asks the matcher about r as if it were another request. In place, since the placeholders of

@@ -31,37 +31,52 @@ func asSent(r *http.Request) *http.Request {
 	return sent
 }
 
-// hasDotSegment reports whether a path goes up or stays, as "/account/.." does. Caddy's path matcher
-// resolves that and sees "/"; many sites do not, and see something of the account's. Browsers resolve it
-// before they send it, so nobody misses anything.
-func hasDotSegment(path string) bool {
-	for segment := range strings.FieldsFuncSeq(path, isSlash) {
-		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
-			return true
+// otherReadings are the requests that some sites take r for; none for nearly every request. Caddy's path
+// matcher resolves "/account/.." and sees "/"; many sites do not, and see something of the account's. Java
+// servers cut parameters out of a path, so that "/;x/account" is the account's (Servlet 6.0 section 3.5.2).
+// Windows reads a backslash as a slash.
+func otherReadings(r *http.Request) (readings []*http.Request) {
+	path := r.URL.Path
+	if strings.ContainsAny(path, `;\`) {
+		path = withoutPathParameters(path)
+		readings = append(readings, withPath(r, path))
+	}
+	for _, path := range []string{r.URL.Path, path} {
+		if literal := withoutDotSegments(path); literal != path {
+			readings = append(readings, withPath(r, literal))
 		}
 	}
-	return false
+	return readings
 }
 
-func isSlash(c rune) bool { return c == '/' || c == '\\' }
+func withPath(r *http.Request, path string) *http.Request {
+	other, url := *r, *r.URL
+	url.Path, url.RawPath = path, ""
+	other.URL, other.RequestURI = &url, url.RequestURI()
+	return &other
+}
 
-// otherReadings are the requests that some sites take r for. Java servers cut parameters out of a path,
-// so that "/;x/account" is the account's (Servlet 6.0 section 3.5.2), and Windows reads a backslash as a
-// slash. None for nearly every request.
-func otherReadings(r *http.Request) []*http.Request {
-	if !strings.ContainsAny(r.URL.Path, `;\`) {
-		return nil
-	}
+func withoutPathParameters(path string) string {
 	var read []string
-	for segment := range strings.SplitSeq(strings.ReplaceAll(r.URL.Path, `\`, "/"), "/") {
+	for segment := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
 		name, _, _ := strings.Cut(segment, ";")
 		read = append(read, name)
 	}
-	other := *r
-	url := *r.URL
-	url.Path, url.RawPath = strings.Join(read, "/"), ""
-	other.URL, other.RequestURI = &url, url.RequestURI()
-	return []*http.Request{&other}
+	return strings.Join(read, "/")
+}
+
+// withoutDotSegments is the path with names in place of "." and "..": nothing is resolved in it.
+func withoutDotSegments(path string) string {
+	if !strings.Contains(path, "/.") {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if segment == "." || segment == ".." {
+			segments[i] = "dots"
+		}
+	}
+	return strings.Join(segments, "/")
 }
 
 func replacer(r *http.Request) *caddy.Replacer {
