@@ -253,54 +253,6 @@ func (a *App) Start() error {
 	return nil
 }
 
-// followRevocations keeps the list of ended sessions up to date: what others have added comes in, and
-// what could not be stored goes out.
-func (a *App) followRevocations(ctx context.Context) {
-	ticker := time.NewTicker(refreshEvery)
-	defer ticker.Stop()
-	working := true
-	for {
-		err := a.exchangeRevocations(ctx)
-		if (err == nil) != working && ctx.Err() == nil { // once for each change
-			working = err == nil
-			if working {
-				a.logger.Info("the list of ended sessions is up to date again")
-			} else {
-				a.logger.Error("the list of ended sessions cannot be brought up to date: sessions that other instances end go on here", zap.Error(err))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			_ = a.exchangeRevocations(context.WithoutCancel(ctx)) // the last word of this instance
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
-func (a *App) exchangeRevocations(ctx context.Context) error {
-	keys, err := a.cookieKeys(ctx)
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.revocations.flush(ctx, keys), a.revocations.refresh(ctx, keys))
-}
-
-// endSessions ends sessions before their time, here at once and at every instance within seconds.
-func (a *App) endSessions(ctx context.Context, entry revocation) error {
-	keys, err := a.cookieKeys(ctx)
-	if err != nil {
-		return err
-	}
-	return a.revocations.add(ctx, keys, entry)
-}
-
-// sessionsUntilNow is a revocation of all sessions of a person or a merchant or everybody that have begun.
-func (a *App) sessionsUntilNow(msn, sub string) revocation {
-	now := time.Now()
-	return revocation{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(a.longest).Unix()}
-}
-
 // Stop ends what Start began.
 func (a *App) Stop() error {
 	if a.stop != nil {
