@@ -3,7 +3,9 @@
 GO ?= go
 FUZZTIME ?= 1m
 
-.PHONY: demo test screenshots fmt lint bench bench-phone fuzz
+BENCHSTAT ?= golang.org/x/perf/cmd/benchstat@v0.0.0-20250813145418-2f7363a06fe1
+
+.PHONY: demo test screenshots fmt lint bench bench-logins bench-phone bench-merchants fuzz
 
 ## demo: a Caddy with the plugin, a simulated Vipps MobilePay, and two shops
 demo:
@@ -36,13 +38,24 @@ lint:
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 
-## bench: what opening a session costs, beside the least it could cost
+## bench: what the plugin costs a request, beside a Caddy without it, and the Go benchmarks (about 10 minutes)
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem .
+	./scripts/install-bench-tools
+	$(GO) run ./bench/compare
+	@results=$$(mktemp) && $(GO) test -run '^$$' -bench . -benchmem -count=6 . >"$$results" && $(GO) run $(BENCHSTAT) "$$results"; \
+		status=$$?; rm -f "$$results"; exit $$status
+
+## bench-logins: 1,000 complete browser logins, as fast as the machine allows
+bench-logins:
+	$(GO) run ./bench/logins
 
 ## bench-phone: 1,000 logins from phone numbers at once, each with a client that waits
 bench-phone:
 	$(GO) run ./bench/phone
+
+## bench-merchants: what 10, 1,000 and 100,000 merchants cost at start, and in memory
+bench-merchants:
+	$(GO) run ./bench/merchants
 
 ## fuzz: every fuzz target for FUZZTIME
 fuzz:

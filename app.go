@@ -53,10 +53,10 @@ type App struct {
 	sharedKey   string
 	partnerKeys partnerKeys
 	perMerchant bool
-	revocations *revocations
 	longest     time.Duration // the longest lifetime of a session of any site
 	told        *rate.Limiter // how often what anybody can cause is logged
 	sweeps      bool          // a site keeps what ends by itself in storage
+	files       []*merchantsFile
 
 	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
 	keysLock sync.Mutex
@@ -93,7 +93,6 @@ const (
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = ctx.Storage()
-	a.revocations = newRevocations(a.storage)
 	a.told = rate.NewLimiter(20, 100)
 	base, err := baseURL(a.Environment)
 	if err != nil {
@@ -250,6 +249,9 @@ func (a *App) Start() error {
 	}
 	go a.sweep(ctx)
 	go a.followRevocations(ctx)
+	for _, file := range a.files {
+		go file.follow(ctx) // not from Provision, which runs on `caddy validate`, too
+	}
 	return nil
 }
 

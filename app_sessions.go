@@ -38,7 +38,8 @@ func (a *App) exchangeRevocations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.revocations.flush(ctx, keys), a.revocations.refresh(ctx, keys))
+	at := revocationAccess{a.storage, keys}
+	return errors.Join(a.shared.revocations.flush(ctx, at), a.shared.revocations.refresh(ctx, at))
 }
 
 // endSessions ends sessions before their time, here at once and at every instance within seconds.
@@ -47,7 +48,7 @@ func (a *App) endSessions(ctx context.Context, entry revocation) error {
 	if err != nil {
 		return err
 	}
-	return a.revocations.add(ctx, keys, entry)
+	return a.shared.revocations.add(ctx, revocationAccess{a.storage, keys}, entry)
 }
 
 // sessionsUntilNow is a revocation of all sessions of a person or a merchant or everybody that have begun.

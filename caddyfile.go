@@ -118,6 +118,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			scope         <scope>...
 //			market        NO|DK|FI|SE
 //		}
+//		merchants          <file>
 //		scope              <scope>...
 //		on_unauthenticated redirect|deny|pass
 //		base_path          <path>
@@ -180,6 +181,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 // unmarshalLine reads a subdirective that is one line.
 func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 	switch d.Val() {
+	case "merchants":
+		return oneArgument(d, &h.MerchantsFile)
 	case "scope":
 		return someArguments(d, &h.Scopes)
 	case "on_unauthenticated":

@@ -193,10 +193,11 @@ func (h *Handler) checkTargets(origins []origin) []*checkTarget {
 			targets = append(targets, &checkTarget{handler: h, unit: unit, origin: o, unchecked: unchecked})
 		}
 	}
-	for host, unit := range h.hosts.exact {
+	hosts := h.hosts.Load()
+	for host, unit := range hosts.exact {
 		add(host, unit, "")
 	}
-	for parent, unit := range h.hosts.wildcard {
+	for parent, unit := range hosts.wildcard {
 		add("*."+parent, unit, "a wildcard has no redirect URI of its own: each host under it that people log in at needs one")
 	}
 	return targets

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,12 +44,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runInstance runs a Caddy until its standard input ends, which it does when the test is gone.
+// runInstance runs a Caddy until its standard input ends, which it does when the test is gone, or until a
+// signal stops it as it stops any Caddy.
 func runInstance(file string) error {
 	caddyfile, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
+	caddy.TrapSignals()
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt(caddyfile, map[string]any{"filename": "Caddyfile"})
 	if err != nil {
 		return err
@@ -76,14 +79,20 @@ func (w *world) startInstance(sites string) *instance {
 
 func (w *world) startInstanceOn(port int, sites string) *instance {
 	w.t.Helper()
+	return w.startChangedInstance(port, sites, strings.NewReplacer())
+}
+
+// startChangedInstance starts one with other global options.
+func (w *world) startChangedInstance(port int, sites string, changed *strings.Replacer) *instance {
+	w.t.Helper()
 	globals := strings.Replace(w.globals(), "cookie_secret "+cookieSecret, "", 1) // the one in storage
 	globals = strings.Replace(globals, w.log, filepath.Join(w.t.TempDir(), "caddy.log"), 1)
-	caddyfile := strings.ReplaceAll(globals+sites, "$HTTP", fmt.Sprint(port))
+	caddyfile := changed.Replace(strings.ReplaceAll(globals+sites, "$HTTP", fmt.Sprint(port)))
 	file := filepath.Join(w.t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(file, []byte(w.vars.Replace(caddyfile)), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
-	i := &instance{exec.Command(os.Args[0]), port}
+	i := &instance{Cmd: exec.Command(os.Args[0]), port: port}
 	i.Env = append(os.Environ(), instanceConfig+"="+file)
 	var stderr bytes.Buffer
 	i.Stderr = &stderr
@@ -108,6 +117,12 @@ func (w *world) startInstanceOn(port int, sites string) *instance {
 // kill ends the process as kill -9 does.
 func (i *instance) kill() {
 	_ = i.Process.Kill()
+	_ = i.Wait()
+}
+
+// stop tells the instance to stop as systemd does, and waits until it has.
+func (i *instance) stop() {
+	_ = i.Process.Signal(syscall.SIGTERM)
 	_ = i.Wait()
 }
 

@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -30,15 +31,40 @@ func (u *salesUnit) hasOwnKeys() bool { return u.clientID != "" }
 type hostTable struct {
 	exact    map[string]*salesUnit
 	wildcard map[string]*salesUnit // keyed by what follows the first label, for "*.example.no" "example.no"
+	site     *salesUnit            // the one that stands for every host of the site, or nil
 }
 
 var errHostPattern = errors.New(`write a host name, or "*." and a host name for one label of any name`)
 
-// add maps pattern to unit. A host can be added once only.
-func (t *hostTable) add(pattern string, unit *salesUnit) error {
-	if t.exact == nil {
-		t.exact, t.wildcard = map[string]*salesUnit{}, map[string]*salesUnit{}
+func newHostTable() *hostTable {
+	return &hostTable{exact: map[string]*salesUnit{}, wildcard: map[string]*salesUnit{}}
+}
+
+// clone is a table to add to while t is looked at.
+func (t *hostTable) clone() *hostTable {
+	return &hostTable{exact: maps.Clone(t.exact), wildcard: maps.Clone(t.wildcard), site: t.site}
+}
+
+// usesSite reports whether the site's unit has a host that no merchant has taken.
+func (t *hostTable) usesSite() bool {
+	for _, hosts := range []map[string]*salesUnit{t.exact, t.wildcard} {
+		for _, unit := range hosts {
+			if unit == t.site {
+				return true
+			}
+		}
 	}
+	return false
+}
+
+// yields reports whether a host may go from one unit to another: a merchant may say more about a host of a
+// site with its own MSN, and beside a placeholder about any. A second fixed MSN would be a contradiction.
+func (t *hostTable) yields(from, to *salesUnit) bool {
+	return from == t.site && (from.msn == to.msn || !isMSN(from.msn))
+}
+
+// add maps pattern to unit. A host can be added once only, and once more after the whole site's.
+func (t *hostTable) add(pattern string, unit *salesUnit) error {
 	hosts, name := t.exact, pattern
 	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
 		hosts, name = t.wildcard, rest
@@ -47,9 +73,11 @@ func (t *hostTable) add(pattern string, unit *salesUnit) error {
 	if !ok || hasPort(name) {
 		return fmt.Errorf("%q is not a host: %w", pattern, errHostPattern)
 	}
-	if other, ok := hosts[host]; ok && other.msn == unit.msn {
+	switch other, ok := hosts[host]; {
+	case !ok || t.yields(other, unit):
+	case other.msn == unit.msn:
 		return fmt.Errorf("host %q stands twice: write it once", pattern)
-	} else if ok {
+	default:
 		return fmt.Errorf("host %q is given to MSN %s and to MSN %s: keep it at one of them", pattern, other.msn, unit.msn)
 	}
 	hosts[host] = unit

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -36,6 +37,12 @@ type Handler struct {
 
 	// Merchants says which host belongs to which MSN.
 	Merchants []Merchant `json:"merchants,omitempty"`
+
+	// MerchantsFile is a CSV file of merchants: the first line is host,msn and any of client_id,
+	// client_secret, scope and market, in any order; then one line for each host. A change is taken within
+	// seconds, without a reload; a version with a mistake is refused, and the one before stays. Relative to
+	// Caddy's working directory. Placeholders are resolved when the config is loaded. Default: none.
+	MerchantsFile string `json:"merchants_file,omitempty"`
 
 	// Scopes are what a login asks for. "openid" is added if missing. Default: openid name.
 	Scopes []string `json:"scopes,omitempty"`
@@ -86,7 +93,8 @@ type Handler struct {
 	app       *App
 	logger    *zap.Logger
 	matchers  caddyhttp.MatcherSets
-	hosts     hostTable
+	scope     string                    // Scopes, as Vipps MobilePay is asked for them
+	hosts     atomic.Pointer[hostTable] // swapped as a whole when a merchants file changes
 	identity  *identity
 	paths     endpointPaths
 	endpoints map[string]endpoint
@@ -260,7 +268,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.origin, ok = requestOrigin(r); !ok {
 		return v, errNoMerchant
 	}
-	if v.unit = h.hosts.lookup(v.host); v.unit == nil {
+	if v.unit = h.hosts.Load().lookup(v.host); v.unit == nil {
 		return v, errNoMerchant
 	}
 	if v.msn = resolveMSN(r, v.unit.msn, v.host); v.msn == "" {
@@ -283,7 +291,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if h.app.perMerchant {
 		results = counted.sessionResults(v.msn)
 	}
-	if err := h.app.revocations.loaded(r.Context(), v.keys); err != nil {
+	if err := h.app.shared.revocations.loaded(r.Context(), revocationAccess{h.app.storage, v.keys}); err != nil {
 		return err
 	}
 	s, ok := openSession(v.keys.session, values, v.host, v.msn)
@@ -294,7 +302,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		results.expired.Inc()
 	case s.idle(v.began, time.Duration(h.Session.IdleTimeout)):
 		results.idle.Inc()
-	case h.app.revocations.now.has(s, v.msn):
+	case h.app.shared.revocations.now.has(s, v.msn):
 		results.revoked.Inc()
 	default:
 		results.opened.Inc()

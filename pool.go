@@ -24,8 +24,10 @@ type shared struct {
 	phoneLocks keyedLocks
 	polls      singleflight.Group // by MSN and id: who waits for one login shares one poll
 	waiters    waiters
-	leases     *gocache.Cache // of this instance, by MSN and id
-	pending    *gocache.Cache // ids of phone logins that were started here and have not ended, to count
+
+	revocations *revocations
+	leases      *gocache.Cache // of this instance, by MSN and id
+	pending     *gocache.Cache // ids of phone logins that were started here and have not ended, to count
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -42,10 +44,11 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 	key := sharedKey(base, keys, system)
 	value, _, _ := sharedPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return &shared{
-			client:  newPartnerClient(base, keys, system),
-			phones:  gocache.New(cachedFor, 0),
-			leases:  gocache.New(gocache.NoExpiration, 0),
-			pending: gocache.New(gocache.NoExpiration, 0),
+			client:      newPartnerClient(base, keys, system),
+			revocations: newRevocations(),
+			phones:      gocache.New(cachedFor, 0),
+			leases:      gocache.New(gocache.NoExpiration, 0),
+			pending:     gocache.New(gocache.NoExpiration, 0),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key

@@ -46,6 +46,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
+	h.scope = scopeParameter(h.Scopes)
 	if err := h.provisionHosts(ctx); err != nil {
 		return err
 	}

@@ -6,17 +6,35 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unique"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// provisionHosts builds the host table from the merchants, and from the hosts of the site where one
-// MSN stands for all of them.
+// provisionHosts builds the host table: from the MSN that stands for the whole site, from the merchants,
+// and from the merchants file.
 func (h *Handler) provisionHosts(ctx caddy.Context) error {
-	if h.MSN == "" && len(h.Merchants) == 0 {
-		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` in its block")
+	if h.MSN == "" && len(h.Merchants) == 0 && h.MerchantsFile == "" {
+		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` or `merchants <file>` in its block")
 	}
+	table := newHostTable()
+	if err := h.addSiteHosts(ctx, table); err != nil {
+		return err
+	}
+	if err := h.addMerchants(table); err != nil {
+		return err
+	}
+	h.Merchants = nil // 100,000 of them would stay in memory twice
+	if h.MerchantsFile != "" {
+		return h.provisionMerchantsFile(table)
+	}
+	h.hosts.Store(table)
+	return h.checkSiteKeys(table)
+}
+
+// addMerchants adds the merchants that the config itself names.
+func (h *Handler) addMerchants(table *hostTable) error {
 	for i := range h.Merchants {
 		unit, err := h.newSalesUnit(&h.Merchants[i])
 		if err != nil {
@@ -26,25 +44,18 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 			return fmt.Errorf("merchant %s: no hosts: write the host names that belong to it", unit.msn)
 		}
 		for _, host := range h.Merchants[i].Hosts {
-			if err := h.hosts.add(host, unit); err != nil {
+			if err := table.add(host, unit); err != nil {
 				return fmt.Errorf("merchant %s: %w", unit.msn, err)
 			}
 		}
 	}
-	if h.MSN == "" {
-		return nil
-	}
-	hosts, err := siteHosts(ctx, h.MSN)
-	if err != nil {
-		return err
-	}
-	return h.provisionSiteMSN(hosts)
+	return nil
 }
 
 func (h *Handler) newSalesUnit(m *Merchant) (*salesUnit, error) {
-	unit := &salesUnit{scope: scopeParameter(h.Scopes), market: h.Market}
+	unit := &salesUnit{msn: m.MSN, scope: h.scope, market: h.Market}
 	if len(m.Scopes) > 0 {
-		unit.scope = scopeParameter(m.Scopes)
+		unit.scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants ask for the same
 	}
 	if m.Market != "" {
 		unit.market = m.Market
@@ -53,8 +64,10 @@ func (h *Handler) newSalesUnit(m *Merchant) (*salesUnit, error) {
 		return nil, err
 	}
 	var err error
-	if unit.msn, err = caddy.NewReplacer().ReplaceOrErr(m.MSN, true, true); err != nil || !isMSN(unit.msn) {
-		return nil, fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", m.MSN)
+	if !isMSN(m.MSN) {
+		if unit.msn, err = caddy.NewReplacer().ReplaceOrErr(m.MSN, true, true); err != nil || !isMSN(unit.msn) {
+			return nil, fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", m.MSN)
+		}
 	}
 	if m.ClientID == "" && m.ClientSecret == "" {
 		return unit, h.needPartnerKeys()
@@ -75,39 +88,41 @@ func (h *Handler) needPartnerKeys() error {
 	return nil
 }
 
-// provisionSiteMSN gives every host of the site to one MSN. Merchants of the map that stand beside a
-// placeholder come first; beside a fixed MSN they would be a second MSN for the same host.
-func (h *Handler) provisionSiteMSN(siteHosts []string) error {
+// addSiteHosts gives every host of the site to one MSN, where there is one.
+func (h *Handler) addSiteHosts(ctx caddy.Context, table *hostTable) error {
+	if h.MSN == "" {
+		return nil
+	}
+	siteHosts, err := siteHosts(ctx, h.MSN)
+	if err != nil {
+		return err
+	}
 	// What is the same for every request is known now, and what it lacks as well.
 	msn, err := caddy.NewReplacer().ReplaceOrErr(h.MSN, true, false)
 	if err != nil {
 		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
 	}
-	placeholder := strings.Contains(msn, "{")
-	if !placeholder && !isMSN(msn) {
+	if !strings.Contains(msn, "{") && !isMSN(msn) {
 		return fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
 	}
 	if len(siteHosts) == 0 {
 		return fmt.Errorf("MSN %s stands for every host of the site, and the site has no host names: give it host names, or say `merchant %s <host>...`", h.MSN, h.MSN)
 	}
-	unit := &salesUnit{msn: msn, scope: scopeParameter(h.Scopes), market: h.Market}
+	table.site = &salesUnit{msn: msn, scope: h.scope, market: h.Market}
 	for _, host := range siteHosts {
-		canonical, _ := canonicalHost(strings.TrimPrefix(host, "*."))
-		mapped := h.hosts.exact[canonical]
-		if strings.HasPrefix(host, "*.") {
-			mapped = h.hosts.wildcard[canonical]
-		}
-		if mapped != nil && (placeholder || mapped.msn == msn) {
-			continue // the merchant block says more about the same
-		}
-		if err := h.hosts.add(host, unit); err != nil {
-			return err
-		}
-		if err := h.needPartnerKeys(); err != nil {
+		if err := table.add(host, table.site); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkSiteKeys: hosts of the site that no merchant with keys of its own has taken need the partner's.
+func (h *Handler) checkSiteKeys(table *hostTable) error {
+	if table.site == nil || !table.usesSite() {
+		return nil
+	}
+	return h.needPartnerKeys()
 }
 
 // siteHosts returns the host names of the site that is being provisioned: those of the host matcher of

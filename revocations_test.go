@@ -3,9 +3,12 @@ package vippslogin_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +72,41 @@ func TestLogoutEndsCopies(t *testing.T) {
 		t.Error("the copy lives again after a restart")
 	}
 	b.login(shop, kari).wantStatus(t, http.StatusOK)
+}
+
+// TestReloadWhileStorageIsAway: a reload forgets no logout, and locks nobody out.
+func TestReloadWhileStorageIsAway(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	shop := w.shop("shop-a.localhost") + "/"
+	b, other := newBrowser(t), newBrowser(t)
+	b.login(shop, kari)
+	other.login(shop, bjorn)
+	thief := copyOf(b, shop)
+	away := w.storage + ".away"
+	if err := errors.Join(os.Rename(w.storage, away), os.WriteFile(w.storage, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b.get(shop+"vipps/logout").wantStatus(t, http.StatusFound)
+	w.reload(w.globals() + twoShops + "# changed\n")
+	if !other.loggedIn(shop) {
+		t.Error("somebody with a session is locked out")
+	}
+	stolen := func() bool { return copyOf(thief, shop).loggedIn(shop) } // each time anew: the cookie is cleared
+	if stolen() {
+		t.Error("the logout was forgotten at the reload")
+	}
+	if err := errors.Join(os.Remove(w.storage), os.Rename(away, w.storage)); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { // written down as soon as that can be done
+		parts, err := filepath.Glob(filepath.Join(w.storage, "vipps_login", "revoked", "*"))
+		return err == nil && len(parts) > 0
+	})
+	w.load(twoShops)
+	if stolen() {
+		t.Error("the logout was never written down")
+	}
 }
 
 // admin is Caddy's admin endpoint.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,21 +18,23 @@ import (
 )
 
 // revocations brings the list to all instances, through Caddy's storage. Each instance writes parts of
-// its own, so that none waits for a lock of another; all read all parts. A part is closed after a while
-// and never changes again.
+// its own, so that none waits for a lock of another; all read all parts. A part is only ever added to,
+// and after a while not even that. What an instance knows outlives its configs (pool.go): a reload while
+// storage is away forgets nothing.
 type revocations struct {
-	storage certmagic.Storage
-	now     revokedNow
+	now revokedNow
 
 	mu     sync.Mutex // guards the next three; not held while storage works
 	parts  map[string]*revokedPart
-	own    *revokedPart // the open one; nil before the first
-	recent []revocation // added here since now.read was made
+	own    *revokedPart // the one this instance adds to; nil before the first
+	recent []revocation // what now.added is made of
 
 	io      sync.Mutex // one pass over storage at a time; guards the rest
+	from    certmagic.Storage
 	version string
 	listed  time.Time
-	failed  error // of the last pass
+	built   time.Time // now.read
+	failed  error     // of the last pass
 	retry   time.Time
 }
 
@@ -43,6 +46,12 @@ type revokedPart struct {
 	stored  int // of mine: how many entries storage has
 }
 
+// revocationAccess is where the parts are, and what opens them.
+type revocationAccess struct {
+	storage certmagic.Storage
+	keys    *cookieKeys
+}
+
 const (
 	revokedPrefix = storagePrefix + "/revoked"
 	// revokedVersionKey holds a text that changes when any part does: one small read tells whether there
@@ -51,30 +60,31 @@ const (
 
 	// refreshEvery is how often an instance looks for what others have revoked.
 	refreshEvery = 3 * time.Second
-	// listEvery is how often it looks at all parts, whatever the version says.
+	// listEvery is how often it looks at all parts, whatever the version says, and makes now.read anew.
 	listEvery = time.Minute
 
-	// partLife and partSize close a part.
+	// partLife and partSize end the additions to a part.
 	partLife = 10 * time.Minute
 	partSize = 1000
+
+	// strangersKept is how long a part stays that nobody here can read: longer than any session lasts.
+	strangersKept = 401 * 24 * time.Hour
 )
 
-func newRevocations(storage certmagic.Storage) *revocations {
-	return &revocations{storage: storage, parts: make(map[string]*revokedPart)}
-}
+func newRevocations() *revocations { return &revocations{parts: make(map[string]*revokedPart)} }
 
 // loaded reads the list where that was never done. Until then there is no telling which sessions are
 // good: one that was ended must not live again because storage is away when an instance starts.
-func (r *revocations) loaded(ctx context.Context, keys *cookieKeys) error {
+func (r *revocations) loaded(ctx context.Context, at revocationAccess) error {
 	if r.now.read.Load() != nil {
 		return nil
 	}
-	return r.refresh(ctx, keys)
+	return r.refresh(ctx, at)
 }
 
 // add revokes here at once, and everywhere within refreshEvery after it has returned. With an error it
 // does so once storage works again: flush is called until then.
-func (r *revocations) add(ctx context.Context, keys *cookieKeys, entry revocation) error {
+func (r *revocations) add(ctx context.Context, at revocationAccess, entry revocation) error {
 	now := time.Now()
 	r.mu.Lock()
 	if r.own == nil || now.Sub(r.own.created()) > partLife || len(r.own.entries) >= partSize {
@@ -85,7 +95,7 @@ func (r *revocations) add(ctx context.Context, keys *cookieKeys, entry revocatio
 	r.recent = append(r.recent, entry)
 	r.now.added.Store(newRevoked(now, r.recent))
 	r.mu.Unlock()
-	return r.flush(ctx, keys)
+	return r.flush(ctx, at)
 }
 
 func newRevokedPart(now time.Time) *revokedPart {
@@ -103,19 +113,23 @@ func (p *revokedPart) created() time.Time {
 // closed reports whether nobody adds to the part any more; a minute is for clocks that differ.
 func (p *revokedPart) closed(now time.Time) bool { return now.Sub(p.created()) > partLife+time.Minute }
 
-// over reports whether every session that it ended has ended by itself.
+// over reports whether every session that it ended has ended by itself. One that strangers wrote says
+// nothing but its age.
 func (p *revokedPart) over(now time.Time) bool {
+	if !p.closed(now) { // first: an open one may be added to at this moment
+		return false
+	}
 	for _, entry := range p.entries {
 		if now.Unix() <= entry.Until+60 {
 			return false
 		}
 	}
-	return p.closed(now) && len(p.entries) > 0
+	return len(p.entries) > 0 || now.Sub(p.created()) > strangersKept
 }
 
 // flush writes what this instance has added and storage does not have. Who waits here for another's
 // write has nothing left to do if that wrote theirs, too.
-func (r *revocations) flush(ctx context.Context, keys *cookieKeys) error {
+func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
 	r.io.Lock()
 	defer r.io.Unlock()
 	unstored := r.unstored()
@@ -125,12 +139,12 @@ func (r *revocations) flush(ctx context.Context, keys *cookieKeys) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
 	for _, p := range unstored {
-		if err := r.storePart(ctx, keys, p); err != nil {
+		if err := r.storePart(ctx, at, p); err != nil {
 			return err
 		}
 	}
 	version := base64.RawURLEncoding.EncodeToString(randomBytes(9))
-	if err := r.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
+	if err := at.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	return nil
@@ -148,12 +162,19 @@ func (r *revocations) unstored() (parts []revokedPart) {
 	return parts
 }
 
-func (r *revocations) storePart(ctx context.Context, keys *cookieKeys, p revokedPart) error {
+// A stored part is the name of the key that sealed it, a dot, and the sealed entries: so a part that is
+// damaged is known from one that strangers wrote with another secret on the same storage.
+
+// partKeyNames are the names of the keys, the newest first.
+func (at revocationAccess) partKeyNames() []string { return at.keys.indexNames("revoked part") }
+
+func (r *revocations) storePart(ctx context.Context, at revocationAccess, p revokedPart) error {
 	plain, err := json.Marshal(p.entries)
 	if err != nil {
 		return err
 	}
-	if err := r.storage.Store(ctx, p.name, keys.revoked.seal(plain, sealContext(p.name))); err != nil {
+	sealed := append([]byte(at.partKeyNames()[0]+"."), at.keys.revoked.seal(plain, sealContext(p.name))...)
+	if err := at.storage.Store(ctx, p.name, sealed); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	r.mu.Lock()
@@ -164,8 +185,28 @@ func (r *revocations) storePart(ctx context.Context, keys *cookieKeys, p revoked
 	return nil
 }
 
+// loadPart reads the entries of a part; none of a stranger's.
+func (at revocationAccess) loadPart(ctx context.Context, name string) (entries []revocation, err error) {
+	stored, err := at.storage.Load(ctx, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil // another instance has deleted it
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", errStorage, err)
+	}
+	key, sealed, ok := bytes.Cut(bytes.Clone(stored), []byte(".")) // a storage may keep what it gave
+	if ok && !slices.Contains(at.partKeyNames(), string(key)) {
+		return nil, nil
+	}
+	plain, ok := at.keys.revoked.open(sealed, sealContext(name))
+	if !ok || json.Unmarshal(plain, &entries) != nil {
+		return nil, fmt.Errorf("%w: %s is damaged: restore it, or delete it, and the sessions that it ended live again", errStorage, name)
+	}
+	return entries, nil
+}
+
 // refresh reads what others have revoked.
-func (r *revocations) refresh(ctx context.Context, keys *cookieKeys) error {
+func (r *revocations) refresh(ctx context.Context, at revocationAccess) error {
 	r.io.Lock()
 	defer r.io.Unlock()
 	now := time.Now()
@@ -174,73 +215,75 @@ func (r *revocations) refresh(ctx context.Context, keys *cookieKeys) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
-	r.failed = r.read(ctx, keys, now)
+	r.failed = r.read(ctx, at, now)
 	r.retry = now.Add(time.Second)
 	return r.failed
 }
 
-func (r *revocations) read(ctx context.Context, keys *cookieKeys, now time.Time) error {
-	version, err := r.storage.Load(ctx, revokedVersionKey)
+func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Time) error {
+	version, err := at.storage.Load(ctx, revokedVersionKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
-	if r.now.read.Load() != nil && string(version) == r.version && now.Sub(r.listed) < listEvery {
+	never := r.now.read.Load() == nil
+	if !never && at.storage == r.from && string(version) == r.version && now.Sub(r.listed) < listEvery {
 		return nil
 	}
-	names, err := r.storage.List(ctx, revokedPrefix, false)
+	names, err := at.storage.List(ctx, revokedPrefix, false)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
-	var parts []*revokedPart
+	parts, err := r.readParts(ctx, at, names, now)
+	if err != nil && never {
+		return err // fail closed: what could not be read may have ended any session
+	}
+	r.take(parts, now)
+	if err == nil {
+		r.from, r.version, r.listed = at.storage, string(version), now
+	}
+	return err
+}
+
+// readParts reads what may have changed. With an error it returns the others, and what it knew of the one
+// that could not be read.
+func (r *revocations) readParts(ctx context.Context, at revocationAccess, names []string, now time.Time) (parts []*revokedPart, failed error) {
 	for _, name := range names {
 		if !strings.HasPrefix(name, revokedPrefix+"/") {
 			continue // a storage may list what only begins alike
 		}
-		p, err := r.readPart(ctx, keys, name, now)
-		if err != nil {
-			return err
+		r.mu.Lock()
+		p := r.parts[name]
+		r.mu.Unlock()
+		if p == nil || !p.mine && !p.closed(now) && len(p.entries) < partSize {
+			entries, err := at.loadPart(ctx, name)
+			failed = errors.Join(failed, err)
+			if err == nil {
+				p = &revokedPart{name: name, entries: entries}
+			}
 		}
-		if p.over(now) {
-			_ = r.storage.Delete(ctx, name) // each instance tries; the next pass does, too
-			continue
+		switch {
+		case p == nil:
+		case p.over(now):
+			_ = at.storage.Delete(ctx, name) // each instance tries; the next pass does, too
+		default:
+			parts = append(parts, p)
 		}
-		parts = append(parts, p)
 	}
-	r.take(parts, now)
-	r.version, r.listed = string(version), now
-	return nil
+	return parts, failed
 }
 
-// readPart returns a part, from memory where it cannot have changed. One that does not open belongs to
-// others, who use another secret on the same storage.
-func (r *revocations) readPart(ctx context.Context, keys *cookieKeys, name string, now time.Time) (*revokedPart, error) {
-	r.mu.Lock()
-	known := r.parts[name]
-	r.mu.Unlock()
-	if known != nil && (known.mine || known.closed(now)) {
-		return known, nil
-	}
-	p := &revokedPart{name: name}
-	sealed, err := r.storage.Load(ctx, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return p, nil // another instance has deleted it
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errStorage, err)
-	}
-	plain, ok := keys.revoked.open(bytes.Clone(sealed), sealContext(name)) // a storage may keep what it gave
-	if ok && json.Unmarshal(plain, &p.entries) != nil {
-		return nil, fmt.Errorf("%w: %s is not what we wrote", errStorage, name)
-	}
-	return p, nil
-}
-
-// take makes what was read, and what this instance has added, the list that requests look at.
+// take makes what was read known to requests. The whole list is made anew now and then only: what has come
+// since the last time is little.
 func (r *revocations) take(read []*revokedPart, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	parts := make(map[string]*revokedPart, len(read))
 	for _, p := range read {
+		if known := r.parts[p.name]; known == nil {
+			r.recent = append(r.recent, p.entries...)
+		} else if !p.mine && len(p.entries) > len(known.entries) {
+			r.recent = append(r.recent, p.entries[len(known.entries):]...)
+		}
 		parts[p.name] = p
 	}
 	for name, p := range r.parts {
@@ -248,11 +291,23 @@ func (r *revocations) take(read []*revokedPart, now time.Time) {
 			parts[name] = p
 		}
 	}
-	r.parts, r.recent = parts, nil
+	r.parts = parts
+	if r.now.read.Load() == nil || now.Sub(r.built) >= listEvery {
+		r.rebuild(now)
+	}
+	r.now.added.Store(newRevoked(now, r.recent))
+}
+
+// rebuild makes now.read of all parts. It lets go of mu meanwhile: nobody's logout waits for it.
+func (r *revocations) rebuild(now time.Time) {
 	var lists [][]revocation
-	for _, p := range parts {
+	for _, p := range r.parts {
 		lists = append(lists, p.entries)
 	}
-	r.now.read.Store(newRevoked(now, lists...))
-	r.now.added.Store(nil)
+	taken := len(r.recent)
+	r.mu.Unlock()
+	all := newRevoked(now, lists...)
+	r.mu.Lock()
+	r.now.read.Store(all)
+	r.recent, r.built = slices.Clone(r.recent[taken:]), now
 }

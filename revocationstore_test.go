@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,23 +100,24 @@ func endOf(s *session) revocation {
 // TestRevocationsTravel from one instance to the others, and stay for as long as they are needed.
 func TestRevocationsTravel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, keys, storage := t.Context(), newTestKeys(t), newMemoryStorage()
-		a, b := newRevocations(storage), newRevocations(storage)
+		ctx, storage := t.Context(), newMemoryStorage()
+		at := revocationAccess{storage, newTestKeys(t)}
+		a, b := newRevocations(), newRevocations()
 		for _, r := range []*revocations{a, b} {
-			if err := r.loaded(ctx, keys); err != nil {
+			if err := r.loaded(ctx, at); err != nil {
 				t.Fatal(err)
 			}
 		}
 		ended, other := newSession(nil, time.Now(), time.Hour), newSession(nil, time.Now(), time.Hour)
-		if err := a.add(ctx, keys, endOf(ended)); err != nil {
+		if err := a.add(ctx, at, endOf(ended)); err != nil {
 			t.Fatal(err)
 		}
 		if !a.now.has(ended, "1") || a.now.has(other, "1") || b.now.has(ended, "1") {
 			t.Error("it is to be known here, and nowhere else yet")
 		}
 		time.Sleep(refreshEvery)
-		for _, r := range []*revocations{a, b, newRevocations(storage)} {
-			if err := r.refresh(ctx, keys); err != nil || !r.now.has(ended, "1") || r.now.has(other, "1") {
+		for _, r := range []*revocations{a, b, newRevocations()} {
+			if err := r.refresh(ctx, at); err != nil || !r.now.has(ended, "1") || r.now.has(other, "1") {
 				t.Errorf("it is to be known everywhere: %v", err)
 			}
 		}
@@ -128,7 +130,7 @@ func TestRevocationsTravel(t *testing.T) {
 		storage.setAway(false)
 		for range 10 {
 			time.Sleep(refreshEvery)
-			if err := b.refresh(ctx, keys); err != nil {
+			if err := b.refresh(ctx, at); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,7 +139,7 @@ func TestRevocationsTravel(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour)
 		for _, r := range []*revocations{a, b} {
-			if err := r.refresh(ctx, keys); err != nil {
+			if err := r.refresh(ctx, at); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -153,19 +155,20 @@ func TestRevocationsTravel(t *testing.T) {
 // TestRevocationsWhileStorageIsAway: nothing is forgotten, and nobody is let in who may have been ended.
 func TestRevocationsWhileStorageIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, keys, storage := t.Context(), newTestKeys(t), newMemoryStorage()
-		a := newRevocations(storage)
-		if err := a.loaded(ctx, keys); err != nil {
+		ctx, storage := t.Context(), newMemoryStorage()
+		at := revocationAccess{storage, newTestKeys(t)}
+		a := newRevocations()
+		if err := a.loaded(ctx, at); err != nil {
 			t.Fatal(err)
 		}
 		storage.setAway(true)
 		ended := newSession(nil, time.Now(), time.Hour)
-		if err := a.add(ctx, keys, endOf(ended)); !errors.Is(err, errStorage) || !a.now.has(ended, "1") {
+		if err := a.add(ctx, at, endOf(ended)); !errors.Is(err, errStorage) || !a.now.has(ended, "1") {
 			t.Errorf("%v; here it is to be known all the same", err)
 		}
-		late := newRevocations(storage)
+		late := newRevocations()
 		for range 100 {
-			if err := late.loaded(ctx, keys); !errors.Is(err, errStorage) {
+			if err := late.loaded(ctx, at); !errors.Is(err, errStorage) {
 				t.Errorf("an instance that has not read the list: %v", err)
 			}
 		}
@@ -173,14 +176,14 @@ func TestRevocationsWhileStorageIsAway(t *testing.T) {
 			t.Errorf("100 requests asked storage %v", calls)
 		}
 		for range 3 * partSize / 2 { // more than a part
-			_ = a.add(ctx, keys, endOf(newSession(nil, time.Now(), time.Hour)))
+			_ = a.add(ctx, at, endOf(newSession(nil, time.Now(), time.Hour)))
 		}
-		if err := a.refresh(ctx, keys); err == nil || !a.now.has(ended, "1") {
+		if err := a.refresh(ctx, at); err == nil || !a.now.has(ended, "1") {
 			t.Errorf("%v; forgotten", err)
 		}
 		time.Sleep(2 * partLife / 3)
 		storage.setAway(false)
-		if err := errors.Join(a.flush(ctx, keys), a.refresh(ctx, keys), late.loaded(ctx, keys)); err != nil {
+		if err := errors.Join(a.flush(ctx, at), a.refresh(ctx, at), late.loaded(ctx, at)); err != nil {
 			t.Fatal(err)
 		}
 		if !a.now.has(ended, "1") || !late.now.has(ended, "1") || len(late.now.read.Load().sessions) != 3*partSize/2+1 {
@@ -199,15 +202,15 @@ func TestRevocationsOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := newSession(nil, time.Now(), time.Hour)
-		if err := newRevocations(storage).add(ctx, theirs, endOf(s)); err != nil {
+		if err := newRevocations().add(ctx, revocationAccess{storage, theirs}, endOf(s)); err != nil {
 			t.Fatal(err)
 		}
-		r := newRevocations(storage)
-		if err := r.loaded(ctx, ours); err != nil || r.now.has(s, "1") {
+		r := newRevocations()
+		if err := r.loaded(ctx, revocationAccess{storage, ours}); err != nil || r.now.has(s, "1") {
 			t.Errorf("%v; they say nothing to us", err)
 		}
 		time.Sleep(24 * time.Hour)
-		if err := r.refresh(ctx, ours); err != nil {
+		if err := r.refresh(ctx, revocationAccess{storage, ours}); err != nil {
 			t.Fatal(err)
 		}
 		if files, _ := storage.count(); files != 2 {
@@ -216,11 +219,54 @@ func TestRevocationsOfOthers(t *testing.T) {
 	})
 }
 
+// TestDamagedRevocations: what is ours and cannot be read may have ended any session. An instance that
+// starts with it lets nobody in, one that runs goes on with what it knows, and both say so.
+func TestDamagedRevocations(t *testing.T) {
+	for name, damage := range map[string]func([]byte) []byte{
+		"cut":     func(b []byte) []byte { return b[:len(b)-1] },
+		"empty":   func([]byte) []byte { return nil },
+		"altered": func(b []byte) []byte { b = slices.Clone(b); b[len(b)/2] ^= 1; return b },
+		"no key":  func(b []byte) []byte { return b[10:20] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, storage := t.Context(), newMemoryStorage()
+				at := revocationAccess{storage, newTestKeys(t)}
+				ended, other := newSession(nil, time.Now(), time.Hour), newSession(nil, time.Now(), time.Hour)
+				writer, running := newRevocations(), newRevocations()
+				if err := errors.Join(writer.add(ctx, at, endOf(ended)), running.loaded(ctx, at)); err != nil {
+					t.Fatal(err)
+				}
+				for name, stored := range storage.files {
+					if name != revokedVersionKey {
+						storage.files[name] = damage(stored)
+					}
+				}
+				if err := newRevocations().loaded(ctx, at); !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "damaged") {
+					t.Errorf("at the start: %v", err)
+				}
+				another := newRevocations()
+				if err := another.add(ctx, at, endOf(other)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(listEvery)
+				if err := running.refresh(ctx, at); !errors.Is(err, errStorage) {
+					t.Errorf("while running: %v", err)
+				}
+				if !running.now.has(ended, "1") || !running.now.has(other, "1") {
+					t.Error("forgotten, or deaf to the others")
+				}
+			})
+		})
+	}
+}
+
 // TestManyLogoutsShareAWrite: they do not wait for one another's one by one.
 func TestManyLogoutsShareAWrite(t *testing.T) {
-	ctx, keys, storage := t.Context(), newTestKeys(t), newMemoryStorage()
-	r := newRevocations(storage)
-	if err := r.loaded(ctx, keys); err != nil {
+	ctx, storage := t.Context(), newMemoryStorage()
+	at := revocationAccess{storage, newTestKeys(t)}
+	r := newRevocations()
+	if err := r.loaded(ctx, at); err != nil {
 		t.Fatal(err)
 	}
 	sessions := make([]*session, 300)
@@ -228,17 +274,20 @@ func TestManyLogoutsShareAWrite(t *testing.T) {
 	for i := range sessions {
 		sessions[i] = newSession(nil, time.Now(), time.Hour)
 		all.Go(func() {
-			if err := r.add(ctx, keys, endOf(sessions[i])); err != nil {
+			if err := r.add(ctx, at, endOf(sessions[i])); err != nil {
 				t.Error(err)
 			}
 		})
-		if i%50 == 0 {
-			all.Go(func() { _ = r.refresh(ctx, keys) })
+		if i%10 == 0 {
+			all.Go(func() {
+				_ = r.add(ctx, at, revocation{Sub: "long ago", Until: 1})
+				_ = r.refresh(ctx, at)
+			})
 		}
 	}
 	all.Wait()
-	fresh := newRevocations(storage)
-	if err := fresh.loaded(ctx, keys); err != nil {
+	fresh := newRevocations()
+	if err := fresh.loaded(ctx, at); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range sessions {

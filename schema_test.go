@@ -389,7 +389,7 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"match":[{"path":["/a"]},{"method":["GET"],"not":[{"path":["/b"]}]}]`, `"scopes":["openid","urn:x:y"]`,
 				`"merchants":[{"msn":"234567","hosts":["b.example.no"],"market":"FI","scopes":["name"]}]`,
 				`"phone":{` + key + `}`, `"phone":{"api_keys":["` + apiKey + `"]}`, `"phone":{` + key + `,"scopes":["name"],"webhook_secrets":["x"]}`,
-				`"require_app_confirmation":true`, `"consent_webhook_secrets":["{env.TILL_API_KEY}"]`,
+				`"merchants_file":"testdata/merchants/good.csv"`, `"require_app_confirmation":true`, `"consent_webhook_secrets":["{env.TILL_API_KEY}"]`,
 			},
 			false: {
 				`"msn":"123"`, `"msn":"12345678901"`, `"msn":"x123456"`, `"msn":123456`, `"on_unauthenticated":"ask"`,
@@ -400,7 +400,7 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"merchants":[{"msn":"234567","hosts":[]}]`, `"merchants":[{"hosts":["b.example.no"]}]`,
 				`"merchants":[{"msn":"234567","hosts":["b.example.no"],"phone":{}}]`, `"merchants":[{"msn":"234567","hosts":["b.example.no"],"market":"IS"}]`,
 				`"phone":{}`, `"phone":{"api_keys":[]}`, `"phone":{"api_keys":["short"]}`, `"phone":{` + key + `,"scopes":["a b"]}`,
-				`"phone":{` + key + `,"webhook_secret":"x"}`, `"phone":true`, `"require_app_confirmation":"yes"`, `"consent_webhook_secrets":["short"]`, `"app_confirmation":true`,
+				`"phone":{` + key + `,"webhook_secret":"x"}`, `"phone":true`, `"merchants_file":["testdata/merchants/good.csv"]`, `"merchants_file":true`, `"require_app_confirmation":"yes"`, `"consent_webhook_secrets":["short"]`, `"app_confirmation":true`,
 			},
 		},
 		"app": {

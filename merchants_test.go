@@ -1,0 +1,413 @@
+package vippslogin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+	"unsafe"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// BenchmarkLookup: a lookup costs the same for ten hosts and for 100,000, but for what the processor's
+// caches do not hold, and no allocation. Each is for another host, as requests are.
+func BenchmarkLookup(b *testing.B) {
+	for _, n := range []int{10, 1000, 100_000} {
+		table := newHostTable()
+		for i := range n {
+			if err := table.add(fmt.Sprintf("shop-%d.example.no", i), &salesUnit{msn: fmt.Sprint(100_000 + i)}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := table.add("*.shops.example.no", &salesUnit{msn: "1111"}); err != nil {
+			b.Fatal(err)
+		}
+		for _, kind := range []string{"shop-%d.example.no", "%d.shops.example.no", "shop-%d.example.dk"} {
+			hosts := make([]string, 4096)
+			for i := range hosts {
+				hosts[i] = fmt.Sprintf(kind, rand.IntN(n))
+			}
+			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					if unit := table.lookup(hosts[i%len(hosts)]); (unit == nil) != strings.HasSuffix(kind, ".dk") {
+						b.Fatal(unit)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestLookupAllocatesNothing, in whatever way a host is found or not.
+func TestLookupAllocatesNothing(t *testing.T) {
+	table := newHostTable()
+	for _, host := range []string{"shop.example.no", "*.shops.example.no"} {
+		if err := table.add(host, &salesUnit{msn: "1111"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, host := range []string{"shop.example.no", "oslo.shops.example.no", "shop.example.dk", "localhost"} {
+		if n := testing.AllocsPerRun(100, func() { table.lookup(host) }); n > 0 {
+			t.Errorf("%s: %v allocations", host, n)
+		}
+	}
+}
+
+// fileHandler is a handler that a merchants file belongs to.
+func fileHandler(keys partnerKeys) *Handler {
+	return &Handler{app: &App{partnerKeys: keys}, scope: "openid name", Market: "NO", logger: zap.NewNop()}
+}
+
+var somePartner = partnerKeys{"id", "secret", "key"}
+
+// TestMerchantsFile: what a file means.
+func TestMerchantsFile(t *testing.T) {
+	t.Setenv("SHOP_SECRET", "resolved")
+	const partner = "{123456   openid name NO}"
+	for name, test := range map[string]struct {
+		content string
+		want    map[string]string
+	}{
+		"the two columns":             {"host,msn\na.no,123456\n", map[string]string{"a.no": partner}},
+		"several hosts of a merchant": {"host,msn\na.no,123456\nb.no,123456\n", map[string]string{"a.no": partner, "b.no": partner}},
+		"another order":               {"msn,host\n123456,a.no\n", map[string]string{"a.no": partner}},
+		"a byte order mark":           {"\ufeffhost,msn\na.no,123456\n", map[string]string{"a.no": partner}},
+		"a mark and quotes":           {"\ufeff\"host\",\"msn\"\n\"a.no\",\"123456\"\n", map[string]string{"a.no": partner}},
+		"Windows lines, none at last": {"host,msn\r\na.no,123456\r\n\r\nb.no,123456", map[string]string{"a.no": partner, "b.no": partner}},
+		"comments and empty lines":    {"# ours\n\nhost,msn\n# Oslo, the one at \"the\" station\na.no,123456\n\n", map[string]string{"a.no": partner}},
+		"spaces":                      {"host , msn\n a.no , 123456 \nb.no, \"123456\"\n", map[string]string{"a.no": partner, "b.no": partner}},
+		"another spelling":            {"host,msn\nA.NO.,123456\nblåbær.no,123456\n", map[string]string{"a.no": partner, "xn--blbr-roah.no": partner}},
+		"a wildcard":                  {"host,msn\n*.a.no,123456\nb.a.no,234567\n", map[string]string{"c.a.no": partner, "b.a.no": "{234567   openid name NO}", "a.no": ""}},
+		"everything": {"market,scope,client_secret,client_id,msn,host\nDK,name email,{env.SHOP_SECRET},shop-id,123456,a.no\n,,,,123456,b.no\n",
+			map[string]string{"a.no": "{123456 shop-id resolved openid name email DK}", "b.no": partner}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table := newHostTable()
+			hosts, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(test.content), table)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hosts != len(table.exact)+len(table.wildcard) {
+				t.Errorf("%d hosts, and %v", hosts, table)
+			}
+			for host, want := range test.want {
+				got := ""
+				if unit := table.lookup(host); unit != nil {
+					got = fmt.Sprint(*unit)
+				}
+				if got != want {
+					t.Errorf("%s belongs to %q, want %q", host, got, want)
+				}
+			}
+		})
+	}
+}
+
+// TestOneUnitForOneMerchant: what is the same for many hosts is in memory once.
+func TestOneUnitForOneMerchant(t *testing.T) {
+	table := newHostTable()
+	_, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(`host,msn,market,scope
+a.no,123456,,
+b.no,234567,,name email
+c.no,123456,,
+d.no,123456,DK,name  email
+`), table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table.exact["a.no"] != table.exact["c.no"] || table.exact["a.no"] == table.exact["d.no"] {
+		t.Errorf("the units are %v", table.exact)
+	}
+	if b, d := table.exact["b.no"].scope, table.exact["d.no"].scope; b != d || unsafe.StringData(b) != unsafe.StringData(d) {
+		t.Errorf("the scopes are %q and %q, in two places", b, d)
+	}
+}
+
+// TestMerchantsFileInDocumentation: the file that is shown can be read.
+func TestMerchantsFileInDocumentation(t *testing.T) {
+	t.Setenv("KAFE_CLIENT_ID", "id")
+	t.Setenv("KAFE_CLIENT_SECRET", "secret")
+	page, err := os.ReadFile("docs/directive.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, content, _ := strings.Cut(string(page), "```text\n# One line for each host.")
+	content, _, _ = strings.Cut(content, "```")
+	table := newHostTable()
+	if hosts, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader("#"+content), table); err != nil || hosts != 3 {
+		t.Errorf("%d hosts: %v", hosts, err)
+	}
+	if kafe := table.lookup("kafe.gyms.example.no"); kafe == nil || !kafe.hasOwnKeys() || kafe.market != "DK" {
+		t.Errorf("the one with everything is %v", kafe)
+	}
+}
+
+// TestBadMerchantsFile: each mistake is told with the line and the mend, and no key is.
+func TestBadMerchantsFile(t *testing.T) {
+	for name, test := range map[string]struct{ content, want string }{
+		"empty":                     {"", `m.csv:1: it is empty: begin with the line host,msn`},
+		"a mark alone":              {"\ufeff", `m.csv:1: it is empty: `},
+		"comments alone":            {"# host,msn\n\n", `m.csv:1: it is empty: `},
+		"the first line alone":      {"\nhost,msn\n\n# a.no,123456\n", `m.csv:2: no line comes after this one: write one for each host`},
+		"no first line":             {"a.no,123456\n", `m.csv:1: column 1 has no name that is known: let the first line name the columns, of host, msn, client_id, client_secret, scope, market`},
+		"a secret in its place":     {"host,msn,secret-key\n", `m.csv:1: column 3 has no name that is known`},
+		"semicolons":                {"host;msn\na.no;123456\n", `m.csv:1: this line has no comma and a semicolon: write commas between the columns`},
+		"a column twice":            {"host,msn,scope,msn\n", `m.csv:1: column 4 has the name of column 2: keep one of them`},
+		"a column too much":         {"host,msn,\na.no,123456,\n", `m.csv:1: column 3 has no name that is known`},
+		"upper case":                {"Host,MSN\na.no,123456\n", `m.csv:1: column 1 has no name that is known`},
+		"no host":                   {"msn,market\n123456,NO\n", `m.csv:1: a column is missing: host and msn must be there`},
+		"no msn":                    {"host\na.no\n", `m.csv:1: a column is missing: host and msn must be there`},
+		"one key alone":             {"host,msn,client_id\na.no,123456,x\n", `m.csv:1: a column is missing: client_id and client_secret go together`},
+		"a field too few":           {"host,msn,market\na.no,123456,NO\nb.no,123456\n", `m.csv:3: it has more or fewer columns than the first line`},
+		"a field too much":          {"host,msn\n# one\na.no,123456\nb.no,123456,secret-key\n", `m.csv:4: it has more or fewer columns than the first line`},
+		"a stray quote":             {"host,msn\na\"b.no,123456\n", `m.csv:2: a quotation mark is out of place`},
+		"a quote that does not end": {"host,msn\na.no,123456\n\"b.no,123456\nc.no,123456\n", `m.csv:3: a quotation mark is out of place`},
+		"a short MSN":               {"host,msn\na.no,123456\nb.no,123\n", `m.csv:3: "123" is not a Merchant Serial Number: write its 4 to 10 digits`},
+		"no MSN":                    {"host,msn\na.no,\n", `m.csv:2: "" is not a Merchant Serial Number`},
+		"a request's MSN":           {"host,msn\na.no,{http.request.host}\n", `m.csv:2: "{http.request.host}" is not a Merchant Serial Number`},
+		"an MSN of a spreadsheet":   {"host,msn\na.no,1.23E+05\n", `m.csv:2: "1.23E+05" is not a Merchant Serial Number`},
+		"no host in a line":         {"host,msn\n,123456\n", `m.csv:2: "" is not a host: write a host name`},
+		"a URL":                     {"host,msn\nhttps://a.no/,123456\n", `m.csv:2: "https://a.no/" is not a host`},
+		"a port":                    {"host,msn\na.no:443,123456\n", `m.csv:2: "a.no:443" is not a host`},
+		"a line break in a host":    {"host,msn\n\"a\nb.no\",123456\n", `m.csv:2: "a\nb.no" is not a host`},
+		"every host":                {"host,msn\n*,123456\n", `m.csv:2: "*" is not a host`},
+		"Latin-1":                   {"host,msn\nbl\xe5b\xe6r.no,123456\n", `m.csv:2: "bl\xe5b\xe6r.no" is not a host`},
+		"UTF-16":                    {"\xff\xfeh\x00o\x00s\x00t\x00,\x00m\x00s\x00n\x00\n\x00", `m.csv:1: column 1 has no name that is known`},
+		"a host twice":              {"host,msn\na.no,123456\nb.no,123456\nA.no,123456\n", `m.csv:4: host "A.no" stands twice: write it once`},
+		"a host of two":             {"host,msn\na.no,123456\n\na.no,234567\n", `m.csv:4: host "a.no" is given to MSN 123456 and to MSN 234567: keep it at one of them`},
+		"a market":                  {"host,msn,market\na.no,123456,no\n", `m.csv:2: market: "no" is not known: use one of NO DK FI SE`},
+		"a scope":                   {"host,msn,scope\na.no,123456,\"name,email\"\n", `m.csv:2: scope: "name,email" is not a scope`},
+		"no secret":                 {"host,msn,client_id,client_secret\na.no,123456,secret-key,\n", `m.csv:2: client_secret: it is empty: set it`},
+		"no client_id":              {"host,msn,client_id,client_secret\na.no,123456,,secret-key\n", `m.csv:2: client_id: it is empty: set it`},
+		"an unset variable":         {"host,msn,client_id,client_secret\na.no,123456,x,{env.NO_SUCH}\n", `m.csv:2: client_secret: `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(test.content), newHostTable())
+			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret-key") {
+				t.Errorf("error: %v\nwant in it: %s", err, test.want)
+			}
+		})
+	}
+	_, err := fileHandler(partnerKeys{}).addFromFile("m.csv", strings.NewReader("host,msn\na.no,123456\n"), newHostTable())
+	if err == nil || !strings.Contains(err.Error(), "m.csv:2: no keys: ") {
+		t.Errorf("without partner keys: %v", err)
+	}
+	broken := io.MultiReader(strings.NewReader("host,msn\na.no,123456\n"), iotest.ErrReader(os.ErrPermission))
+	if _, err := fileHandler(somePartner).addFromFile("m.csv", broken, newHostTable()); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("a file that breaks off: %v", err)
+	}
+}
+
+// watched is a merchants file, what serves of it, and what was logged.
+type watched struct {
+	*merchantsFile
+	t      *testing.T
+	serves string
+	logs   *observer.ObservedLogs
+}
+
+func watch(t *testing.T, content string) *watched {
+	t.Helper()
+	core, logs := observer.New(zapcore.DebugLevel)
+	w := &watched{t: t, logs: logs}
+	w.merchantsFile = &merchantsFile{path: filepath.Join(t.TempDir(), "m.csv"), logger: zap.New(core), swap: func(table *hostTable) {
+		w.serves = ""
+		for _, host := range []string{"a.no", "b.no", "c.no"} {
+			if table.lookup(host) != nil {
+				w.serves += host[:1]
+			}
+		}
+	}}
+	w.build = func(r io.Reader) (*hostTable, int, error) {
+		table := newHostTable()
+		hosts, err := fileHandler(somePartner).addFromFile(w.path, r, table)
+		return table, hosts, err
+	}
+	w.write(content)
+	if err := w.load(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// write writes in place.
+func (w *watched) write(content string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.path, []byte(content), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// want checks what serves after n looks, and the log lines of them, as "INFO text".
+func (w *watched) want(looks int, serves string, lines ...string) {
+	w.t.Helper()
+	for range looks {
+		w.look()
+	}
+	if w.serves != serves {
+		w.t.Errorf("%q serves, want %q", w.serves, serves)
+	}
+	entries := w.logs.TakeAll()
+	for i, entry := range entries {
+		line := fmt.Sprint(entry.Level.CapitalString(), " ", entry.Message, entry.ContextMap())
+		if i >= len(lines) || !strings.Contains(line, lines[i]) {
+			w.t.Errorf("logged %s, want %q", line, lines)
+		}
+	}
+	if len(entries) != len(lines) {
+		w.t.Errorf("%d lines are logged, want %q", len(entries), lines)
+	}
+}
+
+// TestMerchantsFileInParts: a file that is being written is left alone.
+func TestMerchantsFileInParts(t *testing.T) {
+	w := watch(t, "host,msn\na.no,123456\nb.no,234567\n")
+	w.want(3, "ab")
+	w.write("host,msn\na.no,123456\n")
+	w.want(1, "ab")
+	w.write("host,msn\na.no,123456\nb.no,2")
+	w.want(1, "ab")
+	w.write("host,msn\na.no,123456\nb.no,234567\nc.no,345678\n")
+	w.want(1, "ab")
+	w.want(1, "abc", "INFO merchants file read")
+	w.want(3, "abc")
+}
+
+// TestMerchantsFileVersions: what another version is.
+func TestMerchantsFileVersions(t *testing.T) {
+	const one, other = "host,msn\na.no,123456\n", "host,msn\nb.no,123456\n"
+	w := watch(t, one)
+	stood := time.Now().Add(-time.Hour)
+	mustNot := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustNot(os.Chtimes(w.path, stood, stood))
+	w.want(2, "a", "INFO merchants file read")
+
+	w.write(other) // as long as before: the time tells
+	w.want(2, "b", "INFO merchants file read")
+	mustNot(os.Chtimes(w.path, stood, stood))
+	w.want(2, "b", "INFO merchants file read")
+	w.write(one + "c.no,123456\n")
+	mustNot(os.Chtimes(w.path, stood, stood)) // as old as before: the length tells
+	w.want(2, "ac", "INFO merchants file read")
+
+	beside := w.path + ".new"
+	mustNot(os.WriteFile(beside, []byte(other+"c.no,123456\n"), 0o600))
+	mustNot(os.Chtimes(beside, stood, stood))
+	mustNot(os.Rename(beside, w.path)) // both as before, and another file
+	w.want(2, "bc", "INFO merchants file read")
+
+	// As Kubernetes does it: the path is a link, by way of a link that is swapped.
+	folder := t.TempDir()
+	for version, content := range map[string]string{"v1": one, "v2": other} {
+		mustNot(os.Mkdir(filepath.Join(folder, version), 0o700))
+		mustNot(os.WriteFile(filepath.Join(folder, version, "m.csv"), []byte(content), 0o600))
+		mustNot(os.Chtimes(filepath.Join(folder, version, "m.csv"), stood, stood))
+	}
+	mustNot(os.Symlink("v1", filepath.Join(folder, "data")))
+	mustNot(os.Symlink("data/m.csv", filepath.Join(folder, "m.csv")))
+	w.path = filepath.Join(folder, "m.csv")
+	w.want(2, "a", "INFO merchants file read")
+	mustNot(os.Symlink("v2", filepath.Join(folder, "data.new")))
+	mustNot(os.Rename(filepath.Join(folder, "data.new"), filepath.Join(folder, "data")))
+	w.want(2, "b", "INFO merchants file read")
+}
+
+// TestMerchantsFileRefused: what was there stays, and each complaint is logged once.
+func TestMerchantsFileRefused(t *testing.T) {
+	const good = "host,msn\na.no,123456\n"
+	w := watch(t, good)
+	w.write("host,msn\nb.no,12\n")
+	w.want(4, "a", "ERROR merchants file refused: the merchants are those of before")
+	w.write("")
+	w.want(4, "a", "m.csv:1: it is empty")
+	w.write(good + "b.no,234567\n")
+	w.want(4, "ab", "INFO merchants file read")
+	if err := os.Remove(w.path); err != nil {
+		t.Fatal(err)
+	}
+	w.want(4, "ab", "no such file or directory")
+	if err := os.Mkdir(w.path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.want(6, "ab", "is not a file: write the path of a CSV file")
+	if err := os.Remove(w.path); err != nil {
+		t.Fatal(err)
+	}
+	w.write(good)
+	w.want(4, "a", "INFO merchants file read")
+	// The same complaint after a good version, and the very file come back.
+	w.write("host,msn\nb.no,12\n")
+	w.want(4, "a", "m.csv:2: ")
+	w.write(good)
+	w.want(4, "a", "INFO merchants file read")
+	w.write("host,msn\nb.no,12\n")
+	w.want(4, "a", "m.csv:2: ")
+	w.write(good)
+	w.want(4, "a", "INFO merchants file read")
+	if err := os.Rename(w.path, w.path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	w.want(4, "a", "no such file or directory")
+	if err := os.Rename(w.path+".away", w.path); err != nil {
+		t.Fatal(err)
+	}
+	w.want(4, "a", "INFO merchants file read")
+	// What could not be read may be readable in a while, and look the same.
+	w.write(good + "b.no,234567\n")
+	build := w.build
+	w.build = func(io.Reader) (*hostTable, int, error) {
+		return nil, 0, &os.PathError{Op: "read", Path: w.path, Err: os.ErrPermission}
+	}
+	w.want(6, "a", "permission denied")
+	w.build = build
+	w.want(2, "ab", "INFO merchants file read")
+}
+
+// FuzzMerchantsFile: whatever is in a file, it is read or refused with its line, and what is read are hosts
+// and MSNs.
+func FuzzMerchantsFile(f *testing.F) {
+	for _, seed := range []string{
+		"host,msn\na.no,123456\n", "\ufeffmsn,host,scope,market\r\n123456,*.a.no,name email,DK\r\n", "host,msn,client_id,client_secret\na.no,123456,x,{env.HOME}\n",
+		"# c\n\nhost,msn\n\"a.no\",\"123456\"\n", "host;msn\n", "host,msn\n\"", "host,msn,msn\n", "host,msn\na.no,1\n", "host,msn\na.no,123456\nA.NO,234567\n", "",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		table := newHostTable()
+		hosts, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(content), table)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "m.csv:") || strings.Contains(err.Error(), "\n") && !strings.Contains(content, "\n") {
+				t.Errorf("%q: %v", content, err)
+			}
+			return
+		}
+		if hosts == 0 || hosts != len(table.exact)+len(table.wildcard) {
+			t.Errorf("%q: %d hosts of %v", content, hosts, table)
+		}
+		for _, units := range []map[string]*salesUnit{table.exact, table.wildcard} {
+			for host, unit := range units {
+				if canonical, ok := canonicalHost(host); !ok || canonical != host || !isMSN(unit.msn) {
+					t.Errorf("%q: %q belongs to %v", content, host, unit)
+				}
+				if (unit.clientID == "") != (unit.clientSecret == "") {
+					t.Errorf("%q: %v has half its keys", content, unit)
+				}
+			}
+		}
+	})
+}
