@@ -22,7 +22,7 @@ func init() { caddy.RegisterModule(new(adminAPI)) }
 // It answers 204 when the end is written down; every instance knows of it within seconds. What is begun
 // later is not ended.
 type adminAPI struct {
-	app    *App // nil where the config has none
+	ctx    caddy.Context
 	logger *zap.Logger
 }
 
@@ -31,12 +31,10 @@ func (*adminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.vipps_login", New: func() caddy.Module { return new(adminAPI) }}
 }
 
-// Provision finds the app of the config.
+// Provision keeps the config's context.
 func (a *adminAPI) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
 	a.logger = caddy.Log().Named("vipps_login.admin") // an admin module has no name of its own
-	if app, err := ctx.AppIfConfigured("vipps_login"); err == nil {
-		a.app = app.(*App)
-	}
 	return nil
 }
 
@@ -50,14 +48,17 @@ func (a *adminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", http.MethodDelete)
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("use DELETE")}
 	}
-	if a.app == nil {
+	// Now, not at Provision: without a global option it is the directive that brings the app up, later.
+	configured, err := a.ctx.AppIfConfigured("vipps_login")
+	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("vipps_login is not configured")}
 	}
-	entry, err := a.app.sessionsIn(r.URL.RawQuery)
+	app := configured.(*App)
+	entry, err := app.sessionsIn(r.URL.RawQuery)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	}
-	if err := a.app.endSessions(r.Context(), entry); err != nil {
+	if err := app.endSessions(r.Context(), entry); err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
 	a.logger.Info("sessions ended", zap.String("msn", entry.MSN), zap.String("sub", entry.Sub), zap.String("session", entry.Session))

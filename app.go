@@ -16,7 +16,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -54,7 +53,7 @@ type App struct {
 	partnerKeys partnerKeys
 	perMerchant bool
 	longest     time.Duration // the longest lifetime of a session of any site
-	told        *rate.Limiter // how often what anybody can cause is logged
+	told        *tellings     // how often what one client causes is logged
 	sweeps      bool          // a site keeps what ends by itself in storage
 	files       []*merchantsFile
 
@@ -66,14 +65,15 @@ type App struct {
 // MetricsConfig says what the metrics tell.
 type MetricsConfig struct {
 	// PerMerchant gives the metrics of logins and sessions the label "msn": as many series as there are
-	// merchants, times the other labels. Default: false.
+	// merchants, times the other labels. An MSN that comes from a placeholder is left out. Default: false.
 	PerMerchant bool `json:"per_merchant,omitempty"`
 }
 
-// merchantLabel is the value of the label msn.
-func (a *App) merchantLabel(msn string) string {
-	if a.perMerchant {
-		return msn
+// merchantLabel is the value of the label msn. An MSN that a placeholder makes of the request is none: there
+// would be as many as somebody likes to make up.
+func (a *App) merchantLabel(v *visit) string {
+	if a.perMerchant && v.unit != nil && v.msn == v.unit.msn {
+		return v.msn
 	}
 	return ""
 }
@@ -93,7 +93,7 @@ const (
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = ctx.Storage()
-	a.told = rate.NewLimiter(20, 100)
+	a.told = newTellings()
 	base, err := baseURL(a.Environment)
 	if err != nil {
 		return fmt.Errorf("environment: %w", err)

@@ -86,7 +86,8 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	if h.ErrorPages == "off" {
-		return h.handOver(w, r, f, reference)
+		setErrorPlaceholders(r, f.reason, reference, h.loginURL(returnTo))
+		return h.handOver(w, r, f)
 	}
 	p := page{Kind: f.page, Link: h.loginURL(returnTo), Reference: reference}
 	switch f.is {
@@ -109,8 +110,7 @@ func (h *Handler) flowAt(path string) string {
 // handOver hands an error to the site's error routes. On the way through Caddy an error is logged with
 // the request's URL: for a callback, whose URL holds the authorization code, we run the error routes
 // ourselves. The site is told what kind of error it is; the details are in our own log line.
-func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure, reference string) error {
-	setErrorPlaceholders(r, f.reason, reference)
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) error {
 	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}

@@ -74,8 +74,12 @@ func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, 
 	if claims.Event != "CONSENT_REVOKED" || claims.Subject == "" || len(claims.Subject) > maxSub {
 		return "", at, errConsentWebhook
 	}
-	if claims.IssuedAt != nil && claims.IssuedAt.Before(now) {
+	if claims.IssuedAt != nil && claims.IssuedAt.Before(now) && now.Sub(claims.IssuedAt.Time) < toldAgainFor {
 		now = claims.IssuedAt.Time
 	}
 	return claims.Subject, now, nil
 }
+
+// toldAgainFor is more than the days that Vipps MobilePay goes on telling. What says that it is older says
+// nothing about when it was.
+const toldAgainFor = 30 * 24 * time.Hour

@@ -36,6 +36,7 @@ var forbiddenImports = map[string][]string{
 	"pages.go":               {"caddy", "zap"},
 	"revocations.go":         {"net/http", "caddy", "zap"},
 	"revocationstore.go":     {"net/http", "caddy/v2", "zap"},
+	"tellings.go":            {"net/http", "caddy", "zap"},
 	"texts.go":               {"net/http", "caddy", "zap"},
 	"metrics.go":             {"net/http", "caddy", "zap"},
 	"tracing.go":             {"caddy", "zap"},

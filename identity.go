@@ -187,23 +187,26 @@ func (id *identity) buildHeaderName(claim string) string {
 	return textproto.CanonicalMIMEHeaderKey(id.prefix + string(name))
 }
 
-// setErrorPlaceholders tells the site's error routes what has happened, and the reference of our line in
-// the log.
-func setErrorPlaceholders(r *http.Request, reason, reference string) {
+// setErrorPlaceholders tells the site's error routes what has happened, the reference of our line in the
+// log, and where a login starts that comes back to the page the person wanted.
+func setErrorPlaceholders(r *http.Request, reason, reference, loginURL string) {
 	replacer := replacer(r)
 	replacer.Set("http.vipps_login.error", reason)
 	replacer.Set("http.vipps_login.error_id", reference)
+	replacer.Set("http.vipps_login.login_url", loginURL)
 }
 
 // setPlaceholders tells the rest of the Caddyfile what is known about the visit. A claim's text is
 // data: the replacer does not look into what it has put in.
 func setPlaceholders(r *http.Request, v *visit) {
 	replacer(r).Map(func(key string) (any, bool) {
-		if key == "http.vipps_login.msn" {
+		switch {
+		case key == "http.vipps_login.msn":
 			return v.msn, true
-		}
-		if key == "http.vipps_login.session" && v.session != nil {
+		case key == "http.vipps_login.session" && v.session != nil:
 			return v.session.idText(), true
+		case key == "http.vipps_login.error", key == "http.vipps_login.error_id", key == "http.vipps_login.login_url":
+			return "", true // of an error that is not ours; setErrorPlaceholders comes before this
 		}
 		name, ok := strings.CutPrefix(key, "http.auth.user.")
 		if !ok || v.session == nil {

@@ -79,6 +79,8 @@ func TestUserinfoAndLogout(t *testing.T) {
 	}
 
 	b.get(shop+"/vipps/logout", "Sec-Fetch-Site: cross-site").wantStatus(t, http.StatusForbidden)
+	// A page of another merchant of the same domain can have it opened, but not hide it in an image.
+	b.get(shop+"/vipps/logout", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image").wantStatus(t, http.StatusForbidden)
 	b.get(shop+"/vipps/userinfo").wantStatus(t, http.StatusOK)
 	b.get(shop+"/vipps/logout", "Sec-Purpose: prefetch").wantStatus(t, http.StatusForbidden)
 	b.get(shop+"/vipps/userinfo").wantStatus(t, http.StatusOK)

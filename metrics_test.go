@@ -103,11 +103,26 @@ func TestMetrics(t *testing.T) {
 // TestMetricsPerMerchant: the label is there where it is asked for.
 func TestMetricsPerMerchant(t *testing.T) {
 	w := newWorld(t)
-	w.loadWhole(strings.Replace(w.globals(), "\t\tcookie_secret ", "\t\tmetrics per_merchant\n\t\tcookie_secret ", 1) + twoShops + metricsSite)
+	w.loadWhole(strings.Replace(w.globals(), "\t\tcookie_secret ", "\t\tmetrics per_merchant\n\t\tcookie_secret ", 1) + twoShops + metricsSite + `
+http://*.made.localhost:$HTTP {
+	vipps_login {labels.2}
+	reverse_proxy $UPSTREAM
+}
+`)
 	before := w.scrape()
 	newBrowser(t).login(w.shop("shop-a.localhost")+"/", kari).wantStatus(t, http.StatusOK)
 	newBrowser(t).refused(w.shop("shop-b.localhost")+"/account/", "access_denied")
-	wantMore(t, before, w.scrape(), map[string]float64{
+	for _, made := range []string{"77001", "77002", "77003"} { // an MSN that somebody makes up is no label
+		newBrowser(t).get(w.shop(made+".made.localhost")+"/").wantStatus(t, http.StatusFound)
+	}
+	after := w.scrape()
+	for key := range after {
+		if strings.Contains(key, "msn=7700") {
+			t.Errorf("series %s", key)
+		}
+	}
+	wantMore(t, before, after, map[string]float64{
+		"logins_started_total{flow=browser}":                            3,
 		"logins_completed_total{flow=browser,msn=123456}":               1,
 		"sessions_total{msn=123456,result=opened}":                      1,
 		"logins_failed_total{flow=browser,msn=234567,reason=cancelled}": 1,

@@ -108,54 +108,6 @@ type Handler struct {
 	stopping    chan struct{} // closed when a server of the config shuts down
 }
 
-// PhoneConfig sets up logins from a phone number, for a merchant's own systems.
-type PhoneConfig struct {
-	// APIKeys are what callers send as Authorization: Bearer, at least 32 characters each. Several make
-	// rotation possible. Placeholders are resolved when the config is loaded.
-	APIKeys []string `json:"api_keys"`
-
-	// Scopes are what a phone login asks for where the caller does not say. Default: the merchant's.
-	Scopes []string `json:"scopes,omitempty"`
-
-	// WebhookSecrets are those of Vipps MobilePay's webhooks, for pings. Several make rotation possible.
-	// Placeholders are resolved when the config is loaded. Default: none, and no webhook endpoint.
-	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
-}
-
-// phoneSecrets are the secrets of PhoneConfig, resolved.
-type phoneSecrets struct {
-	apiKeys        [][sha256.Size]byte
-	webhookSecrets []string
-}
-
-// Merchant is one sales unit and its hosts.
-type Merchant struct {
-	// MSN is the sales unit's Merchant Serial Number, 4 to 10 digits.
-	MSN string `json:"msn"`
-
-	// Hosts are the host names that belong to it; "*.example.no" is one label, as in Caddy's host
-	// matcher. An exact host wins over a wildcard.
-	Hosts []string `json:"hosts"`
-
-	// ClientID and ClientSecret are the sales unit's own keys, in place of the partner's. Placeholders
-	// are resolved when the config is loaded.
-	ClientID     string `json:"client_id,omitempty"`
-	ClientSecret string `json:"client_secret,omitempty"`
-
-	// Scopes and Market are as in the handler, for this merchant alone.
-	Scopes []string `json:"scopes,omitempty"`
-	Market string   `json:"market,omitempty"`
-}
-
-// SessionConfig says how long a session lasts.
-type SessionConfig struct {
-	// Lifetime is how long after the login it ends, whatever happens. Default: 12h.
-	Lifetime caddy.Duration `json:"lifetime,omitempty"`
-
-	// IdleTimeout is how long after the last request it ends. Default: off (0).
-	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
-}
-
 // CaddyModule returns the Caddy module information.
 func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.vipps_login", New: func() caddy.Module { return new(Handler) }}
@@ -168,6 +120,7 @@ type visit struct {
 	msn  string
 	keys *cookieKeys
 
+	client  string // the client's IP address, as Caddy knows it
 	began   time.Time
 	session *session // nil: none
 	stale   bool     // there are session cookies, and they are no good
@@ -197,10 +150,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		setEndpointHeaders(w)
 	}
 	v, err := h.visitOnce(r)
+	setPlaceholders(r, v)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
-	setPlaceholders(r, v)
 	if endpoint != nil {
 		return endpoint(w, asSent(r), v)
 	}
@@ -264,6 +217,7 @@ func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 // visit finds out whose site this is and whether the person has a session.
 func (h *Handler) visit(r *http.Request) (*visit, error) {
 	v := &visit{began: time.Now()}
+	v.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	var ok bool
 	if v.origin, ok = requestOrigin(r); !ok {
 		return v, errNoMerchant
@@ -289,7 +243,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	}
 	results := h.sessionResults
 	if h.app.perMerchant {
-		results = counted.sessionResults(v.msn)
+		results = counted.sessionResults(h.app.merchantLabel(v))
 	}
 	if err := h.app.shared.revocations.loaded(r.Context(), revocationAccess{h.app.storage, v.keys}); err != nil {
 		return err
@@ -348,39 +302,6 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	}
 	left := time.Until(s.issued.Add(time.Duration(h.Session.Lifetime)))
 	setSessionCookies(w, r, values, v.secure(), left)
-}
-
-// loginNeeded asks the directive's matcher. It asks about the request as the client sent it, as it is
-// now, and as the site may read either: where these differ, each may say that a login is needed
-// (CVE-2025-54576 and its like: the policy saw another path than the site).
-func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
-	if len(h.matchers) == 0 {
-		return true, nil
-	}
-	needed, err := h.matchers.AnyMatchWithError(r)
-	if needed || err != nil {
-		return needed, err
-	}
-	sent := asSent(r)
-	readings := otherReadings(r)
-	if sent != r {
-		readings = append(append(readings, sent), otherReadings(sent)...)
-	}
-	for _, other := range readings {
-		if needed, err := h.matchesAs(r, other); needed || err != nil {
-			return needed, err
-		}
-	}
-	return false, nil
-}
-
-// matchesAs asks the matcher about r as if it were another request. In place, since the placeholders of
-// this request look at it and at no copy.
-func (h *Handler) matchesAs(r, other *http.Request) (bool, error) {
-	method, url, uri := r.Method, r.URL, r.RequestURI
-	defer func() { r.Method, r.URL, r.RequestURI = method, url, uri }()
-	r.Method, r.URL, r.RequestURI = other.Method, other.URL, other.RequestURI
-	return h.matchers.AnyMatchWithError(r)
 }
 
 var errNoMerchant = errors.New("this host belongs to no merchant")

@@ -15,7 +15,7 @@ import (
 
 // recordStart is a login that was started.
 func (h *Handler) recordStart(v *visit, flow string) {
-	counted.started.WithLabelValues(flow, h.app.merchantLabel(v.msn)).Inc()
+	counted.started.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
 	if c := h.logger.Check(zapcore.DebugLevel, "login started"); c != nil {
 		c.Write(zap.String("flow", flow), zap.String("msn", v.msn))
 	}
@@ -24,7 +24,7 @@ func (h *Handler) recordStart(v *visit, flow string) {
 // recordLogin is a login that was completed. since is when it was started, took how much of the time
 // since was ours and Vipps MobilePay's.
 func (h *Handler) recordLogin(v *visit, flow string, s *session, since time.Time, took time.Duration) {
-	counted.completed.WithLabelValues(flow, h.app.merchantLabel(v.msn)).Inc()
+	counted.completed.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
 	fields := []zap.Field{
 		zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", s.sub()),
 		zap.Duration("since_start", time.Since(since)), zap.Duration("duration", took),
@@ -36,12 +36,12 @@ func (h *Handler) recordLogin(v *visit, flow string, s *session, since time.Time
 }
 
 // recordFailure is a login that did not come about. It returns a reference to the line, for the person to
-// read out, or "" where there is no line: what anybody can cause is logged 20 times a second at most, so
-// that nobody fills the log.
+// read out, or "" where there is no line: what one client causes is logged once a second in the long run,
+// so that nobody fills the log.
 func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (reference string) {
-	counted.failed.WithLabelValues(flow, f.reason, h.app.merchantLabel(v.msn)).Inc()
+	counted.failed.WithLabelValues(flow, f.reason, h.app.merchantLabel(v)).Inc()
 	c := h.logger.Check(f.level, "login failed")
-	if c == nil || f.level <= zapcore.InfoLevel && !h.app.told.Allow() {
+	if c == nil || !h.app.told.allow(v.client) {
 		return ""
 	}
 	reference = newReference()
@@ -74,7 +74,7 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 	default:
 		return
 	}
-	counted.failed.WithLabelValues(flowPhone, reason, h.app.merchantLabel(v.msn)).Inc()
+	counted.failed.WithLabelValues(flowPhone, reason, h.app.merchantLabel(v)).Inc()
 }
 
 // recordLogout is a session that its person has ended.

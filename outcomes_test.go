@@ -20,19 +20,44 @@ func (w *world) pluginLines() (lines []string) {
 	return lines
 }
 
-// TestLogIsNotFilled by somebody who opens bad callbacks again and again; what is not in the log has no
-// reference.
+// TestLogIsNotFilled by one who opens bad callbacks again and again; what is not in the log has no
+// reference, and others have theirs.
 func TestLogIsNotFilled(t *testing.T) {
-	w := newWorld(t)
-	w.load(twoShops)
-	b := newBrowser(t)
-	references := 0
-	for range 500 {
-		a := b.get(w.shop("shop-a.localhost")+"/vipps/callback?state=x&code=y").wantStatus(t, http.StatusBadRequest)
-		references += len(shownReference.FindAllString(a.body, -1))
+	w := newPhoneWorld(t)
+	w.reload(strings.Replace(w.globals(), "protocols h1 h2", "protocols h1 h2\n\t\ttrusted_proxies static private_ranges", 1) + phoneShops + `
+http://:$HTTP {
+	vipps_login {
+		merchant 123456 shop.example.no
+		phone {
+			api_key {env.TILL_API_KEY}
+		}
 	}
-	if lines := len(w.pluginLines()); lines != references || lines < 100 || lines > 400 {
-		t.Errorf("%d lines and %d references for 500 bad callbacks", lines, references)
+}
+`)
+	shop := w.shop("shop-a.localhost")
+	noisy := newBrowser(t)
+	noisy.header.Set("X-Forwarded-For", "192.0.2.1")
+	references := 0
+	for range 200 {
+		a := noisy.get(shop+"/vipps/callback?state=x&code=y").wantStatus(t, http.StatusBadRequest)
+		references += len(shownReference.FindAllString(a.body, -1))
+		state := mustQuery(t, noisy.get(shop+"/account/").location()).Get("state")
+		a = noisy.get(shop+"/vipps/callback?error=made_up&state="+state).wantStatus(t, http.StatusForbidden)
+		references += len(shownReference.FindAllString(a.body, -1))
+		noisy.do(newRequest(t, "POST", w.shop("nobody.localhost")+"/vipps/phone", nil)).wantStatus(t, http.StatusMisdirectedRequest)
+	}
+	other := newBrowser(t).refused(shop+"/account/", "access_denied").wantStatus(t, http.StatusForbidden)
+	if reference := shownReference.FindStringSubmatch(other.body); reference == nil || w.logLine(reference[1])["reason"] != "cancelled" {
+		t.Errorf("somebody else has no reference: %s", other.body)
+	}
+	lines := 0
+	for _, line := range w.pluginLines() {
+		if !strings.HasPrefix(line, "debug") {
+			lines++
+		}
+	}
+	if references < 10 || references > 60 || lines < references || lines > 80 {
+		t.Errorf("%d lines and %d references for 600 bad requests", lines, references)
 	}
 }
 

@@ -67,11 +67,11 @@ http://shop-a.localhost:$HTTP, http://shop-b.localhost:$HTTP {
 		status                       int
 		title, body                  string
 	}{
-		{"shop-a", "da", "access_denied", "cancelled", 403, "Du annullerede dit login", "Ingen oplysninger blev delt."},
+		{"shop-a", "da", "access_denied", "cancelled", 403, "Du afbrød dit login", "Ingen oplysninger blev delt."},
 		{"shop-a", "fi", "outdated_app_version", "outdated_app", 403, "Sovellus on päivitettävä", "sovelluskaupassa"},
 		{"shop-a", "nb", "outdated_app_version", "outdated_app", 403, "MobilePay-appen må oppdateres", "appbutikk"},
 		{"shop-b", "nb", "outdated_app_version", "outdated_app", 403, "Vipps MobilePay-appen må oppdateres", "appbutikk"},
-		{"shop-b", "sv", "wrong_challenge", "wrong_challenge", 403, "Det var inte rätt nummer", "Försök igen"},
+		{"shop-b", "sv", "wrong_challenge", "wrong_challenge", 403, "Det var inte rätt siffra", "Försök igen"},
 		{"shop-b", "en", "server_error", "server_error", 502, "Login does not work right now", "Vipps MobilePay had a problem."},
 		{"shop-b", "en", "some_undocumented_error", "refused", 403, "The login was not approved", "nothing was shared"},
 	} {
@@ -200,18 +200,26 @@ http://shop-a.localhost:$HTTP {
 	}
 	reverse_proxy $UPSTREAM
 	handle_errors {
-		respond "{http.vipps_login.error} {http.vipps_login.error_id}."
+		respond "{http.vipps_login.error} {http.vipps_login.error_id} {http.vipps_login.login_url}"
 	}
+	@broken path /broken
+	error @broken 418
 }
 `)
 	shop := w.shop("shop-a.localhost")
 	b := newBrowser(t)
-	if a := b.get(shop+"/").wantStatus(t, http.StatusUnauthorized); a.body != "login_required ." {
+	if a := b.get(shop+"/").wantStatus(t, http.StatusUnauthorized); a.body != "login_required  /vipps/login?return_to=%2F" {
 		t.Errorf("got %q", a.body)
 	}
-	a := b.refused(shop+"/vipps/login", "wrong_challenge").wantStatus(t, http.StatusForbidden)
-	reason, reference, _ := strings.Cut(strings.TrimSuffix(a.body, "."), " ")
-	if reason != "wrong_challenge" || len(reference) != 8 || w.logLine("login failed", reference)["reason"] != reason {
+	a := b.refused(shop+"/vipps/login?return_to=/kurv", "wrong_challenge").wantStatus(t, http.StatusForbidden)
+	parts := strings.Split(a.body, " ")
+	if len(parts) != 3 || parts[0] != "wrong_challenge" || len(parts[1]) != 8 || parts[2] != "/vipps/login?return_to=%2Fkurv" ||
+		w.logLine("login failed", parts[1])["reason"] != parts[0] {
+		t.Errorf("got %q", a.body)
+	}
+	// An error that is not ours has none of it.
+	b.login(shop+"/vipps/login", kari)
+	if a := b.get(shop+"/broken").wantStatus(t, 418); a.body != "   " && a.body != "  " {
 		t.Errorf("got %q", a.body)
 	}
 }

@@ -58,9 +58,9 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 		return tooManyRequests(w, refused.retryAfter, "Vipps MobilePay asks to come back later")
 	}
 	f := failureOf(err)
-	counted.failed.WithLabelValues(flowPhone, f.reason, h.app.merchantLabel(v.msn)).Inc()
-	if c := h.logger.Check(f.level, "phone request failed"); c != nil {
-		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.Error(err))
+	counted.failed.WithLabelValues(flowPhone, f.reason, h.app.merchantLabel(v)).Inc()
+	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.told.allow(v.client) {
+		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err))
 	}
 	setRetryAfter(w, refused.retryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})

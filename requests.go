@@ -31,54 +31,6 @@ func asSent(r *http.Request) *http.Request {
 	return sent
 }
 
-// otherReadings are the requests that some sites take r for; none for nearly every request. Caddy's path
-// matcher resolves "/account/.." and sees "/"; many sites do not, and see something of the account's. Java
-// servers cut parameters out of a path, so that "/;x/account" is the account's (Servlet 6.0 section 3.5.2).
-// Windows reads a backslash as a slash.
-func otherReadings(r *http.Request) (readings []*http.Request) {
-	path := r.URL.Path
-	if strings.ContainsAny(path, `;\`) {
-		path = withoutPathParameters(path)
-		readings = append(readings, withPath(r, path))
-	}
-	for _, path := range []string{r.URL.Path, path} {
-		if literal := withoutDotSegments(path); literal != path {
-			readings = append(readings, withPath(r, literal))
-		}
-	}
-	return readings
-}
-
-func withPath(r *http.Request, path string) *http.Request {
-	other, url := *r, *r.URL
-	url.Path, url.RawPath = path, ""
-	other.URL, other.RequestURI = &url, url.RequestURI()
-	return &other
-}
-
-func withoutPathParameters(path string) string {
-	var read []string
-	for segment := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
-		name, _, _ := strings.Cut(segment, ";")
-		read = append(read, name)
-	}
-	return strings.Join(read, "/")
-}
-
-// withoutDotSegments is the path with names in place of "." and "..": nothing is resolved in it.
-func withoutDotSegments(path string) string {
-	if !strings.Contains(path, "/.") {
-		return path
-	}
-	segments := strings.Split(path, "/")
-	for i, segment := range segments {
-		if segment == "." || segment == ".." {
-			segments[i] = "dots"
-		}
-	}
-	return strings.Join(segments, "/")
-}
-
 func replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
@@ -141,8 +93,12 @@ func isPrefetch(r *http.Request) bool {
 // isCrossSite reports whether another site made the browser send this: browsers say so
 // (Sec-Fetch-Site), older ones name the page's origin on a POST.
 func isCrossSite(r *http.Request, v *visit) bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
-		return site == "cross-site"
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "":
+	case "same-site": // another merchant's site may be: a link is fine, an image or a script is not
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate"
+	default:
+		return r.Header.Get("Sec-Fetch-Site") == "cross-site"
 	}
 	from := r.Header.Get("Origin")
 	return from != "" && from != v.url("")

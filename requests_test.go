@@ -225,7 +225,7 @@ http://shop-b.localhost:$HTTP {
 	for _, path := range []string{
 		"/account/..", "/account/../news", "/account/%2e%2e/news", "/account%2F..%2Fnews",
 		"/account/.%2E/", "/account/..;x=1/news", "/x/..;/account", `/account/..%5Cnews`, `/account%5C..%5Cnews`, "/x/../account/./y",
-		"/;x/account", "/;/account/1", "/%3Bx/account", "/account;x", "/%5Caccount", "//account", "/ACCOUNT/1",
+		"/;x/account", "/;/account/1", "/%3Bx/account", "/account;x", "/%5Caccount", "/account./x", "/account%20/x", "/account:x/y", "/account::$DATA", "/account%00/x", "/%2561ccount/x", "/x/%252e%252e/account/x", "//account", "/ACCOUNT/1",
 	} {
 		t.Run(path, func(t *testing.T) {
 			a := rawGet(t, w.http, "shop-a.localhost", path)
@@ -241,7 +241,7 @@ http://shop-b.localhost:$HTTP {
 			}
 		})
 	}
-	for host, paths := range map[string][]string{"shop-a.localhost": {"/", "/news", "/...", "/.well-known/x", "/a..b", "/x;y=1", "/..x", "/./x", "/..", "/x/../y"}, "shop-b.localhost": {"/news", "/news/x;y=1"}} {
+	for host, paths := range map[string][]string{"shop-a.localhost": {"/", "/news", "/100%25", "/a:b", "/x%20y", "/v1.2/x.", "/...", "/.well-known/x", "/a..b", "/x;y=1", "/..x", "/./x", "/..", "/x/../y"}, "shop-b.localhost": {"/news", "/news/x;y=1"}} {
 		for _, path := range paths {
 			if a := rawGet(t, w.http, host, path); a != "HTTP/1.1 200 OK" {
 				t.Errorf("%s: %s", path, a)

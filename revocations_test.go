@@ -200,6 +200,20 @@ func TestAdminEndsSessions(t *testing.T) {
 	a.get(a.address+"?all=true").wantStatus(t, http.StatusMethodNotAllowed)
 }
 
+// TestAdminWithoutGlobalOption: where every merchant has keys of its own, the directive alone brings it.
+func TestAdminWithoutGlobalOption(t *testing.T) {
+	w := newWorld(t)
+	a := w.loadWithAdmin("")
+	a.end("?all=true").wantStatus(t, http.StatusNoContent)
+	globals, _, _ := strings.Cut(w.globals(), "\tvipps_login {")
+	address := strings.TrimSuffix(strings.TrimPrefix(a.address, "http://"), "/vipps_login/sessions")
+	globals = strings.Replace(globals, "admin off", "admin "+address, 1) + "}\n"
+	w.loadWhole(globals + "http://shop-a.localhost:$HTTP {\n\tvipps_login {\n\t\tmerchant 123456 shop-a.localhost {\n\t\t\tclient_id x\n\t\t\tclient_secret y\n\t\t}\n\t}\n}\n")
+	a.end("?all=true").wantStatus(t, http.StatusNoContent)
+	w.loadWhole(globals + "http://shop-a.localhost:$HTTP {\n\trespond ok\n}\n")
+	a.end("?all=true").wantStatus(t, http.StatusNotFound)
+}
+
 // consentRevoked is what Vipps MobilePay sends: an unsigned JWT.
 func consentRevoked(event, sub string, issued time.Time) string {
 	encode := base64.RawURLEncoding.EncodeToString
@@ -245,6 +259,14 @@ func TestConsentRevoked(t *testing.T) {
 	send("?secret="+consentSecret, good+"\n").wantStatus(t, http.StatusOK)
 	if b.loggedIn(shop + "/") {
 		t.Error("the session lives on")
+	}
+	// A date that cannot be is no reason to end nothing.
+	for _, issued := range []time.Time{time.Unix(-1, 0), time.Unix(0, 0), now.Add(100 * 365 * 24 * time.Hour)} {
+		b.login(shop+"/", kari).wantStatus(t, http.StatusOK)
+		send("?secret="+consentSecret, consentRevoked("CONSENT_REVOKED", sub, issued)).wantStatus(t, http.StatusOK)
+		if b.loggedIn(shop + "/") {
+			t.Errorf("issued %s: the session lives on", issued)
+		}
 	}
 	if !stranger.loggedIn(shop + "/") {
 		t.Error("somebody else's session was ended")

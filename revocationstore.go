@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,8 +230,8 @@ func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Ti
 	if !never && at.storage == r.from && string(version) == r.version && now.Sub(r.listed) < listEvery {
 		return nil
 	}
-	names, err := at.storage.List(ctx, revokedPrefix, false)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := at.listParts(ctx)
+	if err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	parts, err := r.readParts(ctx, at, names, now)
@@ -244,12 +245,31 @@ func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Ti
 	return err
 }
 
+// listParts returns the names of all parts. Caddy's file storage looks at one file of the folder after the
+// other, and breaks off where one has gone meanwhile, as another instance's temporary files do: then it is
+// asked again, since such a list is not whole.
+func (at revocationAccess) listParts(ctx context.Context) (names []string, err error) {
+	for range 10 {
+		if names, err = at.storage.List(ctx, revokedPrefix, false); !errors.Is(err, fs.ErrNotExist) {
+			return names, err
+		}
+	}
+	if len(names) > 0 {
+		return nil, err
+	}
+	return nil, nil // nobody has written any yet
+}
+
+// partName is what newRevokedPart makes. Other names are not ours: a storage may list what only begins alike,
+// and the file storage's temporary files are in the same folder, those of dead instances for ever.
+var partName = regexp.MustCompile(`^` + revokedPrefix + `/[0-9]+-[A-Za-z0-9_-]+$`)
+
 // readParts reads what may have changed. With an error it returns the others, and what it knew of the one
 // that could not be read.
 func (r *revocations) readParts(ctx context.Context, at revocationAccess, names []string, now time.Time) (parts []*revokedPart, failed error) {
 	for _, name := range names {
-		if !strings.HasPrefix(name, revokedPrefix+"/") {
-			continue // a storage may list what only begins alike
+		if !partName.MatchString(name) {
+			continue
 		}
 		r.mu.Lock()
 		p := r.parts[name]

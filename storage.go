@@ -2,9 +2,12 @@ package vippslogin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -32,11 +35,12 @@ var sweptFolders = []string{redeemedPrefix, phonePrefix, phoneIndexPrefix, asked
 var errLocked = errors.New("locked by another request")
 
 // withStorageLock runs do while no other instance runs anything under the same lock, and waits for that
-// as long as patience; do is for storage alone, and has storageTimeout. A holder that dies loses the lock after seconds (certmagic.Locker).
+// as long as patience; do is for storage alone, and has storageTimeout. A holder that dies loses the lock after seconds (certmagic.Locker,
+// and breakAbandoned).
 func withStorageLock(ctx context.Context, storage certmagic.Storage, name string, patience time.Duration, do func(context.Context) error) error {
 	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := storage.Lock(lockCtx, name); err != nil {
+	if err := lockStorage(lockCtx, storage, name); err != nil {
 		if lockCtx.Err() != nil {
 			err = errLocked
 		}
@@ -46,6 +50,41 @@ func withStorageLock(ctx context.Context, storage certmagic.Storage, name string
 	workCtx, cancelWork := context.WithTimeout(ctx, storageTimeout)
 	defer cancelWork()
 	return do(workCtx)
+}
+
+// maxHeld is longer than anything of ours holds a lock.
+const maxHeld = storageTimeout + 2*time.Second
+
+// lockStorage takes a lock. In Caddy's file storage it looks meanwhile for one that nobody holds.
+func lockStorage(ctx context.Context, storage certmagic.Storage, name string) error {
+	files, ok := storage.(*certmagic.FileStorage)
+	if !ok {
+		return storage.Lock(ctx, name)
+	}
+	for {
+		breakAbandoned(files, name, time.Now())
+		tryCtx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		err := files.Lock(tryCtx, name)
+		again := err != nil && tryCtx.Err() != nil && ctx.Err() == nil
+		cancel()
+		if !again {
+			return err
+		}
+	}
+}
+
+// breakAbandoned deletes a lock that is older than maxHeld. Such a lock is a dead instance's, and still can
+// look fresh for ever: certmagic keeps the lock file of a name fresh until it finds none, every 5 seconds,
+// and so one that another instance has made in between.
+func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
+	content, err := os.ReadFile(filepath.Join(files.Path, "locks", certmagic.StorageKeys.Safe(name)+".lock"))
+	if err != nil {
+		return // nobody has it
+	}
+	var lock struct{ Created time.Time }
+	if json.Unmarshal(content, &lock) == nil && !lock.Created.IsZero() && now.Sub(lock.Created) > maxHeld {
+		_ = files.Unlock(context.Background(), name)
+	}
 }
 
 // sweepStorage deletes what is of no use to anybody any more.

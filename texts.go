@@ -71,14 +71,20 @@ func readTexts() []*texts {
 	return all
 }
 
+// anyLanguage is what "*" is parsed as.
+var anyLanguage = language.MustParse("mul")
+
 // maxAcceptLanguage is more than any browser sends, in bytes.
 const maxAcceptLanguage = 512
 
 // textsFor chooses the language: the best of those the browser accepts (RFC 9110 section 12.5.4), or
 // the market's where the browser says nothing.
 func textsFor(accept, market string) *texts {
-	accepted, _, err := language.ParseAcceptLanguage(accept[:min(len(accept), maxAcceptLanguage)])
-	if err != nil || len(accepted) == 0 {
+	if len(accept) > maxAcceptLanguage { // at a comma, so that what is left can be read
+		accept = accept[:max(0, strings.LastIndexByte(accept[:maxAcceptLanguage], ','))]
+	}
+	accepted, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil || len(accepted) == 0 || accepted[0] == anyLanguage {
 		return allTexts[marketLanguages[market]]
 	}
 	_, best, _ := languageMatcher.Match(accepted...)

@@ -56,7 +56,7 @@ func TestTextsFor(t *testing.T) {
 		{"ja", "DK", "en"},
 		{"en;q=0.1, fi;q=0.9", "", "fi"},
 		{"", "", "en"}, {"", "NO", "nb"}, {"", "DK", "da"}, {"", "FI", "fi"}, {"", "SE", "sv"},
-		{"*", "SE", "en"},
+		{"*", "SE", "sv"}, {"*", "", "en"}, {"nb, *;q=0.5", "SE", "nb"},
 		{"\x00\xff;;;q=1", "FI", "fi"},
 		{strings.Repeat("a-", 100_000), "", "en"},
 		{strings.Repeat("da,", 100_000), "", "da"},

@@ -1,0 +1,52 @@
+package vippslogin
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"testing"
+	"time"
+)
+
+// fadingStorage lists as a file system does: it stops where a file has gone between the look at the
+// folder and the look at the file. Other instances' temporary files do that.
+type fadingStorage struct {
+	*memoryStorage
+	fades int // how often
+}
+
+func (f *fadingStorage) List(ctx context.Context, prefix string, recursive bool) ([]string, error) {
+	if f.fades--; f.fades >= 0 {
+		return nil, fmt.Errorf("lstat 123456789: %w", fs.ErrNotExist)
+	}
+	return f.memoryStorage.List(ctx, prefix, recursive)
+}
+
+// TestListThatIsNotWhole: a list that broke off is not taken for the whole one, which would let ended
+// sessions live again.
+func TestListThatIsNotWhole(t *testing.T) {
+	keys, memory := newTestKeys(t), newMemoryStorage()
+	now := time.Now()
+	err := newRevocations().add(t.Context(), revocationAccess{memory, keys}, revocation{MSN: "123456", Before: now.Unix(), Until: now.Add(time.Hour).Unix()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newRevocations()
+	if err := other.refresh(t.Context(), revocationAccess{&fadingStorage{memory, 1}, keys}); err != nil {
+		t.Fatal(err)
+	}
+	if !other.now.has(&session{issued: now}, "123456") {
+		t.Error("the ended session lives again")
+	}
+}
+
+// TestTemporaryFileOfTheDead: Caddy's file storage writes a file under another name first, in the same
+// folder. What an instance that died leaves there is no part of the list, and locks nobody out.
+func TestTemporaryFileOfTheDead(t *testing.T) {
+	memory := newMemoryStorage()
+	memory.files[revokedPrefix+"/2851123456"] = []byte("half a par")
+	r := newRevocations()
+	if err := r.loaded(t.Context(), revocationAccess{memory, newTestKeys(t)}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,55 @@
+package vippslogin
+
+import (
+	"crypto/sha256"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// PhoneConfig sets up logins from a phone number, for a merchant's own systems.
+type PhoneConfig struct {
+	// APIKeys are what callers send as Authorization: Bearer, at least 32 characters each. Several make
+	// rotation possible. Placeholders are resolved when the config is loaded.
+	APIKeys []string `json:"api_keys"`
+
+	// Scopes are what a phone login asks for where the caller does not say. Default: the merchant's.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// WebhookSecrets are those of Vipps MobilePay's webhooks, for pings. Several make rotation possible.
+	// Placeholders are resolved when the config is loaded. Default: none, and no webhook endpoint.
+	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
+}
+
+// phoneSecrets are the secrets of PhoneConfig, resolved.
+type phoneSecrets struct {
+	apiKeys        [][sha256.Size]byte
+	webhookSecrets []string
+}
+
+// Merchant is one sales unit and its hosts.
+type Merchant struct {
+	// MSN is the sales unit's Merchant Serial Number, 4 to 10 digits.
+	MSN string `json:"msn"`
+
+	// Hosts are the host names that belong to it; "*.example.no" is one label, as in Caddy's host
+	// matcher. An exact host wins over a wildcard.
+	Hosts []string `json:"hosts"`
+
+	// ClientID and ClientSecret are the sales unit's own keys, in place of the partner's. Placeholders
+	// are resolved when the config is loaded.
+	ClientID     string `json:"client_id,omitempty"`
+	ClientSecret string `json:"client_secret,omitempty"`
+
+	// Scopes and Market are as in the handler, for this merchant alone.
+	Scopes []string `json:"scopes,omitempty"`
+	Market string   `json:"market,omitempty"`
+}
+
+// SessionConfig says how long a session lasts.
+type SessionConfig struct {
+	// Lifetime is how long after the login it ends, whatever happens. Default: 12h.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+
+	// IdleTimeout is how long after the last request it ends. Default: off (0).
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+}
