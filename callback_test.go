@@ -11,7 +11,7 @@ import (
 )
 
 // withQuery returns address with other query parameters: "name=value", or "-name" to take one away.
-func withQuery(t *testing.T, address string, changes ...string) string {
+func withQuery(t testing.TB, address string, changes ...string) string {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -83,7 +83,7 @@ func TestCallbackRefused(t *testing.T) {
 	}
 }
 
-func mustQuery(t *testing.T, address string) url.Values {
+func mustQuery(t testing.TB, address string) url.Values {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {

@@ -56,7 +56,7 @@ func (w *world) check(caddyfile string, args ...string) checkRun {
 	return run
 }
 
-func runCaddy(t *testing.T, args ...string) checkRun {
+func runCaddy(t testing.TB, args ...string) checkRun {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], args...)
 	cmd.Dir = t.TempDir()

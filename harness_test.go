@@ -46,7 +46,7 @@ import (
 
 // world is a Caddy with our directive, a Vipps MobilePay, and a site behind the Caddy.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	vipps    *vipps
 	upstream *upstream
 	http     int // the port of the Caddyfile's $HTTP
@@ -64,7 +64,7 @@ const (
 )
 
 // newWorld starts everything but the Caddy (see load), with two merchants.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	return worldWith(t, func(w *world) []simulator.Merchant {
 		return []simulator.Merchant{
@@ -75,7 +75,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // worldWith is newWorld with other merchants.
-func worldWith(t *testing.T, merchants func(*world) []simulator.Merchant) *world {
+func worldWith(t testing.TB, merchants func(*world) []simulator.Merchant) *world {
 	t.Helper()
 	w := &world{t: t, http: freeport.New(t), https: freeport.New(t), storage: t.TempDir(), upstream: newUpstream(t)}
 	w.log = filepath.Join(t.TempDir(), "caddy.log")
@@ -186,7 +186,7 @@ type upstream struct {
 	handler  http.HandlerFunc
 }
 
-func newUpstream(t *testing.T) *upstream {
+func newUpstream(t testing.TB) *upstream {
 	u := new(upstream)
 	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -205,7 +205,7 @@ func newUpstream(t *testing.T) *upstream {
 }
 
 // last returns the last request the site got, and forgets them all.
-func (u *upstream) last(t *testing.T) *http.Request {
+func (u *upstream) last(t testing.TB) *http.Request {
 	t.Helper()
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -244,7 +244,7 @@ const (
 	pathAccessToken = "/accesstoken/get"
 )
 
-func newVipps(t *testing.T, merchants []simulator.Merchant) *vipps {
+func newVipps(t testing.TB, merchants []simulator.Merchant) *vipps {
 	t.Helper()
 	users := simulator.DefaultUsers()
 	for _, number := range manyNumbers(50) {
@@ -310,13 +310,13 @@ func (v *vipps) requests(path string) []*http.Request {
 
 // browser is a person at a browser: cookies, and no redirect followed unless told.
 type browser struct {
-	t      *testing.T
+	t      testing.TB
 	client *http.Client
 	header http.Header
 }
 
 // newBrowser returns a browser that finds every host name on this machine.
-func newBrowser(t *testing.T) *browser {
+func newBrowser(t testing.TB) *browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
@@ -385,7 +385,7 @@ func (b *browser) get(address string, header ...string) answer {
 	return b.do(newRequest(b.t, http.MethodGet, address, nil, header...))
 }
 
-func newRequest(t *testing.T, method, address string, body io.Reader, header ...string) *http.Request {
+func newRequest(t testing.TB, method, address string, body io.Reader, header ...string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequest(method, address, body)
 	if err != nil {
@@ -475,7 +475,7 @@ func (b *browser) login(address, user string) answer {
 }
 
 // wantStatus checks a status.
-func (a answer) wantStatus(t *testing.T, status int) answer {
+func (a answer) wantStatus(t testing.TB, status int) answer {
 	t.Helper()
 	if a.StatusCode != status {
 		t.Fatalf("%s %s: got %d %s, want %d\n%s", a.Request.Method, a.Request.URL, a.StatusCode, a.location(), status, bytes.TrimSpace([]byte(a.body)))
@@ -495,7 +495,7 @@ func randomText(n int) string {
 }
 
 // newCertificate makes a certificate for the sites on HTTPS, and returns its files.
-func newCertificate(t *testing.T) (cert, key string) {
+func newCertificate(t testing.TB) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	if err != nil {
@@ -532,7 +532,7 @@ func manyNumbers(n int) []string {
 }
 
 // walk reads every file.
-func walk(t *testing.T, root fs.FS, visit func(name string, content []byte)) {
+func walk(t testing.TB, root fs.FS, visit func(name string, content []byte)) {
 	t.Helper()
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

@@ -68,7 +68,7 @@ type till struct {
 	shop string
 }
 
-func newTill(t *testing.T, shop string) till {
+func newTill(t testing.TB, shop string) till {
 	b := newBrowser(t)
 	b.client.Jar = nil
 	b.header = nil
@@ -101,7 +101,7 @@ type phoneState struct {
 	Detail    string         `json:"detail"`
 }
 
-func (a answer) state(t *testing.T) phoneState {
+func (a answer) state(t testing.TB) phoneState {
 	t.Helper()
 	var state phoneState
 	if err := json.Unmarshal([]byte(a.body), &state); err != nil {

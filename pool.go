@@ -82,7 +82,7 @@ var spent = spentLogins{cache: gocache.New(loginLife, 0)}
 
 // maxSpentLogins bounds the memory. Past it the oldest knowledge goes: what a login spent twice can
 // do, a second code of the same person in the same browser, is not worth running out of memory for.
-const maxSpentLogins = 100_000
+const maxSpentLogins = 300_000
 
 // spend is true the first time it is called for an id.
 func (s spentLogins) spend(id string) bool {

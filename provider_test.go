@@ -175,7 +175,7 @@ func TestNoAnswer(t *testing.T) {
 }
 
 // waitFor waits until something is so.
-func waitFor(t *testing.T, condition func() bool) {
+func waitFor(t testing.TB, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !condition() {
