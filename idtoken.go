@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -78,16 +79,36 @@ type expectation struct {
 	phone func(authReqID string) (nonce string, err error)
 }
 
-// idTokenClaims are the claims we look at. Wrong types fail the parse.
+// idTokenClaims are the claims we look at.
 type idTokenClaims struct {
 	jwt.RegisteredClaims
-	Nonce  string  `json:"nonce"`
-	MSN    string  `json:"msn"`
-	ACR    string  `json:"acr"`
-	AZP    string  `json:"azp"`
-	AtHash *string `json:"at_hash"`
+	Nonce  string
+	MSN    string
+	ACR    string
+	AZP    string
+	AtHash *string
 	// AuthReqID is in the ID tokens of logins from a phone number.
-	AuthReqID string `json:"auth_req_id"`
+	AuthReqID string
+}
+
+// UnmarshalJSON reads each claim by its exact name: left to itself, encoding/json takes "MSN" for "msn",
+// and another value before it for what a null stands for. Wrong types fail.
+func (c *idTokenClaims) UnmarshalJSON(text []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return err
+	}
+	for name, to := range map[string]any{
+		"iss": &c.Issuer, "sub": &c.Subject, "aud": &c.Audience, "exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt,
+		"nonce": &c.Nonce, "msn": &c.MSN, "acr": &c.ACR, "azp": &c.AZP, "at_hash": &c.AtHash, "auth_req_id": &c.AuthReqID,
+	} {
+		if raw, ok := members[name]; ok {
+			if err := json.Unmarshal(raw, to); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // checkIDToken is the one set of checks that an ID token goes through (OpenID Connect Core section

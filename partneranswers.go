@@ -106,6 +106,12 @@ type callError struct {
 func (e callError) Error() string { return e.call + ": " + e.err.Error() }
 func (e callError) Unwrap() error { return e.err }
 
+// isBearerToken reports whether s can stand in an Authorization header (RFC 6750 section 2.1). One that
+// cannot would be kept for its life, and fail each call.
+func isBearerToken(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
 // isErrorCode reports whether s may be shown in a log: what every OAuth error code looks like.
 func isErrorCode(s string) bool {
 	if s == "" || len(s) > 64 {

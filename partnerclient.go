@@ -140,7 +140,7 @@ func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Dura
 	if errors.As(err, &refused) && (refused.status == 400 || refused.status == 401 || refused.status == 403) {
 		err = errKeysRefused
 	}
-	if err == nil && answer.AccessToken == "" {
+	if err == nil && !isBearerToken(answer.AccessToken) {
 		err = errBadAnswer
 	}
 	if err != nil {
@@ -191,7 +191,7 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 		err = errCodeRefused
 	case errors.As(err, &refused) && (refused.status == 401 || refused.code == "invalid_client"):
 		err = errKeysRefused
-	case err == nil && (answer.AccessToken == "" || answer.IDToken == ""):
+	case err == nil && (!isBearerToken(answer.AccessToken) || answer.IDToken == ""):
 		err = errBadAnswer
 	}
 	if err != nil {

@@ -203,5 +203,10 @@ func parseMSISDN(number string) (string, error) {
 	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
 		return "", errNumber
 	}
-	return strings.TrimPrefix(phonenumbers.Format(parsed, phonenumbers.E164), "+"), nil
+	e164 := phonenumbers.Format(parsed, phonenumbers.E164)
+	// Of "+358 00 40…" one 0 is left, and would go at the next reading: one number, counted as several.
+	if again, err := phonenumbers.Parse(e164, ""); err != nil || phonenumbers.Format(again, phonenumbers.E164) != e164 {
+		return "", errNumber
+	}
+	return strings.TrimPrefix(e164, "+"), nil
 }
