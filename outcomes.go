@@ -36,7 +36,7 @@ func (h *Handler) recordLogin(v *visit, flow string, s *session, since time.Time
 }
 
 // recordFailure is a login that did not come about. It returns a reference to the line, for the person to
-// read out, or "" where there is no line: what one client causes is logged once a second in the long run,
+// read out, or "" where there is no line: what one client causes is logged five times a second in the long run,
 // so that nobody fills the log.
 func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (reference string) {
 	counted.failed.WithLabelValues(flow, f.reason, h.app.merchantLabel(v)).Inc()

@@ -56,7 +56,7 @@ http://:$HTTP {
 			lines++
 		}
 	}
-	if references < 10 || references > 60 || lines < references || lines > 80 {
+	if references < 50 || references > 250 || lines < references || lines > 300 {
 		t.Errorf("%d lines and %d references for 600 bad requests", lines, references)
 	}
 }

@@ -15,8 +15,8 @@ type tellings struct {
 }
 
 const (
-	tellingsPerSecond = 1
-	tellingsAtOnce    = 30
+	tellingsPerSecond = 5
+	tellingsAtOnce    = 200
 )
 
 func newTellings() *tellings {
