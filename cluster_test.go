@@ -86,7 +86,8 @@ func (w *world) startInstanceOn(port int, sites string) *instance {
 func (w *world) startChangedInstance(port int, sites string, changed *strings.Replacer) *instance {
 	w.t.Helper()
 	globals := strings.Replace(w.globals(), "cookie_secret "+cookieSecret, "", 1) // the one in storage
-	globals = strings.Replace(globals, w.log, filepath.Join(w.t.TempDir(), "caddy.log"), 1)
+	w.logs = append(w.logs, filepath.Join(w.t.TempDir(), "caddy.log"))
+	globals = strings.Replace(globals, w.log, w.logs[len(w.logs)-1], 1)
 	caddyfile := changed.Replace(strings.ReplaceAll(globals+sites, "$HTTP", fmt.Sprint(port)))
 	file := filepath.Join(w.t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(file, []byte(w.vars.Replace(caddyfile)), 0o600); err != nil {

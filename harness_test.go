@@ -53,6 +53,7 @@ type world struct {
 	https    int // the port of the Caddyfile's $HTTPS
 	storage  string
 	log      string
+	logs     []string // of instances
 	vars     *strings.Replacer
 }
 
@@ -79,6 +80,8 @@ func worldWith(t testing.TB, merchants func(*world) []simulator.Merchant) *world
 	t.Helper()
 	w := &world{t: t, http: freeport.New(t), https: freeport.New(t), storage: t.TempDir(), upstream: newUpstream(t)}
 	w.log = filepath.Join(t.TempDir(), "caddy.log")
+	collected.reset()
+	t.Cleanup(w.checkLogs)
 	w.vipps = newVipps(t, merchants(w))
 	cert, key := newCertificate(t)
 	w.vars = strings.NewReplacer("$CERT", cert, "$KEY", key, "$HTTPS", fmt.Sprint(w.https), "$HTTP", fmt.Sprint(w.http),
@@ -269,11 +272,13 @@ func (v *vipps) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v.seen = append(v.seen, r)
 	answer := v.answers[r.URL.Path]
 	v.mu.Unlock()
+	copied := &tee{ResponseWriter: w}
+	defer collected.addAnswer(r.URL.Path, copied)
 	if answer != nil {
-		answer(w, r)
+		answer(copied, r)
 		return
 	}
-	v.sim.ServeHTTP(w, r)
+	v.sim.ServeHTTP(copied, r)
 }
 
 // answer puts handler in the place of the simulator for one path; nil takes it away.
@@ -372,6 +377,7 @@ func (b *browser) do(req *http.Request) answer {
 		b.t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	collected.addCookies(resp)
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		b.t.Fatal(err)

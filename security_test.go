@@ -1,0 +1,87 @@
+package vippslogin
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// flawsOfOthers are the advisories about software of this kind that each need a test of ours.
+var flawsOfOthers = strings.Fields(`
+	CVE-2020-5233 CVE-2020-4037 CVE-2022-24794 CVE-2022-23527 CVE-2024-21497 CVE-2021-29456
+	CVE-2025-54576 CVE-2026-40575 CVE-2026-41059 CVE-2026-27587
+	CVE-2026-30851
+	CVE-2025-64484 CVE-2026-52845 GHSA-49wc-4hcv-v58q
+	CVE-2025-48865 CVE-2026-25748
+	CVE-2024-21498 CVE-2024-21499 CVE-2023-36456
+	CVE-2023-52430 CVE-2024-21496
+	CVE-2024-21492
+	CVE-2021-41246 GHSA-f24x-5g9q-753f
+	CVE-2024-24814 CVE-2023-28625 CVE-2026-54789 CVE-2026-55149
+	CVE-2021-32791 CVE-2023-35941
+	CVE-2025-31492
+	CVE-2024-39315
+	GHSA-wcvh-g65p-v576 CVE-2024-47616
+	CVE-2026-27586
+	CVE-2024-21493
+	CVE-2026-27588
+	CVE-2024-21500 CVE-2025-24806
+	CVE-2025-27144 CVE-2024-28180
+	GHSA-j8px-rmrx-76h9`)
+
+// TestSecurityPage: every test that SECURITY.md names exists, and every flaw of others has a row with one.
+func TestSecurityPage(t *testing.T) {
+	page, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllStringSubmatch(string(source), -1) {
+			exists[found[1]] = true
+		}
+	}
+	name, flaw := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`"), regexp.MustCompile(`CVE-\d+-\d+|GHSA(?:-[0-9a-z]{4}){3}`)
+	_, tables, _ := strings.Cut(string(page), "## Threats, defences, tests")
+	rows, shown := 0, map[string]bool{}
+	for line := range strings.Lines(tables) {
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|--") || strings.HasPrefix(line, "| threat ") {
+			continue
+		}
+		rows++
+		tests := name.FindAllStringSubmatch(line, -1)
+		if len(tests) == 0 {
+			t.Errorf("no test in the row: %s", line)
+		}
+		for _, test := range tests {
+			if !exists[test[1]] {
+				t.Errorf("there is no %s", test[1])
+			}
+		}
+		for _, number := range flaw.FindAllString(line, -1) {
+			shown[number] = true
+			if !slices.Contains(flawsOfOthers, number) {
+				t.Errorf("%s is not in this test's list", number)
+			}
+		}
+	}
+	for _, number := range flawsOfOthers {
+		if !shown[number] {
+			t.Errorf("%s is in no row of SECURITY.md", number)
+		}
+	}
+	if rows < 30 {
+		t.Errorf("only %d rows", rows)
+	}
+}
