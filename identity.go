@@ -18,6 +18,7 @@ import (
 type identity struct {
 	prefix   string            // canonical, ends in "-"
 	folded   string            // prefix as fold spells it
+	msnKey   string            // the placeholder of the header with the MSN
 	fields   map[string]string // configured field, canonical, to the claim it shows
 	foldedBy map[string]bool   // the configured fields as fold spells them
 	names    map[string]string // header names of well-known claims, so that no request has to build them
@@ -40,6 +41,7 @@ var wellKnownClaims = []string{
 func newIdentity(prefix, encoding string, fields map[string]string) *identity {
 	id := &identity{
 		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
+		msnKey:   "http.request.header." + textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
 		folded:   fold(prefix),
 		fields:   make(map[string]string, len(fields)),
 		foldedBy: make(map[string]bool, len(fields)),
@@ -140,8 +142,9 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 func (id *identity) present(r *http.Request, s *session, msn string) {
 	most := len(s.claims) + 1 + len(id.fields)
 	values := make([]string, 0, most)
-	header := make(http.Header, len(r.Header)+most) // growing a map as it is filled costs twice the memory
-	maps.Copy(header, r.Header)
+	before := r.Header
+	header := make(http.Header, len(before)+most) // growing a map as it is filled costs twice the memory
+	maps.Copy(header, before)
 	r.Header = header
 	set := func(field, value string) {
 		if value == "" {
@@ -166,6 +169,11 @@ func (id *identity) present(r *http.Request, s *session, msn string) {
 				set(field, id.encode(c))
 			}
 		}
+	}
+	// Caddy's placeholders look at the request that came in. Where a directive before us has handed on a
+	// copy, as tracing does, that has the map of before.
+	if shown, _ := replacer(r).Get(id.msnKey); shown != msn {
+		maps.Copy(before, header)
 	}
 }
 

@@ -74,7 +74,8 @@ const (
 	sessionIDBytes = 12
 	atSession      = 1  // id, and then
 	atIssued       = 13 // issued, ends and seen, of 4 bytes each
-	atClaims       = 25
+	atCount        = 25 // of the claims, so that there is room for just as many
+	atClaims       = 26
 
 	// maxSessionBytes bounds a session before compression: what an upstream can take in headers, and
 	// what inflating a cookie may cost.
@@ -173,13 +174,14 @@ func openSession(keys keyring, values []string, host, msn string) (*session, boo
 	return s, err == nil
 }
 
-// encodeSession lays a session out as: format, id, issued, ends, seen (seconds since 1970), then of each
-// claim its kind, name and text, the strings with their lengths in front.
+// encodeSession lays a session out as: format, id, issued, ends, seen (seconds since 1970), number of
+// claims, then of each claim its kind, name and text, the strings with their lengths in front.
 func encodeSession(s *session, claims []claim) []byte {
 	b := append([]byte{formatPlain}, s.id...)
 	b = binary.BigEndian.AppendUint32(b, uint32(s.issued.Unix()))
 	b = binary.BigEndian.AppendUint32(b, uint32(s.ends.Unix()))
 	b = binary.BigEndian.AppendUint32(b, uint32(s.seen.Unix()))
+	b = append(b, byte(min(len(claims), 255)))
 	for _, c := range claims {
 		b = append(b, byte(c.kind))
 		b = appendString(b, c.name)
@@ -211,7 +213,7 @@ func decodeSession(plain []byte) (*session, error) {
 		issued: secondsAt(plain[atIssued:]),
 		ends:   secondsAt(plain[atIssued+4:]),
 		seen:   secondsAt(plain[atIssued+8:]),
-		claims: make([]claim, 0, 16),
+		claims: make([]claim, 0, plain[atCount]),
 	}
 	rest := text[atClaims:]
 	for rest != "" {

@@ -15,6 +15,30 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// TestHeaderPlaceholdersWithTracing: tracing hands on a copy of the request; the placeholders of the headers
+// know the person all the same, and nothing that a client made up.
+func TestHeaderPlaceholdersWithTracing(t *testing.T) {
+	for _, tracing := range []string{"", "tracing"} {
+		w := newWorld(t)
+		w.load(`
+http://shop-a.localhost:$HTTP {
+	` + tracing + `
+	vipps_login 123456
+	reverse_proxy $UPSTREAM {
+		header_up X-User "{http.request.header.X-Vipps-Sub} {http.request.header.X-Vipps-Made-Up}"
+	}
+}
+`)
+		b := newBrowser(t)
+		b.login(w.shop("shop-a.localhost")+"/", kari).wantStatus(t, http.StatusOK)
+		b.get(w.shop("shop-a.localhost")+"/", "X-Vipps-Made-Up: evil", "X-Vipps-Sub: evil").wantStatus(t, http.StatusOK)
+		r := w.upstream.last(t)
+		if sub := r.Header.Get("X-Vipps-Sub"); sub == "" || r.Header.Get("X-User") != sub+" " && r.Header.Get("X-User") != sub {
+			t.Errorf("%q: the site got %q, and %q of the placeholder", tracing, sub, r.Header.Get("X-User"))
+		}
+	}
+}
+
 // TestTracing: inside Caddy's tracing directive each call to Vipps MobilePay is a span in the request's
 // trace, and no span holds anything secret or personal.
 func TestTracing(t *testing.T) {
