@@ -52,9 +52,8 @@ type App struct {
 	sharedKey   string
 	partnerKeys partnerKeys
 	perMerchant bool
-	longest     time.Duration // the longest lifetime of a session of any site
-	told        *tellings     // how often what one client causes is logged
-	sweeps      bool          // a site keeps what ends by itself in storage
+	told        *tellings // how often what one client causes is logged
+	sweeps      bool      // a site keeps what ends by itself in storage
 	files       []*merchantsFile
 
 	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage

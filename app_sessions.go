@@ -54,5 +54,5 @@ func (a *App) endSessions(ctx context.Context, entry revocation) error {
 // sessionsUntilNow is a revocation of all sessions of a person or a merchant or everybody that have begun.
 func (a *App) sessionsUntilNow(msn, sub string) revocation {
 	now := time.Now()
-	return revocation{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(a.longest).Unix()}
+	return revocation{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(maxLifetime).Unix()}
 }

@@ -52,6 +52,7 @@ const (
 // get returns the value. It waits for Vipps only when there is none that may serve; ctx bounds that
 // wait.
 func (k *kept[T]) get(ctx context.Context) (T, error) {
+	since := time.Now()
 	found, ok := k.load()
 	k.used.Store(true)
 	if ok && time.Now().Before(found.expires) {
@@ -60,10 +61,10 @@ func (k *kept[T]) get(ctx context.Context) (T, error) {
 	if ok && found.failed {
 		// Vipps is away: the last good copy serves, and nobody waits to see whether it is back.
 		k.keepOn(found)
-		k.start(trace.SpanFromContext(ctx))
+		k.start(trace.SpanFromContext(ctx), since)
 		return found.value, nil
 	}
-	value, err := k.renew(ctx)
+	value, err := k.renewSince(ctx, since)
 	if err != nil && ok && k.lasting {
 		k.keepOn(found)
 		return found.value, nil
@@ -78,9 +79,12 @@ func (k *kept[T]) keepOn(found keptValue[T]) {
 }
 
 // renew fetches a new value, waiting for it as long as ctx lives.
-func (k *kept[T]) renew(ctx context.Context) (T, error) {
+func (k *kept[T]) renew(ctx context.Context) (T, error) { return k.renewSince(ctx, time.Now()) }
+
+// renewSince is renew, content with what another caller has fetched since then.
+func (k *kept[T]) renewSince(ctx context.Context, since time.Time) (T, error) {
 	select {
-	case got := <-k.start(trace.SpanFromContext(ctx)):
+	case got := <-k.start(trace.SpanFromContext(ctx), since):
 		value, _ := got.Val.(T)
 		return value, got.Err
 	case <-ctx.Done():
@@ -89,10 +93,13 @@ func (k *kept[T]) renew(ctx context.Context) (T, error) {
 	}
 }
 
-// start fetches a new value in the background; callers at the same time share one fetch, which is in
-// the trace of the first.
-func (k *kept[T]) start(asked trace.Span) <-chan singleflight.Result {
+// start fetches a new value in the background, unless one has come since; callers at the same time share
+// one fetch, which is in the trace of the first.
+func (k *kept[T]) start(asked trace.Span, since time.Time) <-chan singleflight.Result {
 	return k.flight.DoChan(k.name, func() (any, error) {
+		if found, ok := k.load(); ok && found.fetched.After(since) {
+			return found.value, nil // another fetch has ended in between
+		}
 		ctx, cancel := context.WithTimeout(trace.ContextWithSpan(k.closed, asked), fetchTimeout)
 		defer cancel()
 		value, life, err := k.fetch(ctx)

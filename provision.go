@@ -60,7 +60,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.endpoints = h.newEndpoints()
 	h.phoneLogin = h.phoneAPI(h.servePhoneLogin, http.MethodGet, http.MethodDelete)
-	h.app.longest = max(h.app.longest, time.Duration(h.Session.Lifetime))
 	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
 	return nil
 }
@@ -185,8 +184,7 @@ func (h *Handler) checkSession() error {
 	if h.Session.Lifetime < least || h.Session.IdleTimeout != 0 && h.Session.IdleTimeout < least {
 		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
 	}
-	// Browsers keep no cookie for longer than 400 days (RFC 6265bis section 5.5).
-	if h.Session.Lifetime > caddy.Duration(400*24*time.Hour) {
+	if h.Session.Lifetime > caddy.Duration(maxLifetime) {
 		return errors.New("session: lifetime: browsers keep cookies for 400 days at most: use a shorter one")
 	}
 	return nil

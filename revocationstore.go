@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+	"golang.org/x/sync/errgroup"
 )
 
 // revocations brings the list to all instances, through Caddy's storage. Each instance writes parts of
@@ -30,13 +33,30 @@ type revocations struct {
 	own    *revokedPart // the one this instance adds to; nil before the first
 	recent []revocation // what now.added is made of
 
-	io      sync.Mutex // one pass over storage at a time; guards the rest
-	from    certmagic.Storage
-	version string
-	listed  time.Time
-	built   time.Time // now.read
-	failed  error     // of the last pass
-	retry   time.Time
+	io       chan struct{} // holds one element while somebody works with storage, who alone touches the rest
+	from     certmagic.Storage
+	version  string
+	untold   bool // a part is stored, and the version does not say so yet
+	listed   time.Time
+	built    time.Time // now.read
+	reading  attempt
+	flushing attempt
+}
+
+// attempt is how the last pass ended. Who has waited for one that failed does not try again at once: where
+// storage hangs, all who come would wait for one another.
+type attempt struct {
+	err   error
+	retry time.Time
+}
+
+func (a *attempt) do(pass func() error) error {
+	if a.err != nil && time.Now().Before(a.retry) {
+		return a.err
+	}
+	a.err = pass()
+	a.retry = time.Now().Add(time.Second)
+	return a.err
 }
 
 // revokedPart is a part of the list.
@@ -44,7 +64,8 @@ type revokedPart struct {
 	name    string
 	entries []revocation
 	mine    bool
-	stored  int // of mine: how many entries storage has
+	began   time.Time // of mine: created, by a clock that nobody sets
+	stored  int       // of mine: how many entries storage has
 }
 
 // revocationAccess is where the parts are, and what opens them.
@@ -64,15 +85,34 @@ const (
 	// listEvery is how often it looks at all parts, whatever the version says, and makes now.read anew.
 	listEvery = time.Minute
 
-	// partLife and partSize end the additions to a part.
-	partLife = 10 * time.Minute
+	// partLife and partSize end the additions to a part, after which nobody reads it a second time.
+	partLife = time.Hour
 	partSize = 1000
+
+	// readersAtOnce is how many parts are read at the same time, when an instance starts above all.
+	readersAtOnce = 16
+
+	// logoutWaits is how long somebody waits until an end is written down.
+	logoutWaits = 3 * time.Second
 
 	// strangersKept is how long a part stays that nobody here can read: longer than any session lasts.
 	strangersKept = 401 * 24 * time.Hour
 )
 
-func newRevocations() *revocations { return &revocations{parts: make(map[string]*revokedPart)} }
+func newRevocations() *revocations {
+	return &revocations{parts: make(map[string]*revokedPart), io: make(chan struct{}, 1)}
+}
+
+// withStorage runs pass alone. It waits for its turn as long as ctx, and goes on when the client has left.
+func (r *revocations) withStorage(ctx context.Context, last *attempt, pass func(context.Context) error) error {
+	select {
+	case r.io <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: it takes too long", errStorage)
+	}
+	defer func() { <-r.io }()
+	return last.do(func() error { return pass(context.WithoutCancel(ctx)) })
+}
 
 // loaded reads the list where that was never done. Until then there is no telling which sessions are
 // good: one that was ended must not live again because storage is away when an instance starts.
@@ -88,20 +128,44 @@ func (r *revocations) loaded(ctx context.Context, at revocationAccess) error {
 func (r *revocations) add(ctx context.Context, at revocationAccess, entry revocation) error {
 	now := time.Now()
 	r.mu.Lock()
-	if r.own == nil || now.Sub(r.own.created()) > partLife || len(r.own.entries) >= partSize {
-		r.own = newRevokedPart(now)
-		r.parts[r.own.name] = r.own
+	if r.own == nil || now.Sub(r.own.began) > partLife || len(r.own.entries) >= partSize {
+		r.openPart(now)
 	}
 	r.own.entries = append(r.own.entries, entry)
 	r.recent = append(r.recent, entry)
 	r.now.added.Store(newRevoked(now, r.recent))
 	r.mu.Unlock()
-	return r.flush(ctx, at)
+	written := make(chan error, 1)
+	go func() { written <- r.flush(context.WithoutCancel(ctx), at) }()
+	select {
+	case err := <-written:
+		return err
+	case <-time.After(logoutWaits):
+		return fmt.Errorf("%w: it takes too long", errStorage)
+	}
 }
 
-func newRevokedPart(now time.Time) *revokedPart {
+// openPart begins a part of this instance. mu is held.
+func (r *revocations) openPart(now time.Time) {
 	random := base64.RawURLEncoding.EncodeToString(randomBytes(9))
-	return &revokedPart{name: fmt.Sprintf("%s/%d-%s", revokedPrefix, now.Unix(), random), mine: true}
+	r.own = &revokedPart{name: fmt.Sprintf("%s/%d-%s", revokedPrefix, now.Unix(), random), mine: true, began: now}
+	r.parts[r.own.name] = r.own
+}
+
+// reopen moves what an old part of ours has and storage has not into a new one: nobody reads an old part
+// again. mu is held.
+func (r *revocations) reopen(now time.Time) {
+	for name, p := range r.parts {
+		if !p.mine || p.stored == len(p.entries) || now.Sub(p.began) <= partLife {
+			continue
+		}
+		late := p.entries[p.stored:]
+		if p.entries = p.entries[:p.stored:p.stored]; p.stored == 0 {
+			delete(r.parts, name)
+		}
+		r.openPart(now)
+		r.own.entries = append(r.own.entries, late...)
+	}
 }
 
 // created is when the part was begun, which its name says.
@@ -111,8 +175,8 @@ func (p *revokedPart) created() time.Time {
 	return time.Unix(unix, 0)
 }
 
-// closed reports whether nobody adds to the part any more; a minute is for clocks that differ.
-func (p *revokedPart) closed(now time.Time) bool { return now.Sub(p.created()) > partLife+time.Minute }
+// closed reports whether nobody adds to the part any more, by any clock that is not far off.
+func (p *revokedPart) closed(now time.Time) bool { return now.Sub(p.created()) > partLife+clockSkew }
 
 // over reports whether every session that it ended has ended by itself. One that strangers wrote says
 // nothing but its age.
@@ -131,30 +195,32 @@ func (p *revokedPart) over(now time.Time) bool {
 // flush writes what this instance has added and storage does not have. Who waits here for another's
 // write has nothing left to do if that wrote theirs, too.
 func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
-	r.io.Lock()
-	defer r.io.Unlock()
-	unstored := r.unstored()
-	if len(unstored) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
-	defer cancel()
-	for _, p := range unstored {
-		if err := r.storePart(ctx, at, p); err != nil {
-			return err
+	return r.withStorage(ctx, &r.flushing, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+		defer cancel()
+		for _, p := range r.unstored(time.Now()) {
+			if err := r.storePart(ctx, at, p); err != nil {
+				return err
+			}
+			r.untold = true
 		}
-	}
-	version := base64.RawURLEncoding.EncodeToString(randomBytes(9))
-	if err := at.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
-		return fmt.Errorf("%w: %w", errStorage, err)
-	}
-	return nil
+		if !r.untold {
+			return nil
+		}
+		version := base64.RawURLEncoding.EncodeToString(randomBytes(9))
+		if err := at.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
+			return fmt.Errorf("%w: %w", errStorage, err)
+		}
+		r.untold = false
+		return nil
+	})
 }
 
 // unstored returns copies of the parts that storage does not have whole.
-func (r *revocations) unstored() (parts []revokedPart) {
+func (r *revocations) unstored(now time.Time) (parts []revokedPart) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.reopen(now)
 	for _, p := range r.parts {
 		if p.mine && p.stored < len(p.entries) {
 			parts = append(parts, *p)
@@ -186,8 +252,12 @@ func (r *revocations) storePart(ctx context.Context, at revocationAccess, p revo
 	return nil
 }
 
+var errDamaged = errors.New("a part of the list of ended sessions is damaged: restore it, or delete it, and the sessions that it ended live again")
+
 // loadPart reads the entries of a part; none of a stranger's.
 func (at revocationAccess) loadPart(ctx context.Context, name string) (entries []revocation, err error) {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
 	stored, err := at.storage.Load(ctx, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -201,49 +271,43 @@ func (at revocationAccess) loadPart(ctx context.Context, name string) (entries [
 	}
 	plain, ok := at.keys.revoked.open(sealed, sealContext(name))
 	if !ok || json.Unmarshal(plain, &entries) != nil {
-		return nil, fmt.Errorf("%w: %s is damaged: restore it, or delete it, and the sessions that it ended live again", errStorage, name)
+		return nil, fmt.Errorf("%w: %w: %s", errStorage, errDamaged, name)
 	}
 	return entries, nil
 }
 
 // refresh reads what others have revoked.
 func (r *revocations) refresh(ctx context.Context, at revocationAccess) error {
-	r.io.Lock()
-	defer r.io.Unlock()
-	now := time.Now()
-	if r.failed != nil && now.Before(r.retry) {
-		return r.failed // those who waited do not all try again
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
-	defer cancel()
-	r.failed = r.read(ctx, at, now)
-	r.retry = now.Add(time.Second)
-	return r.failed
+	return r.withStorage(ctx, &r.reading, func(ctx context.Context) error { return r.read(ctx, at, time.Now()) })
 }
 
 func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	defer cancel()
 	version, err := at.storage.Load(ctx, revokedVersionKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	never := r.now.read.Load() == nil
-	if !never && at.storage == r.from && string(version) == r.version && now.Sub(r.listed) < listEvery {
+	if !never && sameStorage(at.storage, r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
 		return nil
 	}
 	names, err := at.listParts(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
-	parts, err := r.readParts(ctx, at, names, now)
-	if err != nil && never {
-		return err // fail closed: what could not be read may have ended any session
-	}
-	r.take(parts, now)
+	parts, err := r.readParts(context.WithoutCancel(ctx), at, names, now)
+	// Fail closed: what could not be read may have ended any session. What could is kept, and the next pass
+	// goes on from there.
+	r.take(parts, now, err == nil || !never)
 	if err == nil {
 		r.from, r.version, r.listed = at.storage, string(version), now
 	}
 	return err
 }
+
+// sameStorage compares what may be of a type that cannot be compared.
+func sameStorage(a, b certmagic.Storage) bool { return reflect.TypeOf(a).Comparable() && a == b }
 
 // listParts returns the names of all parts. Caddy's file storage looks at one file of the folder after the
 // other, and breaks off where one has gone meanwhile, as another instance's temporary files do: then it is
@@ -264,55 +328,68 @@ func (at revocationAccess) listParts(ctx context.Context) (names []string, err e
 // and the file storage's temporary files are in the same folder, those of dead instances for ever.
 var partName = regexp.MustCompile(`^` + revokedPrefix + `/[0-9]+-[A-Za-z0-9_-]+$`)
 
-// readParts reads what may have changed. With an error it returns the others, and what it knew of the one
-// that could not be read.
-func (r *revocations) readParts(ctx context.Context, at revocationAccess, names []string, now time.Time) (parts []*revokedPart, failed error) {
-	for _, name := range names {
+// readParts reads what may have changed, several at once. With an error, the first of them, it returns what
+// it could read, and what it knew of the others.
+func (r *revocations) readParts(ctx context.Context, at revocationAccess, names []string, now time.Time) ([]*revokedPart, error) {
+	parts, damaged := make([]*revokedPart, len(names)), make([]error, len(names))
+	readers, ctx := errgroup.WithContext(ctx) // where storage fails, the rest is left to the next pass
+	readers.SetLimit(readersAtOnce)
+	for i, name := range names {
 		if !partName.MatchString(name) {
 			continue
 		}
 		r.mu.Lock()
 		p := r.parts[name]
 		r.mu.Unlock()
+		parts[i] = p
 		if p == nil || !p.mine && !p.closed(now) && len(p.entries) < partSize {
-			entries, err := at.loadPart(ctx, name)
-			failed = errors.Join(failed, err)
-			if err == nil {
-				p = &revokedPart{name: name, entries: entries}
-			}
-		}
-		switch {
-		case p == nil:
-		case p.over(now):
-			_ = at.storage.Delete(ctx, name) // each instance tries; the next pass does, too
-		default:
-			parts = append(parts, p)
+			readers.Go(func() error {
+				entries, err := at.loadPart(ctx, name)
+				switch {
+				case err == nil:
+					parts[i] = &revokedPart{name: name, entries: entries}
+				case errors.Is(err, errDamaged):
+					damaged[i] = err // and the others count all the same
+					return nil
+				}
+				return err
+			})
 		}
 	}
-	return parts, failed
+	err := readers.Wait()
+	if i := slices.IndexFunc(damaged, func(err error) bool { return err != nil }); err == nil && i >= 0 {
+		err = damaged[i]
+	}
+	for i, p := range parts {
+		if p != nil && p.over(now) {
+			_ = at.storage.Delete(ctx, p.name) // each instance tries; the next pass does, too
+			parts[i] = nil
+		}
+	}
+	return slices.DeleteFunc(parts, func(p *revokedPart) bool { return p == nil }), err
 }
 
-// take makes what was read known to requests. The whole list is made anew now and then only: what has come
-// since the last time is little.
-func (r *revocations) take(read []*revokedPart, now time.Time) {
+// take makes what was read known to requests; whole says that nothing is missing. The whole list is made
+// anew now and then only: what has come since the last time is little.
+func (r *revocations) take(read []*revokedPart, now time.Time, whole bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	parts := make(map[string]*revokedPart, len(read))
 	for _, p := range read {
-		if known := r.parts[p.name]; known == nil {
+		switch known := r.parts[p.name]; {
+		case known == nil:
 			r.recent = append(r.recent, p.entries...)
-		} else if !p.mine && len(p.entries) > len(known.entries) {
+		case !p.mine && len(p.entries) > len(known.entries):
 			r.recent = append(r.recent, p.entries[len(known.entries):]...)
+		case !p.mine:
+			continue // a part only grows: less is an older copy
 		}
-		parts[p.name] = p
+		r.parts[p.name] = p
 	}
-	for name, p := range r.parts {
-		if p.mine && (p.stored < len(p.entries) || !p.over(now)) {
-			parts[name] = p
-		}
-	}
-	r.parts = parts
-	if r.now.read.Load() == nil || now.Sub(r.built) >= listEvery {
+	// What is not in storage any more is not forgotten for that: it may be the wrong folder.
+	maps.DeleteFunc(r.parts, func(_ string, p *revokedPart) bool {
+		return p.over(now) && (!p.mine || p.stored == len(p.entries))
+	})
+	if whole && (r.now.read.Load() == nil || now.Sub(r.built) >= listEvery) {
 		r.rebuild(now)
 	}
 	r.now.added.Store(newRevoked(now, r.recent))

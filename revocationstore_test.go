@@ -18,10 +18,13 @@ import (
 // memoryStorage is a storage that can be away, and counts what it is asked for.
 type memoryStorage struct {
 	certmagic.Storage
-	mu    sync.Mutex
-	away  bool
-	files map[string][]byte
-	calls map[string]int
+	mu   sync.Mutex
+	away bool
+	// refuse is a key that cannot be stored; after breaksAfter calls, nothing can be loaded (0: always).
+	refuse      string
+	breaksAfter int
+	files       map[string][]byte
+	calls       map[string]int
 }
 
 func newMemoryStorage() *memoryStorage {
@@ -39,7 +42,8 @@ func (m *memoryStorage) call(name string) error {
 func (m *memoryStorage) Store(_ context.Context, key string, value []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.call("store"); err != nil {
+	if err := m.call("store"); err != nil || key == m.refuse {
+		err = errors.Join(err, errors.New("refused"))
 		return err
 	}
 	m.files[key] = value
@@ -51,6 +55,9 @@ func (m *memoryStorage) Load(_ context.Context, key string) ([]byte, error) {
 	defer m.mu.Unlock()
 	if err := m.call("load"); err != nil {
 		return nil, err
+	}
+	if m.breaksAfter > 0 && m.calls["load"] > m.breaksAfter {
+		return nil, errors.New("broken off")
 	}
 	if value, ok := m.files[key]; ok {
 		return value, nil
@@ -215,6 +222,163 @@ func TestRevocationsOfOthers(t *testing.T) {
 		}
 		if files, _ := storage.count(); files != 2 {
 			t.Errorf("%d files, want 2", files)
+		}
+	})
+}
+
+// TestLateRevocation: what could be stored only long after, others still hear of.
+func TestLateRevocation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, storage := t.Context(), newMemoryStorage()
+		at := revocationAccess{storage, newTestKeys(t)}
+		a, b := newRevocations(), newRevocations()
+		ended := newSession(nil, time.Now(), 24*time.Hour)
+		if err := errors.Join(a.add(ctx, at, endOf(newSession(nil, time.Now(), 24*time.Hour))), b.loaded(ctx, at)); err != nil {
+			t.Fatal(err)
+		}
+		exchange := func(length time.Duration) {
+			for began := time.Now(); time.Since(began) < length; time.Sleep(refreshEvery) {
+				for _, r := range []*revocations{a, b} {
+					_ = errors.Join(r.flush(ctx, at), r.refresh(ctx, at))
+				}
+			}
+		}
+		exchange(partLife - time.Minute)
+		storage.setAway(true)
+		if err := a.add(ctx, at, endOf(ended)); err == nil {
+			t.Error("stored although storage is away")
+		}
+		exchange(partLife)
+		storage.setAway(false)
+		exchange(10 * time.Second)
+		if !a.now.has(ended, "1") || !b.now.has(ended, "1") {
+			t.Error("the other instance never hears of it")
+		}
+	})
+}
+
+// TestVersionIsTold again where that failed: others hear of what is stored within seconds.
+func TestVersionIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, storage := t.Context(), newMemoryStorage()
+		at := revocationAccess{storage, newTestKeys(t)}
+		a, b := newRevocations(), newRevocations()
+		if err := b.loaded(ctx, at); err != nil {
+			t.Fatal(err)
+		}
+		storage.refuse = revokedVersionKey
+		ended := newSession(nil, time.Now(), time.Hour)
+		if err := a.add(ctx, at, endOf(ended)); err == nil {
+			t.Error("told although it could not be")
+		}
+		storage.refuse = ""
+		time.Sleep(refreshEvery)
+		if err := errors.Join(a.flush(ctx, at), b.refresh(ctx, at)); err != nil || !b.now.has(ended, "1") {
+			t.Errorf("not heard of: %v", err)
+		}
+	})
+}
+
+// TestEmptyStorage: a folder that is not mounted is no reason to forget what ended.
+func TestEmptyStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, storage := t.Context(), newMemoryStorage()
+		at := revocationAccess{storage, newTestKeys(t)}
+		a, b := newRevocations(), newRevocations()
+		ended := newSession(nil, time.Now(), time.Hour)
+		if err := errors.Join(a.add(ctx, at, endOf(ended)), b.loaded(ctx, at)); err != nil {
+			t.Fatal(err)
+		}
+		clear(storage.files)
+		for range 50 {
+			time.Sleep(refreshEvery)
+			if err := b.refresh(ctx, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !b.now.has(ended, "1") {
+			t.Error("forgotten")
+		}
+	})
+}
+
+// TestStorageThatHangs: people do not wait for one another, and logouts not for storage.
+func TestStorageThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := revocationAccess{hangingStorage{}, newTestKeys(t)}
+		began := time.Now()
+		r := newRevocations()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				if err := r.loaded(ctx, at); !errors.Is(err, errStorage) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > storageTimeout+time.Second {
+			t.Errorf("100 people waited for %s", took)
+		}
+		began = time.Now()
+		for range 100 {
+			all.Go(func() {
+				if err := r.add(t.Context(), at, endOf(newSession(nil, began, time.Hour))); !errors.Is(err, errStorage) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(began); took > logoutWaits+time.Second {
+			t.Errorf("100 logouts took %s", took)
+		}
+		time.Sleep(2 * storageTimeout) // what runs on ends
+	})
+}
+
+// hangingStorage answers when nobody waits any more.
+type hangingStorage struct{ certmagic.Storage }
+
+func (hangingStorage) Load(ctx context.Context, _ string) ([]byte, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (hangingStorage) Store(ctx context.Context, _ string, _ []byte) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestManyParts are read by an instance that starts, if not at the first try: each goes on where the last
+// one was broken off.
+func TestManyParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, storage := t.Context(), newMemoryStorage()
+		at := revocationAccess{storage, newTestKeys(t)}
+		var ended *session
+		for range 2000 {
+			ended = newSession(nil, time.Now(), 30*24*time.Hour)
+			if err := newRevocations().add(ctx, at, endOf(ended)); err != nil { // each a part of its own
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * partLife) // closed: read once
+		storage.breaksAfter = 300
+		r := newRevocations()
+		for tries := 1; ; tries++ {
+			if err := r.loaded(ctx, at); err == nil {
+				break
+			}
+			if tries > 10 {
+				t.Fatal("it never gets anywhere")
+			}
+			storage.setAway(false)
+			time.Sleep(refreshEvery)
+		}
+		if !r.now.has(ended, "1") || len(r.parts) != 2000 {
+			t.Errorf("%d parts", len(r.parts))
 		}
 	})
 }

@@ -64,6 +64,10 @@ func (s *session) idle(now time.Time, timeout time.Duration) bool {
 	return timeout > 0 && now.Sub(s.seen) >= timeout
 }
 
+// maxLifetime is the longest a session can last: browsers keep no cookie for longer (RFC 6265bis section
+// 5.5).
+const maxLifetime = 400 * 24 * time.Hour
+
 // clockSkew is how far ahead the clock of the instance that sealed a session may be.
 const clockSkew = 10 * time.Minute
 
