@@ -30,7 +30,7 @@ var elsewhere = []string{
 	"/\t/evil.example", "/\n/evil.example", "/\r/evil.example", "\t//evil.example", " //evil.example", "\x00//evil.example", "/\x00/evil.example",
 	"@evil.example", ":@evil.example", ".evil.example", ":80@evil.example/", "-.evil.example", "/@evil.example", "/.evil.example",
 	"//shop-a.localhost@evil.example", "//evil.example#shop-a.localhost", "//evil.example?shop-a.localhost", `//evil.example\@shop-a.localhost`,
-	"／／evil.example", "/／evil.example", "⁄⁄evil.example", "∕∕evil.example", "/‮//evil.example", "//evil。example", "/\u2028/evil.example", "/\ufeff/evil.example",
+	"／／evil.example", "/／evil.example", "⁄⁄evil.example", "∕∕evil.example", "/\u202e//evil.example", "//evil。example", "/\u2028/evil.example", "/\ufeff/evil.example",
 	"/%2f%2fevil.example", "%2f%2fevil.example", "/%5cevil.example", "/%09/evil.example", "/%0d%0aLocation:%20https://evil.example",
 	"/..//evil.example", "/.//evil.example", "/x/../..//evil.example", "/;//evil.example", "?//evil.example", "#//evil.example",
 	"/\r\nSet-Cookie: vipps_session=x", "/\r\n\r\n<script>", "/\u0085x", "/\xff\xfe", "/[//evil.example", "//[::1]", "//[", "*", "",
