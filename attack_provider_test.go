@@ -84,7 +84,7 @@ var providerFaults = []struct {
 	{"206", status(206, `{"access_token":"leak","id_token":"leak"}`), 502},
 	{"300", status(300, "leak"), 502},
 	{"304", status(304, ""), 502},
-	{"http.StatusPermanentRedirect", http.RedirectHandler("http://127.0.0.1:1/leak", 308).ServeHTTP, 502},
+	{"308", http.RedirectHandler("http://127.0.0.1:1/leak", http.StatusPermanentRedirect).ServeHTTP, 502},
 	{"402", status(402, "leak"), 502},
 	{"418", status(418, "leak"), 502},
 	{"451", status(451, `{"error":"LEAK 4712345678"}`), 502},
