@@ -20,7 +20,7 @@ demo:
 ## test: all tests, with the race detector; first it installs what they need (Chromium, php-fpm, ...)
 test:
 	./scripts/install-test-tools
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 18m ./...
 
 ## screenshots: every page in every language into .screenshots/; open index.html there
 screenshots:

@@ -54,34 +54,43 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
 func (h *Handler) authorizationURL(endpoint string, v *visit, l *login, state string) string {
 	challenge := sha256.Sum256([]byte(l.verifier))
-	query := url.Values{
-		"response_type":         {"code"},
-		"scope":                 {v.unit.scope},
-		"state":                 {state},
-		"nonce":                 {l.nonce},
-		"redirect_uri":          {h.redirectURI(v)},
-		"code_challenge":        {base64.RawURLEncoding.EncodeToString(challenge[:])},
-		"code_challenge_method": {"S256"},
+	var address strings.Builder
+	address.Grow(1024)
+	address.WriteString(endpoint)
+	separator := byte('?')
+	if strings.Contains(endpoint, "?") {
+		separator = '&'
+	}
+	// Not url.Values, whose map and sorting are 22 allocations more for every crawler (BenchmarkRequest).
+	add := func(name, value string) {
+		address.WriteByte(separator)
+		address.WriteString(name)
+		address.WriteByte('=')
+		address.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+		separator = '&'
 	}
 	if v.unit.hasOwnKeys() {
-		query.Set("client_id", v.unit.clientID)
+		add("client_id", v.unit.clientID)
 	} else {
-		query.Set("msn", v.msn)
+		add("msn", v.msn)
 	}
+	add("response_type", "code")
+	add("scope", v.unit.scope)
+	add("state", state)
+	add("nonce", l.nonce)
+	add("redirect_uri", h.redirectURI(v))
+	add("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
+	add("code_challenge_method", "S256")
 	if v.unit.market != "" {
-		query.Set("market", v.unit.market)
+		add("market", v.unit.market)
 	}
 	if h.RequireAppConfirmation {
-		query.Set("acr_values", acrAppAuth)
+		add("acr_values", acrAppAuth)
 	}
 	if h.ReturnInAnyBrowser {
-		query.Set("requested_flow", "automatic_return_from_vipps_app")
+		add("requested_flow", "automatic_return_from_vipps_app")
 	}
-	separator := "?"
-	if strings.Contains(endpoint, "?") {
-		separator = "&"
-	}
-	return endpoint + separator + strings.ReplaceAll(query.Encode(), "+", "%20")
+	return address.String()
 }
 
 // redirectURI must equal, byte for byte, one that is registered for the sales unit.

@@ -43,11 +43,12 @@ const (
 
 func newLogin(returnTo string, now time.Time) *login {
 	encode := base64.RawURLEncoding.EncodeToString
+	random := randomBytes(idBytes + nonceBytes + verifierBytes) // at once: what costs is the call
 	return &login{
-		id:       encode(randomBytes(idBytes)),
+		id:       encode(random[:idBytes]),
 		started:  now,
-		nonce:    encode(randomBytes(nonceBytes)),
-		verifier: encode(randomBytes(verifierBytes)),
+		nonce:    encode(random[idBytes : idBytes+nonceBytes]),
+		verifier: encode(random[idBytes+nonceBytes:]),
 		returnTo: returnTo,
 	}
 }
@@ -71,18 +72,17 @@ func (l *login) carried() bool { return l.verifier != "" }
 // encode lays a login out as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
 // where there are none), return path (deflated where that is shorter, with its format in front).
 func (l *login) encode() []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(l.started.UnixMilli()))
-	b = append(b, make([]byte, idBytes+nonceBytes+verifierBytes)...)
+	b := make([]byte, loginFixedBytes, loginFixedBytes+1+len(l.returnTo))
+	binary.BigEndian.PutUint64(b, uint64(l.started.UnixMilli()))
 	putBase64(b[atID:], l.id)
 	putBase64(b[atNonce:], l.nonce)
 	putBase64(b[atVerifier:], l.verifier)
-	packed := append([]byte{formatPlain}, l.returnTo...)
-	if len(packed) > 128 {
-		if smaller := deflate([]byte(l.returnTo)); len(smaller) < len(packed) {
-			packed = smaller
+	if len(l.returnTo) >= 128 {
+		if packed := deflate([]byte(l.returnTo)); len(packed) <= len(l.returnTo) {
+			return append(b, packed...)
 		}
 	}
-	return append(b, packed...)
+	return append(append(b, formatPlain), l.returnTo...)
 }
 
 // putBase64 writes the bytes that newLogin encoded.
