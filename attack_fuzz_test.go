@@ -30,11 +30,11 @@ func FuzzLogin(f *testing.F) {
 	})
 }
 
-var msisdn = regexp.MustCompile(`^[1-9][0-9]{4,16}$`)
+var msisdn = regexp.MustCompile(`^[1-9][0-9]{4,14}$`)
 
 // FuzzPhoneNumber: what is taken for a number is digits, and the same number when it is read again.
 func FuzzPhoneNumber(f *testing.F) {
-	for _, seed := range []string{"+47 12 34 56 78", "004712345678", "tel:+47-12345678", "4712345678", "+45 20 00 00 01", "+358 (0)40 0000001", "++47", "+0", ""} {
+	for _, seed := range []string{"+47 12 34 56 78", "004712345678", "tel:+47-12345678", "4712345678", "+45 20 00 00 01", "+358 (0)40 0000001", "++47", "+0", "810010000000000000", ""} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, number string) {

@@ -204,6 +204,9 @@ func parseMSISDN(number string) (string, error) {
 		return "", errNumber
 	}
 	e164 := phonenumbers.Format(parsed, phonenumbers.E164)
+	if len(e164) > len("+")+15 { // ITU-T E.164, section 6: fifteen digits at most; some national plans have longer ones
+		return "", errNumber
+	}
 	// Of "+358 00 40…" one 0 is left, and would go at the next reading: one number, counted as several.
 	if again, err := phonenumbers.Parse(e164, ""); err != nil || phonenumbers.Format(again, phonenumbers.E164) != e164 {
 		return "", errNumber
