@@ -329,33 +329,6 @@ func TestKeysBehindTheSignature(t *testing.T) {
 	})
 }
 
-// TestFiveHundredLoginsAtOnce with nothing fetched yet: all succeed, and each thing that all need is fetched
-// once. TestColdStartTogether is the same over a network, with fewer.
-func TestFiveHundredLoginsAtOnce(t *testing.T) {
-	b := newBubble(t, time.Hour)
-	const n = 500
-	var all sync.WaitGroup
-	start := make(chan struct{})
-	for range n {
-		all.Go(func() {
-			<-start
-			if _, status := b.login(); status != http.StatusOK {
-				t.Error(status)
-			}
-		})
-	}
-	close(start)
-	all.Wait()
-	for path, want := range map[string]int{
-		"/accesstoken/get": 1, "/access-management-1.0/access/.well-known/openid-configuration": 1, "/access-management-1.0/access/.well-known/jwks.json": 1,
-		"/access-management-1.0/access/oauth2/token": n, "/vipps-userinfo-api/userinfo": n,
-	} {
-		if got := b.counted(path); got != want {
-			t.Errorf("%s was called %d times, want %d", path, got, want)
-		}
-	}
-}
-
 // TestNothingPilesUp: after many logins there are as many goroutines as before and hardly more memory.
 // LOGINS=10000 is the whole of it; make test does fewer.
 func TestNothingPilesUp(t *testing.T) {

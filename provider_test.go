@@ -211,11 +211,12 @@ func TestAnotherIssuer(t *testing.T) {
 	newBrowser(t).login(w.shop("shop-a.localhost")+"/", kari).wantStatus(t, http.StatusOK)
 }
 
-// TestColdStartTogether: however many logins come at once, there is one fetch of each kind.
-func TestColdStartTogether(t *testing.T) {
+// TestFiveHundredLoginsAtOnce with nothing fetched yet: all succeed, and each thing that all need is fetched
+// once.
+func TestFiveHundredLoginsAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.load(twoShops)
-	const n = 50
+	const n = 500
 	together := func(do func()) {
 		var done sync.WaitGroup
 		for range n {
