@@ -10,6 +10,16 @@ import (
 // goes on to the site (CVE-2025-31492).
 type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
 
+// serveEndpoint has e answer. Not in TLS early data, which whoever sees it on the network can send once more
+// (RFC 8446 section 8): a login is spent, and a phone rings, once. Browsers ask again by themselves (RFC 8470
+// section 5.2).
+func serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request, v *visit) error {
+	if isEarly(r) {
+		return writeProblem(w, problem{Status: http.StatusTooEarly, Title: "Too early", Detail: "Send it again when the TLS handshake is over."})
+	}
+	return e(w, r, v)
+}
+
 // setEndpointHeaders sets what every response of the endpoints carries.
 func setEndpointHeaders(w http.ResponseWriter) {
 	header := w.Header()

@@ -155,7 +155,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.fail(w, r, v, err, "/")
 	}
 	if endpoint != nil {
-		return endpoint(w, asSent(r), v)
+		return serveEndpoint(endpoint, w, asSent(r), v)
 	}
 	if v.session != nil {
 		return h.serveUser(w, r, v, next)

@@ -90,6 +90,12 @@ func isPrefetch(r *http.Request) bool {
 	return r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") == "prefetch"
 }
 
+// isEarly reports whether the request came in TLS early data (HTTP/3's 0-RTT), here or at a proxy before us
+// (RFC 8470 section 5.1).
+func isEarly(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+}
+
 // isCrossSite reports whether another site made the browser send this: browsers say so
 // (Sec-Fetch-Site), older ones name the page's origin on a POST.
 func isCrossSite(r *http.Request, v *visit) bool {
