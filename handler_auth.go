@@ -22,9 +22,10 @@ func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v
 	return h.refuseScript(w, r, v)
 }
 
-// serveLogin is GET /vipps/login: it starts a login wherever the visitor is.
+// serveLogin is GET /vipps/login: it starts a login wherever the visitor is. Not for an image or a frame: a
+// sibling's page full of them would push the logins in progress out of the browser's cookies.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if isPrefetch(r) {
+	if isPrefetch(r) || isPartOfPage(r) {
 		return h.refuseScript(w, r, v)
 	}
 	return h.startLogin(w, r, v, returnParameter(r))

@@ -71,7 +71,7 @@ func TestUserinfoAndLogout(t *testing.T) {
 		t.Errorf("userinfo: %s", info.body)
 	}
 	for field, want := range map[string]string{
-		"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+		"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin",
 	} {
 		if got := info.Header.Get(field); got != want {
 			t.Errorf("%s: got %q, want %q", field, got, want)

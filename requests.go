@@ -67,11 +67,21 @@ func isNavigation(r *http.Request) bool {
 	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
 		return false
 	}
-	mode, destination := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	if mode != "" || destination != "" {
-		return mode == "navigate" && destination == "document"
+	if saysWhatItIs(r) {
+		return !isPartOfPage(r)
 	}
 	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
+}
+
+// saysWhatItIs reports whether the browser sends Fetch Metadata.
+func saysWhatItIs(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") != "" || r.Header.Get("Sec-Fetch-Dest") != ""
+}
+
+// isPartOfPage reports whether the browser says that this is an image, a frame or a script's request, and no
+// page opened in a window.
+func isPartOfPage(r *http.Request) bool {
+	return saysWhatItIs(r) && (r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document")
 }
 
 // acceptsHTML reports whether an Accept line names text/html.
