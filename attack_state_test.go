@@ -68,6 +68,10 @@ func TestLoginCSRF(t *testing.T) {
 		"planted without Host-":  func(cookie string) string { return strings.ReplaceAll(cookie, "__Host-", "") },
 		"planted in other case":  func(cookie string) string { return strings.ReplaceAll(cookie, "__Host-", "__host-") },
 		"planted with a space":   func(cookie string) string { return strings.ReplaceAll(cookie, "__Host-", "__Host- ") },
+		"planted with U+2000":    func(cookie string) string { return "\u2000" + cookie },
+		"planted with U+00A0":    func(cookie string) string { return "\u00a0" + cookie },
+		"planted with U+0085":    func(cookie string) string { return "\u0085" + cookie },
+		"planted with a tab":     func(cookie string) string { return strings.ReplaceAll(cookie, "__Host-", "__Host-\t") },
 		"planted without name":   func(cookie string) string { return "=" + cookie }, // a nameless cookie serialises as its value
 		"planted Secure- prefix": func(cookie string) string { return strings.ReplaceAll(cookie, "__Host-", "__Secure-") },
 		"as a session": func(cookie string) string {
@@ -103,7 +107,25 @@ func TestSessionFixation(t *testing.T) {
 	attacker := newBrowser(t)
 	attacker.login(shop+"/", bjorn).wantStatus(t, http.StatusOK)
 	attackers := attacker.cookies(shop + "/")
-	newBrowser(t).get(shop+"/", "Cookie: "+strings.ReplaceAll(attackers, "__Host-", "")).wantStatus(t, http.StatusFound)
+	// What a sibling subdomain can plant: the names that the browser does not take for __Host- ones, in front of
+	// the person's own where their path is longer.
+	planted := map[string]string{"no prefix": strings.ReplaceAll(attackers, "__Host-", "")}
+	for _, space := range "\u0085\u00a0\u1680\u2000\u2009\u2028\u202f\u205f\u3000\ufeff" {
+		planted[fmt.Sprintf("%U", space)] = string(space) + attackers
+	}
+	person := newBrowser(t)
+	person.login(shop+"/", kari).wantStatus(t, http.StatusOK)
+	for name, cookie := range planted {
+		newBrowser(t).get(shop+"/", "Cookie: "+cookie).wantStatus(t, http.StatusFound)
+		newBrowser(t).get(shop+"/", "Cookie: "+cookie+"; "+person.cookies(shop+"/")).wantStatus(t, http.StatusOK)
+		r := w.upstream.last(t)
+		if got := r.Header.Get("X-Vipps-Name"); got != "Kari Nordmann" {
+			t.Errorf("%s: with the planted session before her own, Kari is %q", name, got)
+		}
+		if strings.Contains(r.Header.Get("Cookie"), "vipps_session=") && name != "U+FEFF" { // which nobody trims
+			t.Errorf("%s: the site got %q", name, r.Header.Get("Cookie"))
+		}
+	}
 
 	victim := copyOf(attacker, shop+"/") // worse than planted: with the prefix
 	victim.follow(victim.consent(victim.follow(victim.get(shop+"/vipps/login")), url.Values{"user": {kari}, "answer": {"approve"}})).wantStatus(t, http.StatusOK)

@@ -39,14 +39,16 @@ func sessionChunkName(i int) string {
 }
 
 // cookies yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates
-// nothing, and passes over what is no pair.
+// nothing, and passes over what is no pair. Around a pair there are blanks and nothing else: where more is
+// trimmed, U+2000 and a name that starts with __Host- is one to us and none to the browser, and a sibling
+// subdomain has planted it.
 func cookies(header http.Header) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, line := range header["Cookie"] {
 			for line != "" {
 				var pair string
 				pair, line, _ = strings.Cut(line, ";")
-				name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+				name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
 				if ok && !yield(name, value) {
 					return
 				}
