@@ -120,3 +120,25 @@ func TestStreamsAndTheEndOfASession(t *testing.T) {
 		t.Error("the site was reached")
 	}
 }
+
+// TestQueriesReadOtherwise: a query that Caddy's matcher finds nothing in, since some of it is not well formed,
+// is one that a site reads the rest of.
+func TestQueriesReadOtherwise(t *testing.T) {
+	w := newWorld(t)
+	for matcher, queries := range map[string][]string{
+		"query page=account":                       {"page=account", "page=account&a;b", "page=account&x=%zz", "page=account&%", "page=account&%%%4", "a;page=account", "x=%z;page=account", "page=%61ccount&;", "page=public&page=account"},
+		"expression `{query.page} == \"account\"`": {"page=account", "page=account&a;b", "page=account&x=%zz"},
+	} {
+		w.load("http://shop-a.localhost:$HTTP {\n\t@account " + matcher + "\n\tvipps_login @account 123456\n\treverse_proxy $UPSTREAM\n}\n")
+		for _, query := range queries {
+			if status := rawGetWith(t, w.http, "/?"+query, ""); status != http.StatusFound {
+				t.Errorf("%s: %s: got %d", matcher, query, status)
+			}
+		}
+		for _, query := range []string{"", "page=public", "page=public&a;b", "x=page=account%zz", "account;page"} {
+			if status := rawGetWith(t, w.http, "/?"+query, ""); status != http.StatusOK {
+				t.Errorf("%s: %s: got %d, want the site's 200", matcher, query, status)
+			}
+		}
+	}
+}

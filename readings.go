@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // loginNeeded asks the directive's matcher. It asks about the request as the client sent it, as it is
@@ -18,12 +20,7 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 	if needed || err != nil {
 		return needed, err
 	}
-	sent := asSent(r)
-	readings := otherReadings(r)
-	if sent != r {
-		readings = append(append(readings, sent), otherReadings(sent)...)
-	}
-	for _, other := range readings {
+	for _, other := range otherReadings(r) {
 		if needed, err := h.matchesAs(r, other); needed || err != nil {
 			return needed, err
 		}
@@ -32,26 +29,67 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 }
 
 // matchesAs asks the matcher about r as if it were another request. In place, since the placeholders of
-// this request look at it and at no copy.
+// this request look at it and at no copy; and in the place of its URL, which it shares with the request that
+// a directive before us has made it from.
 func (h *Handler) matchesAs(r, other *http.Request) (bool, error) {
-	method, url, uri := r.Method, r.URL, r.RequestURI
-	defer func() { r.Method, r.URL, r.RequestURI = method, url, uri }()
-	r.Method, r.URL, r.RequestURI = other.Method, other.URL, other.RequestURI
+	method, proto, url, uri, header := r.Method, r.Proto, *r.URL, r.RequestURI, r.Header
+	defer func() { r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = method, proto, url, uri, header }()
+	r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = other.Method, other.Proto, *other.URL, other.RequestURI, other.Header
 	return h.matchers.AnyMatchWithError(r)
 }
 
-// otherReadings are the requests that some sites take r for; none for nearly every request. Caddy's path
-// matcher resolves "/account/.." and sees "/"; many sites do not, and see something of the account's. Java
-// servers cut parameters out of a path, so that "/;x/account" is the account's (Servlet 6.0 section 3.5.2).
-// Windows reads a backslash as a slash, and does without dots and blanks at the end of a name and a colon
-// and what follows it. Some servers decode twice, and C ends a text at NUL.
+// otherReadings are the requests that some sites take r for; none for nearly every request.
 func otherReadings(r *http.Request) (readings []*http.Request) {
-	path := r.URL.Path
+	requests := []*http.Request{r}
+	if sent := asSent(r); sent != r {
+		requests = append(requests, sent)
+	}
+	if isExtendedConnect(r) {
+		for _, request := range requests {
+			requests = append(requests, asUpgrade(request))
+		}
+	}
+	for _, request := range requests {
+		if request != r {
+			readings = append(readings, request)
+		}
+		for _, path := range otherPaths(request.URL.Path) {
+			readings = append(readings, withPath(request, path))
+		}
+	}
+	for _, request := range append(readings, r) {
+		for _, query := range otherQueries(request.URL.RawQuery) {
+			readings = append(readings, withQuery(request, query))
+		}
+	}
+	return readings
+}
+
+// isExtendedConnect reports whether r opens a websocket over HTTP/2 or HTTP/3 (RFC 8441, RFC 9220).
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && (r.Proto == "websocket" || r.Header.Get(":protocol") != "")
+}
+
+// asUpgrade is the request that reverse_proxy makes of an extended CONNECT.
+func asUpgrade(r *http.Request) *http.Request {
+	other := *r
+	other.Method, other.Proto, other.Header = http.MethodGet, "HTTP/1.1", r.Header.Clone()
+	other.Header.Del(":protocol")
+	other.Header.Set("Connection", "Upgrade")
+	other.Header.Set("Upgrade", "websocket")
+	return &other
+}
+
+// otherPaths are what some sites take a path for. Caddy's path matcher resolves "/account/.." and sees "/";
+// many sites do not, and see something of the account's; regular expressions and placeholders do not, where a
+// site does. Java servers cut parameters out of a path, so that "/;x/account" is the account's (Servlet 6.0
+// section 3.5.2). Windows reads a backslash as a slash, and does without dots and blanks at the end of a name
+// and a colon and what follows it. Some servers decode twice, and C ends a text at NUL.
+func otherPaths(path string) []string {
 	paths := []string{path}
 	add := func(reading string) {
 		if !slices.Contains(paths, reading) {
 			paths = append(paths, reading)
-			readings = append(readings, withPath(r, reading))
 		}
 	}
 	if twice, err := url.PathUnescape(path); err == nil {
@@ -62,8 +100,38 @@ func otherReadings(r *http.Request) (readings []*http.Request) {
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutDotSegments(path))
+		add(caddyhttp.CleanPath(path, true))
 	}
-	return readings
+	return paths[1:]
+}
+
+// otherQueries are what some sites take a query for that is not well formed, in which Caddy's query matcher
+// finds nothing at all: a semicolon ends a parameter, or is part of it, and "%" may stand for itself.
+func otherQueries(query string) []string {
+	if _, err := url.ParseQuery(query); err == nil {
+		return nil
+	}
+	query = escapeBarePercent(query)
+	return []string{strings.ReplaceAll(query, ";", "%3B"), strings.ReplaceAll(query, ";", "&")}
+}
+
+// escapeBarePercent encodes each "%" that encodes nothing.
+func escapeBarePercent(query string) string {
+	var escaped strings.Builder
+	for i := range len(query) {
+		escaped.WriteByte(query[i])
+		if _, err := url.QueryUnescape(query[i:min(i+3, len(query))]); query[i] == '%' && err != nil {
+			escaped.WriteString("25")
+		}
+	}
+	return escaped.String()
+}
+
+func withQuery(r *http.Request, query string) *http.Request {
+	other, u := *r, *r.URL
+	u.RawQuery = query
+	other.URL, other.RequestURI = &u, u.RequestURI()
+	return &other
 }
 
 func withPath(r *http.Request, path string) *http.Request {
