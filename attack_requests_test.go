@@ -334,3 +334,68 @@ func TestNothingOfTheSiteWithARefusal(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalIsNotProxied: an error route that proxies gets the address that was refused with the refusal. With the
+// directive in it, the site is asked for nothing that was refused, until the address is another; our cookies go
+// along in no case.
+func TestRefusalIsNotProxied(t *testing.T) {
+	w := newWorld(t)
+	address := w.shop("shop-a.localhost")
+	for name, test := range map[string]struct {
+		block, errors string
+		discovery     http.HandlerFunc
+		host, path    string
+		want          int
+		reached       string // "" is nothing
+	}{
+		"denied":             {"on_unauthenticated deny", "vipps_login 123456", nil, "", "/account/x", 401, ""},
+		"no login begins":    {"", "vipps_login /account/* 123456", status(500, ""), "", "/account/x", 502, ""},
+		"no merchant":        {"", "vipps_login {\n\t\t\tmerchant 123456 known.localhost\n\t\t}", nil, "unknown.localhost", "/x", 421, ""},
+		"failed before":      {"", "vipps_login /account/* 123456", nil, "", "/account/early", 401, ""},
+		"failed before, out": {"", "vipps_login /account/* 123456", nil, "", "/early", 404, "/early"},
+		"rewritten":          {"on_unauthenticated deny", "rewrite * /errors.html\n\t\tvipps_login 123456", nil, "", "/account/x", 401, "/errors.html"},
+		"the site's own":     {"", "vipps_login 123456", nil, "", "/late", 404, "/late"},
+		"no directive there": {"on_unauthenticated deny", "", nil, "", "/account/x", 401, "/account/x"}, // as docs/directive.md says
+		"an endpoint's":      {"", "vipps_login 123456", nil, "", "/vipps/callback", 400, "/vipps/callback"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			merchants := "vipps_login /account/* 123456 {"
+			site := "http://shop-a.localhost:$HTTP"
+			if test.host != "" {
+				merchants, site = "vipps_login {\n\t\tmerchant 123456 known.localhost", "http://:$HTTP"
+			}
+			w.vipps.answer(pathDiscovery, test.discovery)
+			w.anew(site+` {
+	@early path /early /account/early
+	route {
+		error @early 404
+		`+merchants+"\n\t\t\terror_pages off\n\t\t\t"+test.block+`
+		}
+		error /late 404
+		reverse_proxy $UPSTREAM
+	}
+	handle_errors {
+		`+test.errors+`
+		reverse_proxy $UPSTREAM
+	}
+}
+`, len(name))
+			w.upstream.requests = nil
+			headers := []string{"Cookie: vipps_session=1AAAA; theirs=1"}
+			if test.host != "" {
+				headers = append(headers, "Host: "+test.host)
+			}
+			a := newBrowser(t).get(address+test.path, headers...)
+			if test.reached == "" {
+				a.wantStatus(t, test.want)
+				if w.upstream.count() > 0 {
+					t.Errorf("the site got %s", w.upstream.last(t).URL)
+				}
+				return
+			}
+			if r := w.upstream.last(t); r.URL.Path != test.reached || r.Header.Get("Cookie") != "theirs=1" {
+				t.Errorf("the site got %s with the cookies %q", r.URL, r.Header.Get("Cookie"))
+			}
+		})
+	}
+}

@@ -85,6 +85,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 		reference = h.recordFailure(v, h.flowAt(path), f, err)
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	v.refused = h.endpoint(path) == nil
 	if h.ErrorPages == "off" {
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(returnTo))
 		return h.handOver(w, r, f)
@@ -96,6 +97,18 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	case errCrossSiteLogout:
 		p.Link = v.url(safeReturn(returnTo))
 	}
+	return p.write(w, r, f.status, v.market())
+}
+
+// failAgain shows the page of an error that the site's error routes were to show, and must not.
+func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) error {
+	raised, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
+	f := failureOf(raised)
+	if f.is == errInternal { // somebody else's error, before we were asked
+		f = failureOf(errLoginRequired)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	p := page{Kind: f.page, Link: h.loginURL(safeReturn(requestTarget(r)))}
 	return p.write(w, r, f.status, v.market())
 }
 
@@ -114,6 +127,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
+	removeOwnCookies(r.Header) // handle_errors may have a site behind it, too
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := originalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
 		return handlerError

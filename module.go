@@ -124,6 +124,7 @@ type visit struct {
 	began   time.Time
 	session *session // nil: none
 	stale   bool     // there are session cookies, and they are no good
+	refused bool     // what was asked of the site was not given
 }
 
 // market is the merchant's, or "" where it is not known.
@@ -189,8 +190,15 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 	v, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit)
 	if !ok {
 		v, _ = h.visit(r) // what failed came before us; a host without a merchant has no session
+		needed, err := h.loginNeeded(r)
+		v.refused = v.session == nil && (needed && h.OnUnauthenticated != unauthenticatedPass || err != nil)
 	}
 	setPlaceholders(r, v)
+	if v.refused && asSent(r) == r {
+		// Still the address of what was refused: a site that is asked for that answers with it
+		// (CVE-2025-31492). A page for errors has an address of its own.
+		return h.failAgain(w, r, v)
+	}
 	removeOwnCookies(r.Header)
 	if v.session != nil {
 		h.identity.present(r, v.session, v.msn)

@@ -119,7 +119,7 @@ http://:$HTTP {
 	// What fails before a merchant is known, or at an endpoint, has its error page too, and no login.
 	w.vipps.answer(pathDiscovery, status(500, ""))
 	for _, address := range []string{
-		w.shop("unknown.localhost") + "/", w.shop("unknown.localhost") + "/vipps/login", w.shop("unknown.localhost") + "/vipps/callback",
+		w.shop("unknown.localhost") + "/vipps/login", w.shop("unknown.localhost") + "/vipps/callback",
 		w.shop("known.localhost") + "/vipps/callback",
 	} {
 		newBrowser(t).get(address, "X-Vipps-Name: evil").wantStatus(t, http.StatusOK)
