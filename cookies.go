@@ -113,8 +113,13 @@ func withoutOwnCookies(line string) (rest string, changed bool) {
 	return kept.String(), true
 }
 
-// setCookie sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it.
+// setCookie sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it. No shared cache may
+// keep a response with it, whatever the site says of its own: it would give one person's session to others, or
+// end theirs.
 func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
+	if said := w.Header()["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
+		w.Header().Add("Cache-Control", "private")
+	}
 	cookie := &http.Cookie{
 		Name:     cookieName(name, secure),
 		Value:    value,

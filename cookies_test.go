@@ -241,6 +241,32 @@ func TestGeneratedSecret(t *testing.T) {
 	}
 }
 
+// TestNoCacheKeepsACookie: what the site lets shared caches keep, they must not keep with a cookie of ours, which
+// would end the sessions of all who get it, or give them one.
+func TestNoCacheKeepsACookie(t *testing.T) {
+	w := newWorld(t)
+	w.upstream.handler = func(rw http.ResponseWriter, _ *http.Request) { rw.Header().Set("Cache-Control", "public, max-age=60") }
+	shop := w.shop("shop-b.localhost")
+	for _, before := range []string{"", "header Cache-Control \"public, max-age=60\""} {
+		w.load("http://shop-b.localhost:$HTTP {\n\t" + before + "\n\tvipps_login /account/* 234567 {\n\t\tsession {\n\t\t\tidle_timeout 1s\n\t\t}\n\t}\n\treverse_proxy $UPSTREAM\n}\n")
+		check := func(name string, a answer) {
+			t.Helper()
+			if len(a.Cookies()) == 0 || !slices.Contains(a.Header["Cache-Control"], "private") {
+				t.Errorf("%s, %q: %q with %d cookies", name, before, a.Header["Cache-Control"], len(a.Cookies()))
+			}
+		}
+		check("no session", newBrowser(t).get(shop+"/style.css", "Cookie: vipps_session=1junk"))
+		b := newBrowser(t)
+		b.login(shop+"/account/", kari)
+		var renewed answer
+		waitFor(t, func() bool { renewed = b.get(shop + "/style.css"); return len(renewed.Cookies()) > 0 })
+		check("renewed", renewed)
+		if a := newBrowser(t).get(shop + "/style.css"); slices.Contains(a.Header["Cache-Control"], "private") {
+			t.Errorf("without a cookie: %q", a.Header["Cache-Control"])
+		}
+	}
+}
+
 // TestSessionEnds after its lifetime, and when it was idle; a session in use goes on.
 func TestSessionEnds(t *testing.T) {
 	w := newWorld(t)

@@ -139,7 +139,8 @@ func (v *visit) market() string {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path := originalPath(r)
 	if path == h.paths.callback || path == h.paths.phoneCallback || path == h.paths.webhook {
-		// The access log would hold the authorization code, or the secret. Our own line stands for it.
+		// The access log would hold the authorization code, or the secret. Our own line stands for it. Also where
+		// the endpoint is not switched on: what comes all the same holds one.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	h.identity.strip(r)
@@ -297,7 +298,6 @@ func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visit)
 		return
 	}
 	v.session.seen = v.began
-	w.Header().Add("Cache-Control", "private") // whatever the site says: a shared cache must not keep our cookie
 	h.setSession(w, r, v, v.session)
 }
 
