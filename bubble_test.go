@@ -8,10 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"regexp"
-	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -327,38 +324,4 @@ func TestKeysBehindTheSignature(t *testing.T) {
 		}
 		b.handler.app.shared.client.stop()
 	})
-}
-
-// TestNothingPilesUp: after many logins there are as many goroutines as before and hardly more memory.
-// LOGINS=10000 is the whole of it; make test does fewer.
-func TestNothingPilesUp(t *testing.T) {
-	n := 500
-	if more, err := strconv.Atoi(os.Getenv("LOGINS")); err == nil {
-		n = more
-	}
-	b := newBubble(t, time.Hour)
-	measure := func() (heap int64, goroutines int) {
-		runtime.GC()
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc), runtime.NumGoroutine()
-	}
-	for range 200 {
-		b.login()
-	}
-	heap, goroutines := measure()
-	for range n {
-		if _, status := b.login(); status != http.StatusOK {
-			t.Fatal(status)
-		}
-	}
-	heapAfter, goroutinesAfter := measure()
-	each := (heapAfter - heap) / int64(n)
-	t.Logf("%d logins: %d to %d goroutines, %d bytes for each login, the simulator's included", n, goroutines, goroutinesAfter, each)
-	// Each login is remembered as spent for ten minutes, and by the simulator; a leak would be a session, a
-	// response or a connection, kilobytes each.
-	if goroutinesAfter > goroutines+2 || each > 4096 {
-		t.Errorf("%d goroutines became %d, and %d bytes a login stay", goroutines, goroutinesAfter, each)
-	}
 }

@@ -70,8 +70,25 @@ func TestKilledDuringALogin(t *testing.T) {
 			i := w.startInstanceOn(w.http, sites)
 			again := func() { i.kill(); i = w.startInstanceOn(w.http, sites) }
 
-			// Between the start and the callback.
+			// Before the redirect.
 			b := newBrowser(t)
+			asked := make(chan struct{})
+			w.vipps.answer(pathDiscovery, func(_ http.ResponseWriter, r *http.Request) { close(asked); <-r.Context().Done() })
+			var cut sync.WaitGroup
+			cut.Go(func() {
+				if resp, err := b.client.Do(newRequest(t, http.MethodGet, shop+"/zero", nil, "Accept: text/html")); err == nil {
+					resp.Body.Close()
+					t.Error("the instance answered")
+				}
+			})
+			<-asked
+			again()
+			cut.Wait()
+			w.vipps.answer(pathDiscovery, nil)
+			b.login(shop+"/zero", kari).wantStatus(t, http.StatusOK)
+
+			// Between the start and the callback.
+			b = newBrowser(t)
 			callback := b.approved(shop+"/one", kari).location()
 			again()
 			if page := b.follow(b.get(callback)).wantStatus(t, http.StatusOK); page.Request.URL.Path != "/one" {
@@ -81,8 +98,14 @@ func TestKilledDuringALogin(t *testing.T) {
 			b.get(shop+"/one").wantStatus(t, http.StatusOK)
 
 			// While Vipps MobilePay is asked: before it has answered, after the code was spent, after userinfo.
-			for _, at := range []string{pathToken, pathUserinfo} {
+			for _, at := range []string{pathAccessToken, pathToken, pathKeys, pathUserinfo} {
 				for _, spent := range []bool{false, true} {
+					if spent && at != pathToken && at != pathUserinfo {
+						continue // nothing is spent there
+					}
+					if at == pathAccessToken || at == pathKeys {
+						again() // what the one before has fetched is kept
+					}
 					b := newBrowser(t)
 					callback := b.approved(shop+"/two", kari).location()
 					arrived, dead := make(chan struct{}), make(chan struct{})
@@ -108,7 +131,7 @@ func TestKilledDuringALogin(t *testing.T) {
 					w.vipps.answer(at, nil)
 					i = w.startInstanceOn(w.http, sites)
 					page := b.get(callback) // the person reloads
-					if at == pathToken && !spent {
+					if at == pathAccessToken || at == pathToken && !spent {
 						page = b.follow(page)
 					} else {
 						page = b.follow(b.consent(b.follow(b.clickButton(page.wantStatus(t, http.StatusBadRequest))), approve(kari)))
@@ -125,6 +148,161 @@ func TestKilledDuringALogin(t *testing.T) {
 			again()
 			b.follow(done).wantStatus(t, http.StatusOK)
 		})
+	}
+}
+
+// TestKilledDuringAPhoneLogin: the same from a phone number. The person answers once, or is asked once more where
+// the till was not told of the login.
+func TestKilledDuringAPhoneLogin(t *testing.T) {
+	w := newPhoneWorld(t)
+	if err := caddy.Stop(); err != nil { // the one in this process
+		t.Fatal(err)
+	}
+	i := w.startInstanceOn(w.http, phoneShops)
+	again := func() { i.kill(); i = w.startInstanceOn(w.http, phoneShops) }
+	c := newTill(t, w.shop("shop-a.localhost"))
+	numbers := manyNumbers(10)
+	start := func() (id, authReqID string) {
+		numbers = numbers[1:]
+		return c.start(w, `{"phone_number":"`+numbers[0]+`"}`)
+	}
+	wantComplete := func(at, id string) {
+		t.Helper()
+		if s := c.call("GET", "/phone/"+id+"?wait=60", "").wantStatus(t, http.StatusOK).state(t); s.Status != "complete" || s.Userinfo["sub"] == nil {
+			t.Errorf("killed %s: %+v", at, s)
+		}
+	}
+	// killedAt kills the instance while it asks Vipps MobilePay for somebody, who is not answered.
+	killedAt := func(path string, heard bool, method, ask, body string) {
+		t.Helper()
+		arrived, dead := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		w.vipps.answer(path, func(rw http.ResponseWriter, r *http.Request) {
+			if heard {
+				w.vipps.sim.ServeHTTP(newRecorder(), r)
+			}
+			once.Do(func() { close(arrived) })
+			<-dead
+		})
+		var gone sync.WaitGroup
+		gone.Go(func() {
+			req := newRequest(t, method, c.shop+"/vipps/phone"+ask, strings.NewReader(body), "Authorization: Bearer "+apiKey, "Content-Type: application/json")
+			if resp, err := c.client.Do(req); err == nil {
+				resp.Body.Close()
+				t.Error("the instance answered")
+			}
+		})
+		<-arrived
+		i.kill()
+		close(dead)
+		gone.Wait()
+		w.vipps.answer(path, nil)
+		i = w.startInstanceOn(w.http, phoneShops)
+	}
+
+	// While the person is being asked: the till asks once more.
+	for _, heard := range []bool{false, true} {
+		killedAt(pathBackchannel, heard, "POST", "", `{"phone_number":"`+numbers[1]+`"}`)
+		id, authReqID := start()
+		mustAnswer(t, w, authReqID, true)
+		wantComplete("while the person was asked", id)
+	}
+	// Before the first poll, and between polls.
+	id, authReqID := start()
+	again()
+	c.call("GET", "/phone/"+id+"?wait=2", "").wantStatus(t, http.StatusOK)
+	again()
+	mustAnswer(t, w, authReqID, true)
+	wantComplete("before the answer", id)
+	// After the end.
+	again()
+	wantComplete("after the end", id)
+	// While Vipps MobilePay is asked for the answer, and, once that is written down, who the person is.
+	for _, at := range []string{pathToken, pathUserinfo} {
+		id, authReqID := start()
+		mustAnswer(t, w, authReqID, true)
+		killedAt(at, false, "GET", "/"+id+"?wait=60", "")
+		wantComplete("at "+at, id)
+	}
+}
+
+// TestReloadAtEachStep: a config that comes while Vipps MobilePay is asked for somebody takes nothing from them,
+// and whoever waits for a phone is told to ask again at once.
+func TestReloadAtEachStep(t *testing.T) {
+	w := newPhoneWorld(t)
+	globals := strings.Replace(w.globals(), "grace_period 1s", "grace_period 30s", 1)
+	w.loadWhole(globals + phoneShops)
+	shop := w.shop("shop-a.localhost")
+	reloads := 0
+	reload := func() {
+		t.Helper()
+		reloads++
+		w.reload(globals + phoneShops + fmt.Sprintf("\nhttp://other%d.localhost:$HTTP {\n}\n", reloads))
+	}
+	// reloadedAt reloads while Vipps MobilePay is asked at path, twice: the config that asked is not even the last.
+	reloadedAt := func(path string, ask func() answer) answer {
+		t.Helper()
+		arrived, reloaded := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		w.vipps.answer(path, func(rw http.ResponseWriter, r *http.Request) {
+			once.Do(func() { close(arrived) })
+			<-reloaded
+			w.vipps.sim.ServeHTTP(rw, r)
+		})
+		answered := make(chan answer, 1)
+		go func() { answered <- ask() }()
+		<-arrived
+		reload()
+		reload()
+		close(reloaded)
+		a := <-answered
+		w.vipps.answer(path, nil)
+		return a
+	}
+	// In the order of a first login's calls, so that none is answered from what is kept.
+	for _, path := range []string{pathDiscovery, pathAccessToken, pathKeys, pathToken, pathUserinfo} {
+		b := newBrowser(t)
+		if path == pathDiscovery {
+			reloadedAt(path, func() answer { return b.get(shop + "/account/") }).wantStatus(t, http.StatusFound)
+			continue
+		}
+		if path == pathKeys {
+			w.vipps.sim.RotateKey()
+		}
+		callback := b.approved(shop+"/account/"+path[1:], kari).location()
+		page := b.follow(reloadedAt(path, func() answer { return b.get(callback) }))
+		if page.wantStatus(t, http.StatusOK).Request.URL.Path != "/account"+path {
+			t.Errorf("%s: ended at %s", path, page.Request.URL)
+		}
+	}
+	c := newTill(t, shop)
+	numbers := manyNumbers(4)
+	for _, path := range []string{pathToken, pathUserinfo} {
+		id, authReqID := c.start(w, `{"phone_number":"`+numbers[0]+`"}`)
+		numbers = numbers[1:]
+		mustAnswer(t, w, authReqID, true)
+		reloadedAt(path, func() answer { return c.call("GET", "/phone/"+id+"?wait=60", "") }).wantStatus(t, http.StatusOK)
+		if s := c.call("GET", "/phone/"+id+"?wait=60", "").wantStatus(t, http.StatusOK).state(t); s.Status != "complete" {
+			t.Errorf("%s: %+v", path, s)
+		}
+	}
+	var id, authReqID string
+	reloadedAt(pathBackchannel, func() answer {
+		id, authReqID = c.start(w, `{"phone_number":"`+numbers[0]+`"}`)
+		return answer{}
+	})
+	asked := len(w.vipps.requests(pathToken))
+	waiting := make(chan phoneState, 1)
+	go func() { waiting <- c.call("GET", "/phone/"+id+"?wait=20", "").wantStatus(t, http.StatusOK).state(t) }()
+	waitFor(t, func() bool { return len(w.vipps.requests(pathToken)) > asked })
+	began := time.Now()
+	reload()
+	if s := <-waiting; s.Status != "pending" || time.Since(began) > 10*time.Second {
+		t.Errorf("%+v after %s", s, time.Since(began))
+	}
+	mustAnswer(t, w, authReqID, true)
+	if s := c.call("GET", "/phone/"+id+"?wait=60", "").wantStatus(t, http.StatusOK).state(t); s.Status != "complete" {
+		t.Errorf("after all: %+v", s)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // not where Caddy takes it itself, over HTTP/3.
 func TestEarlyData(t *testing.T) {
 	w := newWorld(t)
-	w.loadWhole(strings.Replace(w.globals(), "protocols h1 h2", "protocols h1 h2 h3", 1) + secureShops)
+	w.startHTTP3(secureShops, "")
 	shop := w.secureShop("shop-a.localhost")
 	b := newBrowser(t)
 	callback := b.approved(shop+"/page", kari).location()
@@ -70,75 +70,5 @@ func (c *earlyClient) get(method, target string) int {
 	}
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode
-}
-
-// TestWebsocketsOverHTTP3 are a CONNECT of a kind of their own (RFC 9220), of which Caddy's proxy makes a GET
-// with Upgrade: the matcher is asked about that, too.
-func TestWebsocketsOverHTTP3(t *testing.T) {
-	w := newWorld(t)
-	w.loadWhole(strings.Replace(w.globals(), "protocols h1 h2", "protocols h1 h2 h3", 1) + `
-https://shop-a.localhost:$HTTPS {
-	tls $CERT $KEY
-	vipps_login /account/* 123456
-	reverse_proxy $UPSTREAM
-}
-https://shop-b.localhost:$HTTPS {
-	tls $CERT $KEY
-	@pages method GET HEAD
-	vipps_login @pages 234567
-	reverse_proxy $UPSTREAM
-}
-https://shop-c.localhost:$HTTPS {
-	tls $CERT $KEY
-	@websockets {
-		path /account/*
-		header Connection *Upgrade*
-		header Upgrade websocket
-	}
-	vipps_login @websockets 123456
-	reverse_proxy $UPSTREAM
-}
-`)
-	for address, want := range map[string]int{
-		w.secureShop("shop-a.localhost") + "/account/x": 401, w.secureShop("shop-a.localhost") + "/y/../account/x": 401, w.secureShop("shop-a.localhost") + "/public": 200,
-		w.secureShop("shop-b.localhost") + "/":          401,
-		w.secureShop("shop-c.localhost") + "/account/x": 401, w.secureShop("shop-c.localhost") + "/;/account/x": 401, w.secureShop("shop-c.localhost") + "/public": 200,
-	} {
-		w.upstream.mu.Lock()
-		w.upstream.requests = nil
-		w.upstream.mu.Unlock()
-		if got := extendedConnect(t, address); got != want || (w.upstream.count() > 0) != (want == http.StatusOK) {
-			t.Errorf("%s: got %d, want %d, and the site %d requests", address, got, want, w.upstream.count())
-		}
-	}
-}
-
-// extendedConnect asks for a websocket over HTTP/3.
-func extendedConnect(t *testing.T, address string) int {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	req := newRequest(t, http.MethodConnect, address, nil, "Sec-WebSocket-Version: 13")
-	req.Proto = "websocket"
-	host, port, _ := strings.Cut(req.URL.Host, ":")
-	conn, err := quic.DialAddr(ctx, "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true, ServerName: host, NextProtos: []string{http3.NextProtoH3}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.CloseWithError(0, "") }()
-	client := new(http3.Transport).NewClientConn(conn)
-	<-client.ReceivedSettings()
-	stream, err := client.OpenRequestStream(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := stream.SendRequestHeader(req); err != nil {
-		t.Fatal(err)
-	}
-	resp, err := stream.ReadResponse()
-	if err != nil {
-		t.Fatal(err)
-	}
 	return resp.StatusCode
 }
