@@ -107,7 +107,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.resolveCookieSecrets(); err != nil {
+	if err := a.resolveCookieSecrets(base); err != nil {
 		return err
 	}
 	a.perMerchant = a.Metrics != nil && a.Metrics.PerMerchant
@@ -217,7 +217,7 @@ func pluginVersion() string {
 	return "devel"
 }
 
-func (a *App) resolveCookieSecrets() error {
+func (a *App) resolveCookieSecrets(base string) error {
 	if len(a.CookieSecrets) == 0 {
 		return nil // generated, when the first request or Start asks
 	}
@@ -233,7 +233,7 @@ func (a *App) resolveCookieSecrets() error {
 		}
 		secrets = append(secrets, secret)
 	}
-	keys, err := newCookieKeys(secrets)
+	keys, err := newCookieKeys(base, secrets)
 	a.keys.Store(keys)
 	return err
 }
@@ -284,7 +284,7 @@ func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", errStorage, err)
 	}
-	keys, err := newCookieKeys([]string{secret})
+	keys, err := newCookieKeys(a.shared.client.base, []string{secret})
 	if err == nil {
 		a.keys.Store(keys)
 	}

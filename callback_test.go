@@ -309,9 +309,13 @@ func TestReturnInAnyBrowser(t *testing.T) {
 // TestAppConfirmation: the login asks for it, and believes only an ID token that says so.
 func TestAppConfirmation(t *testing.T) {
 	w := newWorld(t)
-	w.load(strings.Replace(twoShops, "vipps_login 123456\n", "vipps_login 123456 {\n\t\trequire_app_confirmation\n\t\tmarket FI\n\t}\n", 1))
-	b := newBrowser(t)
+	w.load(twoShops)
 	shop := w.shop("shop-a.localhost")
+	before := newBrowser(t)
+	before.login(shop+"/", kari).wantStatus(t, http.StatusOK)
+	w.load(strings.Replace(twoShops, "vipps_login 123456\n", "vipps_login 123456 {\n\t\trequire_app_confirmation\n\t\tmarket FI\n\t}\n", 1))
+	before.get(shop+"/").wantStatus(t, http.StatusFound) // a session that nobody confirmed is none here
+	b := newBrowser(t)
 	if to := mustQuery(t, b.get(shop+"/").location()); to.Get("acr_values") != "urn:vipps:acr:app_auth" || to.Get("market") != "FI" {
 		t.Errorf("authentication request: %v", to)
 	}

@@ -35,7 +35,7 @@ type checker struct {
 
 // newChecker makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
 func newChecker(client *partnerClient, parallel int, step func()) (*checker, error) {
-	keys, err := newCookieKeys([]string{base64.RawStdEncoding.EncodeToString(randomBytes(48))})
+	keys, err := newCookieKeys(client.base, []string{base64.RawStdEncoding.EncodeToString(randomBytes(48))})
 	return &checker{client: client, parallel: parallel, step: step, keys: keys}, err
 }
 

@@ -126,5 +126,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 		}
 	}
 	now := time.Now()
-	return newSession(claims, now, time.Duration(h.Session.Lifetime)), nil
+	s := newSession(claims, now, time.Duration(h.Session.Lifetime))
+	s.inApp = h.RequireAppConfirmation // checkACR
+	return s, nil
 }

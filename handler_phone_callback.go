@@ -74,7 +74,9 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		return nil, nil, err
 	}
 	now := time.Now()
-	return done, newSession(claims, now, time.Duration(h.Session.Lifetime)), nil
+	s := newSession(claims, now, time.Duration(h.Session.Lifetime))
+	s.inApp = true // as every login from a phone number
+	return done, s, nil
 }
 
 // keepTokens lets the till's next poll read the claims when that failed here for a while: the code is

@@ -58,16 +58,17 @@ func (c counters) observeCall(endpoint string, status int, took time.Duration) {
 
 // sessionResults are counted at every request with a session cookie, so they are looked up beforehand.
 type sessionResults struct {
-	opened, unreadable, expired, idle, revoked prometheus.Counter
+	opened, unreadable, expired, idle, unconfirmed, revoked prometheus.Counter
 }
 
 func (c counters) sessionResults(msn string) sessionResults {
 	return sessionResults{
-		opened:     c.sessions.WithLabelValues("opened", msn),
-		unreadable: c.sessions.WithLabelValues("unreadable", msn),
-		expired:    c.sessions.WithLabelValues("expired", msn),
-		idle:       c.sessions.WithLabelValues("idle", msn),
-		revoked:    c.sessions.WithLabelValues("revoked", msn),
+		opened:      c.sessions.WithLabelValues("opened", msn),
+		unreadable:  c.sessions.WithLabelValues("unreadable", msn),
+		expired:     c.sessions.WithLabelValues("expired", msn),
+		idle:        c.sessions.WithLabelValues("idle", msn),
+		unconfirmed: c.sessions.WithLabelValues("unconfirmed", msn),
+		revoked:     c.sessions.WithLabelValues("revoked", msn),
 	}
 }
 

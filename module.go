@@ -265,6 +265,8 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		results.expired.Inc()
 	case s.idle(v.began, time.Duration(h.Session.IdleTimeout)):
 		results.idle.Inc()
+	case h.RequireAppConfirmation && !s.inApp:
+		results.unconfirmed.Inc()
 	case h.app.shared.revocations.now.has(s, v.msn):
 		results.revoked.Inc()
 	default:

@@ -204,7 +204,7 @@ func TestRevocationsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
 		ours := newTestKeys(t)
-		theirs, err := newCookieKeys([]string{"another secret that has 32 bytes or even more"})
+		theirs, err := newCookieKeys("", []string{"another secret that has 32 bytes or even more"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -26,8 +26,10 @@ type cookieKeys struct {
 	index [][]byte
 }
 
-// newCookieKeys derives all keys from the secrets. The first secret seals; all of them open.
-func newCookieKeys(secrets []string) (*cookieKeys, error) {
+// newCookieKeys derives all keys from the secrets. The first secret seals; all of them open. They are other
+// keys for another environment: anybody can log in as anybody at a simulator, and must not be that person
+// where the same secret is used in production.
+func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
 	keys := new(cookieKeys)
 	for purpose, ring := range map[string]*keyring{
 		"session": &keys.session,
@@ -37,7 +39,7 @@ func newCookieKeys(secrets []string) (*cookieKeys, error) {
 		"revoked": &keys.revoked,
 	} {
 		for _, secret := range secrets {
-			aead, err := newAEAD(secret, purpose)
+			aead, err := newAEAD(environment, secret, purpose)
 			if err != nil {
 				return nil, err
 			}
@@ -45,7 +47,7 @@ func newCookieKeys(secrets []string) (*cookieKeys, error) {
 		}
 	}
 	for _, secret := range secrets {
-		key, err := deriveKey(secret, "index")
+		key, err := deriveKey(environment, secret, "index")
 		if err != nil {
 			return nil, err
 		}
@@ -67,13 +69,13 @@ func (k *cookieKeys) indexNames(parts ...string) []string {
 }
 
 // deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
-func deriveKey(secret, purpose string) ([]byte, error) {
-	return hkdf.Key(sha256.New, []byte(secret), nil, "github.com/caddy-vipps/vippslogin "+purpose+" v1", 32)
+func deriveKey(environment, secret, purpose string) ([]byte, error) {
+	return hkdf.Key(sha256.New, []byte(secret), []byte(environment), "github.com/caddy-vipps/vippslogin "+purpose+" v1", 32)
 }
 
 // newAEAD is AES-256-GCM under the key for one purpose.
-func newAEAD(secret, purpose string) (cipher.AEAD, error) {
-	key, err := deriveKey(secret, purpose)
+func newAEAD(environment, secret, purpose string) (cipher.AEAD, error) {
+	key, err := deriveKey(environment, secret, purpose)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ type session struct {
 	issued time.Time // when the login was completed
 	ends   time.Time // when it is over, whatever lifetime is configured later
 	seen   time.Time // when the session was last renewed, for idle_timeout
+	inApp  bool      // the login was confirmed in the app
 	claims []claim   // of userinfo, sorted by name; "sub" is always among them
 }
 
@@ -76,10 +77,11 @@ const (
 	formatDeflated = 2
 
 	sessionIDBytes = 12
-	atSession      = 1  // id, and then
-	atIssued       = 13 // issued, ends and seen, of 4 bytes each
-	atCount        = 25 // of the claims, so that there is room for just as many
-	atClaims       = 26
+	atInApp        = 1  // 1 or 0
+	atSession      = 2  // id, and then
+	atIssued       = 14 // issued, ends and seen, of 8 bytes each
+	atCount        = 38 // of the claims, so that there is room for just as many
+	atClaims       = 39
 
 	// maxSessionBytes bounds a session before compression: what an upstream can take in headers, and
 	// what inflating a cookie may cost.
@@ -178,13 +180,17 @@ func openSession(keys keyring, values []string, host, msn string) (*session, boo
 	return s, err == nil
 }
 
-// encodeSession lays a session out as: format, id, issued, ends, seen (seconds since 1970), number of
-// claims, then of each claim its kind, name and text, the strings with their lengths in front.
+// encodeSession lays a session out as: format, inApp, id, issued, ends, seen (milliseconds since 1970), number
+// of claims, then of each claim its kind, name and text, the strings with their lengths in front.
 func encodeSession(s *session, claims []claim) []byte {
-	b := append([]byte{formatPlain}, s.id...)
-	b = binary.BigEndian.AppendUint32(b, uint32(s.issued.Unix()))
-	b = binary.BigEndian.AppendUint32(b, uint32(s.ends.Unix()))
-	b = binary.BigEndian.AppendUint32(b, uint32(s.seen.Unix()))
+	b := []byte{formatPlain, 0}
+	if s.inApp {
+		b[atInApp] = 1
+	}
+	b = append(b, s.id...)
+	for _, at := range []time.Time{s.issued, s.ends, s.seen} {
+		b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMilli()))
+	}
 	b = append(b, byte(min(len(claims), 255)))
 	for _, c := range claims {
 		b = append(b, byte(c.kind))
@@ -214,9 +220,10 @@ func decodeSession(plain []byte) (*session, error) {
 	text := unsafe.String(unsafe.SliceData(plain), len(plain))
 	s := &session{
 		id:     text[atSession:atIssued],
-		issued: secondsAt(plain[atIssued:]),
-		ends:   secondsAt(plain[atIssued+4:]),
-		seen:   secondsAt(plain[atIssued+8:]),
+		inApp:  plain[atInApp] == 1,
+		issued: timeAt(plain[atIssued:]),
+		ends:   timeAt(plain[atIssued+8:]),
+		seen:   timeAt(plain[atIssued+16:]),
 		claims: make([]claim, 0, plain[atCount]),
 	}
 	rest := text[atClaims:]
@@ -233,7 +240,7 @@ func decodeSession(plain []byte) (*session, error) {
 	return s, nil
 }
 
-func secondsAt(b []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint32(b)), 0) }
+func timeAt(b []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(b))) }
 
 // cutString reads a string with its length in front (an unsigned varint, encoding/binary).
 func cutString(s string) (text, rest string, ok bool) {

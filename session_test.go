@@ -14,7 +14,7 @@ const testSecret = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
 
 func newTestKeys(t testing.TB, secrets ...string) *cookieKeys {
 	t.Helper()
-	keys, err := newCookieKeys(append(secrets, testSecret)[:max(1, len(secrets))])
+	keys, err := newCookieKeys("https://api.vipps.no", append(secrets, testSecret)[:max(1, len(secrets))])
 	if err != nil {
 		t.Fatal(err)
 	}

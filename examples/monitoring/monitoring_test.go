@@ -252,7 +252,7 @@ func values(t *testing.T) map[string][]string {
 		"flow":     {"browser", "phone", "phone_browser"},
 		"endpoint": {"accesstoken", "discovery", "keys", "token", "userinfo", "backchannel", "user_exists"},
 		"status":   {"2xx", "3xx", "4xx", "5xx", "error"},
-		"result":   {"opened", "unreadable", "expired", "idle", "revoked"},
+		"result":   {"opened", "unreadable", "expired", "idle", "unconfirmed", "revoked"},
 		"reason":   reasons(t),
 	}
 }
