@@ -139,10 +139,7 @@ http://:$HTTP {
 // tryRequest is rawRequest for what may be answered by closing the connection: that is status 400.
 func tryRequest(t *testing.T, port int, raw string) (int, http.Header) {
 	t.Helper()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, port)
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(conn, raw)

@@ -120,6 +120,10 @@ func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge ti
 	if said := w.Header()["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
 		w.Header().Add("Cache-Control", "private")
 	}
+	// One Set-Cookie for a name (RFC 6265 section 4.1.1): a session that begins where a stale one was cleared.
+	w.Header()["Set-Cookie"] = slices.DeleteFunc(w.Header()["Set-Cookie"], func(earlier string) bool {
+		return strings.HasPrefix(earlier, cookieName(name, secure)+"=")
+	})
 	cookie := &http.Cookie{
 		Name:     cookieName(name, secure),
 		Value:    value,

@@ -77,6 +77,9 @@ func failureOf(err error) failure {
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error, returnTo string) error {
 	path := originalPath(r)
 	if h.isPhoneAPI(path) {
+		if path != h.paths.webhook && !h.validAPIKey(r) {
+			return refuseAPIKey(w)
+		}
 		return h.failPhone(w, v, err)
 	}
 	f := failureOf(err)

@@ -25,8 +25,7 @@ func (h *Handler) newPhoneEndpoints(endpoints map[string]endpoint) {
 func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
 		if !h.validAPIKey(r) {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="phone login"`)
-			return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "send Authorization: Bearer and an API key"})
+			return refuseAPIKey(w)
 		}
 		if isCrossOrigin(r, v) {
 			return writeAPI(w, http.StatusForbidden, apiError{"forbidden", "Vipps MobilePay does not allow this login on web pages: call it from the merchant's own system"})
@@ -37,6 +36,11 @@ func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 		}
 		return serve(w, r, v)
 	}
+}
+
+func refuseAPIKey(w http.ResponseWriter) error {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="phone login"`)
+	return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "send Authorization: Bearer and an API key"})
 }
 
 // isPhoneAPI reports whether a path is a till's: its errors are JSON.

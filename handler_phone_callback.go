@@ -12,10 +12,11 @@ import (
 )
 
 // servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
-// nothing of us. What makes it theirs is the ID token, which names the login.
+// nothing of us. What makes it theirs is the ID token, which names the login. No image or frame opens it: another
+// site's page would change who is logged in behind the person's back.
 func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || len(query["code"]) > 1 || len(query["error"]) > 1 || query.Has("code") == query.Has("error") {
+	if err != nil || isPartOfPage(r) || len(query["code"]) > 1 || len(query["error"]) > 1 || query.Has("code") == query.Has("error") {
 		return h.fail(w, r, v, errBadCallback, "/")
 	}
 	if query.Has("error") {
@@ -60,7 +61,7 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		err = l.checkNumber(claims)
 	}
 	if err != nil {
-		h.keepTokens(ctx, v, l, got, err)
+		h.settle(ctx, v, l, got, err)
 		return nil, nil, err
 	}
 	done, err := h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
@@ -79,18 +80,31 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 	return done, s, nil
 }
 
-// keepTokens lets the till's next poll read the claims when that failed here for a while: the code is
-// spent.
-func (h *Handler) keepTokens(ctx context.Context, v *visit, l *phoneLogin, got tokens, err error) {
-	if l == nil || !errors.Is(err, errNoAnswer) && !errors.Is(err, errBusy) && !errors.Is(err, errBadAnswer) {
+// settle writes down what a code that did not complete its login has changed about it. The code is spent: where
+// the claims could not be read for a while, the till's next poll reads them with the tokens; where they are about
+// somebody else, the login has failed.
+func (h *Handler) settle(ctx context.Context, v *visit, l *phoneLogin, got tokens, failure error) {
+	if l == nil {
 		return
 	}
-	_, err = h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
-		l.Tokens = &got
-		return l.Status == phonePending, nil
+	var change func(*phoneLogin)
+	switch {
+	case errors.Is(failure, errNoAnswer), errors.Is(failure, errBusy), errors.Is(failure, errBadAnswer):
+		change = func(l *phoneLogin) { l.Tokens = &got }
+	case errors.Is(failure, errOtherNumber), errors.Is(failure, errSubMismatch):
+		change = func(l *phoneLogin) { l.end(phoneFailed, phoneFailureReason(failure), time.Now()) }
+	default:
+		return
+	}
+	_, err := h.phones(v).update(ctx, l.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
+		pending := l.Status == phonePending
+		if pending {
+			change(l)
+		}
+		return pending, nil
 	})
 	if err != nil {
-		h.logger.Error("phone login: tokens lost", zap.String("msn", v.msn), zap.Error(err))
+		h.logger.Error("phone login: what has become of it is lost", zap.String("msn", v.msn), zap.Error(err))
 	}
 }
 

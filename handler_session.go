@@ -41,9 +41,6 @@ func (h *Handler) endSession(r *http.Request, v *visit) {
 // serveUserinfo is GET /vipps/userinfo: the session's claims, for scripts of the site.
 func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if v.session == nil {
-		if v.stale {
-			setSessionCookies(w, r, nil, v.secure(), 0)
-		}
 		return h.refuseScript(w, r, v)
 	}
 	h.renewSession(w, r, v)

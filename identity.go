@@ -147,8 +147,8 @@ func (id *identity) present(r *http.Request, s *session, msn string) {
 	maps.Copy(header, before)
 	r.Header = header
 	set := func(field, value string) {
-		if value == "" {
-			return // an absent header, never an empty one
+		if strings.Trim(value, " ") == "" {
+			return // an absent header, never an empty one, which blanks become on the wire
 		}
 		values = append(values, value)
 		header[field] = values[len(values)-1 : len(values) : len(values)]
@@ -217,25 +217,35 @@ func setPlaceholders(r *http.Request, v *visit) {
 			return "", true // of an error that is not ours; setErrorPlaceholders comes before this
 		}
 		name, ok := strings.CutPrefix(key, "http.auth.user.")
-		if !ok || v.session == nil {
+		if !ok {
 			return nil, false
 		}
-		switch name {
-		case "id":
-			return v.session.sub(), true
-		case "age":
-			birthdate, _ := v.session.claim("birthdate")
-			age, ok := ageOn(time.Now(), birthdate)
-			return age, ok
-		}
-		// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
-		for _, c := range v.session.claims {
-			if c.name == name {
-				return encodeUTF8(c), true
-			}
-		}
-		return nil, false
+		return v.session.placeholder(name), true
 	})
+}
+
+// placeholder is what {http.auth.user.<name>} stands for: nothing, where there is no session or no such claim.
+// Left as it is, the text of the placeholder would be somebody's name to a site that gets it by header_up.
+func (s *session) placeholder(name string) any {
+	switch {
+	case s == nil:
+		return ""
+	case name == "id":
+		return s.sub()
+	case name == "age":
+		birthdate, _ := s.claim("birthdate")
+		if age, ok := ageOn(time.Now(), birthdate); ok {
+			return age
+		}
+		return ""
+	}
+	// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
+	for _, c := range s.claims {
+		if c.name == name {
+			return encodeUTF8(c)
+		}
+	}
+	return ""
 }
 
 // encodeUTF8 leaves text as it is, but for what no header may hold: a line break becomes a space.

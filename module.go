@@ -156,14 +156,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
+	if v.stale {
+		setSessionCookies(w, r, nil, v.secure(), 0)
+	}
 	if endpoint != nil {
 		return serveEndpoint(endpoint, w, asSent(r), v)
 	}
 	if v.session != nil {
 		return h.serveUser(w, r, v, next)
-	}
-	if v.stale {
-		setSessionCookies(w, r, nil, v.secure(), 0)
 	}
 	needed, err := h.loginNeeded(r)
 	switch {

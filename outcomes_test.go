@@ -38,13 +38,14 @@ http://:$HTTP {
 	noisy := newBrowser(t)
 	noisy.header.Set("X-Forwarded-For", "192.0.2.1")
 	references := 0
+	unknown := []string{"Authorization: Bearer " + apiKey}
 	for range 200 {
 		a := noisy.get(shop+"/vipps/callback?state=x&code=y").wantStatus(t, http.StatusBadRequest)
 		references += len(shownReference.FindAllString(a.body, -1))
 		state := mustQuery(t, noisy.get(shop+"/account/").location()).Get("state")
 		a = noisy.get(shop+"/vipps/callback?error=made_up&state="+state).wantStatus(t, http.StatusForbidden)
 		references += len(shownReference.FindAllString(a.body, -1))
-		noisy.do(newRequest(t, "POST", w.shop("nobody.localhost")+"/vipps/phone", nil)).wantStatus(t, http.StatusMisdirectedRequest)
+		noisy.do(newRequest(t, "POST", w.shop("nobody.localhost")+"/vipps/phone", nil, unknown...)).wantStatus(t, http.StatusMisdirectedRequest)
 	}
 	other := newBrowser(t).refused(shop+"/account/", "access_denied").wantStatus(t, http.StatusForbidden)
 	if reference := shownReference.FindStringSubmatch(other.body); reference == nil || w.logLine(reference[1])["reason"] != "cancelled" {

@@ -265,7 +265,6 @@ func TestPhoneRefused(t *testing.T) {
 		"form bad expiry":        {"POST", "/phone", `phone_number=4712345678&requested_expiry=x`, nil, 400},
 		"1 MiB":                  {"POST", "/phone", `{"phone_number":"` + strings.Repeat("4", 1<<20) + `"}`, nil, 413},
 		"unknown content type":   {"POST", "/phone", "", []string{"Content-Type: text/plain"}, 415},
-		"no content type":        {"POST", "/phone", "", nil, 415},
 		"GET":                    {"GET", "/phone", "", nil, 405},
 		"PUT of a login":         {"PUT", "/phone/AAAAAAAAAAAAAAAAAAAAAA", "", nil, 405},
 		"no such login":          {"GET", "/phone/AAAAAAAAAAAAAAAAAAAAAA", "", nil, 404},
@@ -313,6 +312,39 @@ func TestPhoneRefused(t *testing.T) {
 		"Content-Type: application/x-www-form-urlencoded")).wantStatus(t, http.StatusOK)
 	if w.upstream.count() > 0 {
 		t.Error("the site was reached")
+	}
+}
+
+// TestPhoneKeyComesFirst: nobody without a key learns which hosts have a merchant, and JSON need not say that it is.
+func TestPhoneKeyComesFirst(t *testing.T) {
+	w := newPhoneWorld(t)
+	w.reload(w.globals() + "http://:$HTTP {\n\tvipps_login {\n\t\tmerchant 123456 shop-a.localhost\n\t\tphone {\n\t\t\tapi_key {env.TILL_API_KEY}\n\t\t}\n\t}\n}\n")
+	nobody := newTill(t, w.shop("nobody.localhost"))
+	for _, path := range []string{"/vipps/phone", "/vipps/phone/exists", "/vipps/phone/AAAAAAAAAAAAAAAAAAAAAA"} {
+		nobody.do(newRequest(t, "POST", nobody.shop+path, nil)).wantStatus(t, http.StatusUnauthorized)
+		nobody.do(newRequest(t, "POST", nobody.shop+path, nil, "Authorization: Bearer "+apiKey)).wantStatus(t, http.StatusMisdirectedRequest)
+	}
+	c := newTill(t, w.shop("shop-a.localhost"))
+	c.do(newRequest(t, "POST", c.shop+"/vipps/phone/exists", strings.NewReader(`{"phone_number":"4712345678"}`), "Authorization: Bearer "+apiKey)).wantStatus(t, http.StatusOK)
+}
+
+// TestPhoneBrowserOfAnother: a login in whose browser Vipps MobilePay tells of somebody else has failed, for the till
+// too, and no second code completes it. What is no page in a window does not open the callback.
+func TestPhoneBrowserOfAnother(t *testing.T) {
+	w := newPhoneWorld(t)
+	c := newTill(t, w.shop("shop-a.localhost"))
+	for claim, reason := range map[string]string{"phone_number": "other_number", "sub": "sub_mismatch"} {
+		id, request := c.start(w, `{"phone_number":"+4712345678","finish":"browser"}`)
+		callback := mustAnswer(t, w, request, true)
+		newBrowser(t).get(callback, "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image").wantStatus(t, http.StatusBadRequest)
+		newBrowser(t).get(callback, "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe").wantStatus(t, http.StatusBadRequest)
+		w.vipps.sim.SetFaults(simulator.Faults{Userinfo: func(claims map[string]any) { claims[claim] = "4799999999" }})
+		b := newBrowser(t)
+		b.get(callback).wantStatus(t, http.StatusBadRequest)
+		w.vipps.sim.SetFaults(simulator.Faults{})
+		if s := c.status(id); s.Status != "failed" || s.Error != reason || b.cookies(c.shop) != "" {
+			t.Errorf("%s: the till reads %+v", claim, s)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func readPhoneInput(r *http.Request) (phoneInput, error) {
 	if len(body) > maxPhoneBody {
 		return input, inputError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", maxPhoneBody)}
 	}
-	switch mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType {
+	switch mediaType, _, _ := mime.ParseMediaType(cmp.Or(r.Header.Get("Content-Type"), "application/json")); mediaType {
 	case "application/json":
 		err = readPhoneJSON(body, &input)
 	case "application/x-www-form-urlencoded":

@@ -103,7 +103,7 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *hostTable) error {
 		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
 	}
 	if !strings.Contains(msn, "{") && !isMSN(msn) {
-		return fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
+		return fmt.Errorf("msn: %q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
 	}
 	if len(siteHosts) == 0 {
 		return fmt.Errorf("MSN %s stands for every host of the site, and the site has no host names: give it host names, or say `merchant %s <host>...`", h.MSN, h.MSN)

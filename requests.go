@@ -64,7 +64,8 @@ func isNavigation(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || isPrefetch(r) {
 		return false
 	}
-	if r.Header.Get("X-Requested-With") != "" || r.Header.Get("Upgrade") != "" {
+	// Android's web views name their app in X-Requested-With, scripts themselves.
+	if with := r.Header.Get("X-Requested-With"); with != "" && !strings.Contains(with, ".") || r.Header.Get("Upgrade") != "" {
 		return false
 	}
 	if saysWhatItIs(r) {
@@ -81,7 +82,8 @@ func saysWhatItIs(r *http.Request) bool {
 // isPartOfPage reports whether the browser says that this is an image, a frame or a script's request, and no
 // page opened in a window.
 func isPartOfPage(r *http.Request) bool {
-	return saysWhatItIs(r) && (r.Header.Get("Sec-Fetch-Mode") != "navigate" || r.Header.Get("Sec-Fetch-Dest") != "document")
+	destination := r.Header.Get("Sec-Fetch-Dest")
+	return saysWhatItIs(r) && (r.Header.Get("Sec-Fetch-Mode") != "navigate" || destination != "document" && destination != "")
 }
 
 // acceptsHTML reports whether an Accept line names text/html.

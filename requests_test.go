@@ -41,6 +41,9 @@ http://pass.localhost:$HTTP {
 		"fetch":                  {"GET", shop + "/", []string{"Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Accept: text/html"}, 401},
 		"frame":                  {"GET", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe", "Accept: text/html"}, 401},
 		"XHR":                    {"GET", shop + "/", []string{"X-Requested-With: XMLHttpRequest", "Accept: text/html"}, 401},
+		"app's web view":         {"GET", shop + "/", []string{"X-Requested-With: com.example.app", "Accept: text/html"}, 302},
+		"app's web view, newer":  {"GET", shop + "/", []string{"X-Requested-With: com.example.app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 302},
+		"no destination":         {"GET", shop + "/", []string{"Sec-Fetch-Mode: navigate"}, 302},
 		"form":                   {"POST", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 401},
 		"OPTIONS":                {"OPTIONS", shop + "/", []string{"Accept: text/html"}, 401},
 		"prefetch":               {"GET", shop + "/", []string{"Sec-Purpose: prefetch;prerender", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 401},
@@ -360,10 +363,7 @@ http://shop-a.localhost:$HTTP {
 // rawRequest sends bytes as they are and returns the answer's status and header.
 func rawRequest(t *testing.T, port int, raw string) (int, http.Header) {
 	t.Helper()
-	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := dial(t, port)
 	defer conn.Close()
 	if _, err := conn.Write([]byte(raw)); err != nil {
 		t.Fatal(err)
@@ -374,4 +374,15 @@ func rawRequest(t *testing.T, port int, raw string) (int, http.Header) {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode, resp.Header
+}
+
+// dial connects to Caddy, which may be about to hand its listener over to the next config.
+func dial(t *testing.T, port int) (conn net.Conn) {
+	t.Helper()
+	waitFor(t, func() bool {
+		var err error
+		conn, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		return err == nil
+	})
+	return conn
 }

@@ -148,6 +148,7 @@ func TestClaimsAsHeaders(t *testing.T) {
 	w := newWorld(t)
 	w.vipps.sim.SetFaults(simulator.Faults{Userinfo: func(claims map[string]any) {
 		claims["name"] = "Bjørn Ærlig-Åsen"
+		claims["blanks"], claims["breaks"] = "  ", "\r\n\x00"
 		claims["evil"] = "a\r\nX-Injected: 1\x00\u2028b{env.HOME}{http.request.header.Cookie}"
 		claims["percent"] = "100 %41"
 		claims["none"] = nil
@@ -185,6 +186,8 @@ http://shop-a.localhost:$HTTP {
 		header_up X-Placeholder {http.auth.user.name}
 		header_up X-Evil {http.auth.user.evil}
 		header_up X-Msn {http.vipps_login.msn}
+		header_up X-Nobody {http.auth.user.nobody}
+		header_up X-Age {http.auth.user.age}
 	}
 }
 `)
@@ -205,7 +208,11 @@ http://shop-a.localhost:$HTTP {
 					t.Errorf("%s: got %q, want %q", field, got, value)
 				}
 			}
-			for _, field := range []string{"X-Vipps-None", "X-Vipps-Blank", "X-None", "X-Injected"} {
+			if nobody, age := h.Get("X-Nobody"), h.Get("X-Age"); nobody != "" || age != "" {
+				t.Errorf("a claim that is none: %q, %q", nobody, age)
+			}
+			absent := map[string][]string{"utf8": {"X-Vipps-Blanks", "X-Vipps-Breaks"}, "percent": {"X-Vipps-Blanks"}}[encoding]
+			for _, field := range append(absent, "X-Vipps-None", "X-Vipps-Blank", "X-None", "X-Injected") {
 				if got, ok := h[field]; ok {
 					t.Errorf("%s is there: %q", field, got)
 				}
