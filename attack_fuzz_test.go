@@ -20,6 +20,7 @@ func FuzzLogin(f *testing.F) {
 	f.Add(good, l.encode())
 	f.Add("", newLogin("/"+strings.Repeat("long/", 100), time.Now()).encode())
 	f.Add(sealLogin(keys.state, l, "h", "123456", maxState), []byte(strings.Repeat("\x02", 80)))
+	f.Add("AAAA", l.encode()[:loginFixedBytes])
 	f.Fuzz(func(t *testing.T, value string, plain []byte) {
 		if _, ok := openLogin(keys.login, value, "h", "123456"); ok && strings.NewReplacer("\r", "", "\n", "").Replace(value) != good {
 			t.Errorf("opened %q", value)
@@ -112,6 +113,7 @@ func FuzzConsentWebhook(f *testing.F) {
 	part := base64.RawURLEncoding.EncodeToString
 	f.Add(part([]byte(`{"alg":"none"}`)) + "." + part([]byte(`{"sub":"x","event":"CONSENT_REVOKED","iat":1}`)) + ".")
 	f.Add(part([]byte(`{"alg":"none"}`)) + "." + part([]byte(`{"sub":"x","event":"CONSENT_REVOKED","iat":1e300}`)) + ".")
+	f.Add(part([]byte(`{"alg":"none"}`)) + "." + part([]byte(`{"event":"CONSENT_REVOKED"}`)) + ".")
 	f.Add("..")
 	f.Fuzz(func(t *testing.T, body string) {
 		now := time.Now()

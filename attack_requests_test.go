@@ -34,6 +34,7 @@ var elsewhere = []string{
 	"/%2f%2fevil.example", "%2f%2fevil.example", "/%5cevil.example", "/%09/evil.example", "/%0d%0aLocation:%20https://evil.example",
 	"/..//evil.example", "/.//evil.example", "/x/../..//evil.example", "/;//evil.example", "?//evil.example", "#//evil.example",
 	"/\r\nSet-Cookie: vipps_session=x", "/\r\n\r\n<script>", "/\u0085x", "/\xff\xfe", "/[//evil.example", "//[::1]", "//[", "*", "",
+	`/"><script>alert(1)</script>`, `/'onclick='alert(1)`,
 }
 
 // TestNoWayElsewhere: whatever a login, a logout or a page that needs a login is asked to return to, the
@@ -53,7 +54,8 @@ func TestNoWayElsewhere(t *testing.T) {
 			t.Errorf("logout, %q: led to %s", target, a.location())
 		}
 		// The button of the error page, and a script's login_url, which go through the login once more.
-		if a := b.get(shop+"/vipps/logout"+query, "Sec-Fetch-Site: cross-site"); strings.Contains(a.body, `href="//`) || strings.Contains(a.body, "javascript:") || strings.Contains(a.body, `href="https://evil`) {
+		if a := b.get(shop+"/vipps/logout"+query, "Sec-Fetch-Site: cross-site"); strings.Contains(a.body, `href="//`) || strings.Contains(a.body, "javascript:") || strings.Contains(a.body, `href="https://evil`) ||
+			strings.Contains(a.body, "<script") || strings.Contains(a.body, "'onclick") {
 			t.Errorf("%q: the page links to it: %s", target, a.body)
 		}
 		// As the target of the request itself, as far as it can be one.

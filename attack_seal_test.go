@@ -35,6 +35,9 @@ func TestOnePurposeIsNoOther(t *testing.T) {
 	if opened != len(rings)*len(contexts) {
 		t.Errorf("%d opened", opened)
 	}
+	if key, err := deriveKey("test", "secret", "session"); len(key) != 32 { // AES-256 is what a key of this size makes
+		t.Errorf("a key of %d bytes, %v", len(key), err)
+	}
 	// A nonce of its own for each: the same twice looks different, and tells nothing of what it is.
 	seen := map[string]bool{}
 	for range 1000 {

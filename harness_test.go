@@ -368,8 +368,11 @@ func (b *browser) do(req *http.Request) answer {
 	resp, err := b.client.Do(req)
 	for range 3 {
 		// When Caddy reloads, the kernel resets connections that the old listener has not taken yet.
-		if err == nil || req.Body != nil || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+		if err == nil || req.Body != nil && req.GetBody == nil || !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
 			break
+		}
+		if req.GetBody != nil {
+			req.Body, _ = req.GetBody() // a copy of what is in memory
 		}
 		resp, err = b.client.Do(req)
 	}

@@ -149,6 +149,25 @@ func TestBrowserCannotEndATillsLogin(t *testing.T) {
 	}
 }
 
+// TestPhoneSpentOnce: a login that has ended in one browser ends in no second one, whatever code names it.
+func TestPhoneSpentOnce(t *testing.T) {
+	w := newPhoneWorld(t)
+	c := newTill(t, w.shop("shop-a.localhost"))
+	_, ended := c.start(w, `{"customer_token":"kari-customer-token","finish":"browser"}`) // no number to compare
+	newBrowser(t).get(mustAnswer(t, w, ended, true)).wantStatus(t, http.StatusFound)
+	_, request := c.start(w, `{"phone_number":"+4740000001","finish":"browser"}`)
+	callback := mustAnswer(t, w, request, true)
+	w.vipps.sim.SetFaults(simulator.Faults{IDToken: func(_, claims map[string]any) {
+		claims["auth_req_id"] = ended
+		claims["nonce"] = ""
+	}})
+	b := newBrowser(t)
+	b.get(callback).wantStatus(t, http.StatusBadRequest)
+	if b.cookies(c.shop) != "" {
+		t.Error("a session")
+	}
+}
+
 // TestUserinfoFailsInTheBrowser: the code is spent, and the till still hears of the customer.
 func TestUserinfoFailsInTheBrowser(t *testing.T) {
 	w := newPhoneWorld(t)

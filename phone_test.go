@@ -470,7 +470,12 @@ func TestPhonePolling(t *testing.T) {
 		polls = append(polls, time.Now())
 		n := len(polls)
 		mu.Unlock()
-		if n == 3 {
+		switch n {
+		case 2:
+			rw.Header().Set("Retry-After", "3")
+			status(429, "{}")(rw, r)
+			return
+		case 3:
 			status(400, `{"error":"slow_down"}`)(rw, r)
 			return
 		}
@@ -496,7 +501,10 @@ func TestPhonePolling(t *testing.T) {
 	previous := start
 	for i, at := range polls {
 		want := 950 * time.Millisecond
-		if i == 3 {
+		switch i {
+		case 2:
+			want = 2950 * time.Millisecond // after Retry-After
+		case 3:
 			want = 5950 * time.Millisecond // after slow_down
 		}
 		if gap := at.Sub(previous); gap < want {

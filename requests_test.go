@@ -158,7 +158,15 @@ func TestAbsoluteFormTarget(t *testing.T) {
 	w.load(twoShops)
 	status, header := rawRequest(t, w.http, "GET http://shop-a.localhost/x?y=1 HTTP/1.1\r\nHost: shop-a.localhost\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
 	if status != http.StatusFound || !strings.HasPrefix(header.Get("Location"), w.vipps.URL) {
-		t.Errorf("got %d %v", status, header)
+		t.Fatalf("got %d %v", status, header)
+	}
+	b := newBrowser(t)
+	for _, cookie := range (&http.Response{Header: header}).Cookies() {
+		b.client.Jar.SetCookies(&url.URL{Scheme: "http", Host: "shop-a.localhost"}, []*http.Cookie{cookie})
+	}
+	callback := b.consent(b.follow(b.get(header.Get("Location"))), approve(kari)).location()
+	if to := b.get(callback).location(); to != w.shop("shop-a.localhost")+"/x?y=1" {
+		t.Errorf("came back to %s", to)
 	}
 }
 

@@ -92,6 +92,20 @@ http://shop-b.localhost:$HTTP {
 		reverse_proxy $UPSTREAM
 	}
 }
+http://shop-c.localhost:$HTTP {
+	route {
+		error /early 404
+		vipps_login /account/* {
+			merchant 123456 shop-c.localhost
+		}
+	}
+	handle_errors {
+		vipps_login /account/* {
+			merchant 123456 shop-c.localhost
+		}
+		reverse_proxy $UPSTREAM
+	}
+}
 http://:$HTTP {
 	vipps_login {
 		merchant 123456 known.localhost
@@ -116,11 +130,11 @@ http://:$HTTP {
 	if r := w.upstream.last(t); r.URL.Path != "/missing" || r.Header.Get("X-Vipps-Name") != "Kari Nordmann" || r.Header.Get("Cookie") != "" {
 		t.Errorf("the error page got %v", r.Header)
 	}
-	// What fails before a merchant is known, or at an endpoint, has its error page too, and no login.
+	// What fails before us, before a merchant is known, or at an endpoint, has its error page too, and no login.
 	w.vipps.answer(pathDiscovery, status(500, ""))
 	for _, address := range []string{
 		w.shop("unknown.localhost") + "/vipps/login", w.shop("unknown.localhost") + "/vipps/callback",
-		w.shop("known.localhost") + "/vipps/callback",
+		w.shop("known.localhost") + "/vipps/callback", w.shop("shop-c.localhost") + "/early",
 	} {
 		newBrowser(t).get(address, "X-Vipps-Name: evil").wantStatus(t, http.StatusOK)
 		if r := w.upstream.last(t); r.Header.Get("X-Vipps-Name") != "" {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddy-vipps/vippslogin/internal/defences"
 )
 
 // flawsOfOthers are the advisories about software of this kind that each need a test of ours.
@@ -32,12 +34,30 @@ var flawsOfOthers = strings.Fields(`
 	CVE-2025-27144 CVE-2024-28180
 	GHSA-j8px-rmrx-76h9`)
 
-// TestSecurityPage: every test that SECURITY.md names exists, and every flaw of others has a row with one.
-func TestSecurityPage(t *testing.T) {
+var namedTest = regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
+
+// threatRows are the rows of the tables of threats in SECURITY.md.
+func threatRows(t *testing.T) (rows []string) {
+	t.Helper()
 	page, err := os.ReadFile("SECURITY.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, tables, _ := strings.Cut(string(page), "## Threats, defences, tests")
+	for line := range strings.Lines(tables) {
+		if strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "|--") && !strings.HasPrefix(line, "| threat ") {
+			rows = append(rows, line)
+		}
+	}
+	if len(rows) < 30 {
+		t.Errorf("only %d rows", len(rows))
+	}
+	return rows
+}
+
+// testsHere are the names of this package's tests.
+func testsHere(t *testing.T) map[string]bool {
+	t.Helper()
 	files, err := filepath.Glob("*_test.go")
 	if err != nil {
 		t.Fatal(err)
@@ -52,15 +72,16 @@ func TestSecurityPage(t *testing.T) {
 			exists[found[1]] = true
 		}
 	}
-	name, flaw := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`"), regexp.MustCompile(`CVE-\d+-\d+|GHSA(?:-[0-9a-z]{4}){3}`)
-	_, tables, _ := strings.Cut(string(page), "## Threats, defences, tests")
-	rows, shown := 0, map[string]bool{}
-	for line := range strings.Lines(tables) {
-		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|--") || strings.HasPrefix(line, "| threat ") {
-			continue
-		}
-		rows++
-		tests := name.FindAllStringSubmatch(line, -1)
+	return exists
+}
+
+// TestSecurityPage: every test that SECURITY.md names exists, and every flaw of others has a row with one.
+func TestSecurityPage(t *testing.T) {
+	exists := testsHere(t)
+	flaw := regexp.MustCompile(`CVE-\d+-\d+|GHSA(?:-[0-9a-z]{4}){3}`)
+	shown := map[string]bool{}
+	for _, line := range threatRows(t) {
+		tests := namedTest.FindAllStringSubmatch(line, -1)
 		if len(tests) == 0 {
 			t.Errorf("no test in the row: %s", line)
 		}
@@ -81,7 +102,43 @@ func TestSecurityPage(t *testing.T) {
 			t.Errorf("%s is in no row of SECURITY.md", number)
 		}
 	}
-	if rows < 30 {
-		t.Errorf("only %d rows", rows)
+}
+
+// TestDefences holds the table of `make defences` true, and SECURITY.md with it: each defence stands in the
+// code as the table has it, its test is one that its row names, and no row is without a defence.
+func TestDefences(t *testing.T) {
+	rows, exists := threatRows(t), testsHere(t)
+	defended, seen := map[string]bool{}, map[defences.Defence]bool{}
+	for _, d := range defences.All() {
+		what := d.Threat + ": " + d.Name
+		if _, err := d.Without(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if seen[d] {
+			t.Errorf("%s: twice", what)
+		}
+		seen[d] = true
+		test, _, _ := strings.Cut(d.Test, "/")
+		if !exists[test] {
+			t.Errorf("%s: there is no %s", what, test)
+		}
+		named := 0
+		for _, row := range rows {
+			if strings.HasPrefix(row, "| "+d.Threat) {
+				named++
+				defended[row] = true
+				if !strings.Contains(row, "`"+test+"`") {
+					t.Errorf("%s: SECURITY.md does not name %s there", what, test)
+				}
+			}
+		}
+		if named != 1 {
+			t.Errorf("%s: %d rows of SECURITY.md begin like that, want one", what, named)
+		}
+	}
+	for _, row := range rows {
+		if !defended[row] {
+			t.Errorf("no defence in internal/defences for the row: %s", row)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -119,9 +120,13 @@ func TestDecodeSessionTrustsNoLength(t *testing.T) {
 		}
 		_, _ = decodeSession(b)
 	}
-	bomb := deflate(make([]byte, 10<<20))
-	if _, err := decodeSession(bomb); err == nil || len(bomb) > 64<<10 {
-		t.Errorf("a bomb of %d bytes: %v", len(bomb), err)
+	bomb := deflate(append([]byte{formatPlain}, make([]byte, 10<<20)...))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := decodeSession(bomb)
+	runtime.ReadMemStats(&after)
+	if cost := after.TotalAlloc - before.TotalAlloc; err == nil || len(bomb) > 64<<10 || cost > 1<<20 {
+		t.Errorf("a bomb of %d bytes: %v, and %d bytes were taken", len(bomb), err, cost)
 	}
 }
 
@@ -131,6 +136,7 @@ func FuzzOpenSession(f *testing.F) {
 	values, _ := sealSession(keys, s, "h", "123456")
 	f.Add(values[0], "", "")
 	f.Add("2"+values[0], "x", "y")
+	f.Add("9"+values[0], "x", "y")
 	f.Add("", "", "")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		if _, ok := openSession(keys, []string{a, b, c}, "h", "123456"); ok && a != values[0] {
@@ -143,6 +149,8 @@ func FuzzDecodeSession(f *testing.F) {
 	s := newTestSession(f)
 	f.Add(encodeSession(s, s.claims))
 	f.Add(deflate(encodeSession(s, s.claims)))
+	f.Add(encodeSession(s, nil)[:atCount])
+	f.Add(encodeSession(s, []claim{textClaim("cut", "short")})[:atClaims+4])
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		if s, err := decodeSession(plain); err == nil {
 			for _, c := range s.claims {

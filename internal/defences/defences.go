@@ -1,0 +1,40 @@
+// Package defences says how to take each defence out that SECURITY.md names, and which test must fail
+// then. The command in run does so; defences_test.go in the root package holds the table true.
+package defences
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Defence is one defence against a threat of SECURITY.md, and the way to do without it.
+type Defence struct {
+	Threat string // how the row's first column begins
+	Name   string // what stops it, in a few words
+	File   string // from the repository's root
+	Old    string // text that stands once in the file
+	New    string // what stands there without the defence; it compiles
+	Test   string // must fail then; a subtest behind a slash, where the whole test takes long
+}
+
+// All are the defences, in the order of SECURITY.md.
+func All() []Defence {
+	var all []Defence
+	for _, table := range [][]Defence{requests, state, tokens, life} {
+		all = append(all, table...)
+	}
+	return all
+}
+
+// Without returns the text of the file with the defence taken out.
+func (d Defence) Without() (string, error) {
+	source, err := os.ReadFile(d.File)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(source), d.Old); n != 1 || d.Old == d.New {
+		return "", fmt.Errorf("%s: the old text stands %d times there, want once, and another new one:\n%s", d.File, n, d.Old)
+	}
+	return strings.Replace(string(source), d.Old, d.New, 1), nil
+}

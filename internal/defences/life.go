@@ -1,0 +1,413 @@
+package defences
+
+var life = []Defence{
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "a key, the whole of it",
+		File:   "handler_phone.go",
+		Old: `	valid := 0
+`,
+		New: `	valid := 0
+	given = h.phoneConfig.apiKeys[0]
+`,
+		Test: "TestPhoneRefused",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "the key comes first",
+		File:   "handler_phone.go",
+		Old:    `		if !h.validAPIKey(r) {`,
+		New:    `		if slices.Contains(methods, r.Method) && !isCrossOrigin(r, v) && !h.validAPIKey(r) {`,
+		Test:   "TestPhoneRefused",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "keys of 32 characters",
+		File:   "provision.go",
+		Old:    `if len(key) < minAPIKey {`,
+		New:    `if false {`,
+		Test:   "TestBadCaddyfiles",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "5 requests in 10 minutes",
+		File:   "phonelogin.go",
+		Old:    `if len(recent) >= maxAsked {`,
+		New:    `if len(recent) > maxAsked {`,
+		Test:   "TestPhoneAskedTooOften",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "whoever asks",
+		File:   "handler_phone.go",
+		Old:    `ask(ctx, request.loginHint, now)`,
+		New:    `ask(ctx, v.msn+request.loginHint, now)`,
+		Test:   "TestPhoneAskedTooOften",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "however it spells the number",
+		File:   "phoneinput.go",
+		Old:    `return "urn:msisdn:" + msisdn, msisdn, nil`,
+		New:    `return "urn:msisdn:" + in.PhoneNumber, msisdn, nil`,
+		Test:   "TestPhoneAskedTooOften",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "bound to auth_req_id",
+		File:   "phonepoll.go",
+		Old:    `if authReqID != "" && authReqID != l.AuthReqID {`,
+		New:    `if false {`,
+		Test:   "TestPhoneEnds/another request's token",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "bound to auth_req_id, in a browser",
+		File:   "handler_phone_callback.go",
+		Old: `	if authReqID == "" {
+		return nil, errNoLogin
+	}
+	msn, id, err := h.phones(v).find(ctx, authReqID)
+	if err != nil {
+		return nil, noLogin(err)
+	}`,
+		New: `	msn, id, err := h.phones(v).find(ctx, authReqID)
+	if err != nil {
+		var last *phoneLogin
+		for id := range h.app.shared.pending.Items() {
+			if l, err := h.phones(v).load(ctx, id, v.msn); err == nil && (last == nil || l.Started.After(last.Started)) {
+				last = l
+			}
+		}
+		return last, nil
+	}`,
+		Test: "TestPhoneBrowserStrangers",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "bound to the MSN",
+		File:   "idtoken.go",
+		Old:    `if msn == "" || claims.MSN != msn {`,
+		New:    `if false {`,
+		Test:   "TestPhoneEnds/another merchant's token",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "bound to the number asked",
+		File:   "phonepoll.go",
+		Old:    `err != nil || answered != l.MSISDN {`,
+		New:    `err != nil || answered == "" {`,
+		Test:   "TestPhoneEnds/another number",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "a login of a till does not end in a browser",
+		File:   "handler_phone_callback.go",
+		Old:    `l.AuthReqID != authReqID || l.Finish != finishBrowser || `,
+		New:    `l.AuthReqID != authReqID || `,
+		Test:   "TestBrowserCannotEndATillsLogin",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "spent once",
+		File:   "phonelogin.go",
+		Old:    `	l.Status, l.Error, l.Tokens = status, reason, nil`,
+		New:    `	l.Error, l.Tokens = reason, nil`,
+		Test:   "TestPhoneSpentOnce",
+	},
+	{
+		Threat: "polling that ignores",
+		Name:   "the interval",
+		File:   "phonepoll.go",
+		Old:    `return l.polled() && now.Before(l.lastPoll()) && !now.Before(s.nextPoll(l, msn))`,
+		New:    `return l.polled() && now.Before(l.lastPoll())`,
+		Test:   "TestPhonePolling",
+	},
+	{
+		Threat: "polling that ignores",
+		Name:   "slow_down",
+		File:   "phonepoll.go",
+		Old:    `		l.Interval += 5 * time.Second`,
+		New:    `		_ = l.Interval`,
+		Test:   "TestPhonePolling",
+	},
+	{
+		Threat: "polling that ignores",
+		Name:   "429",
+		File:   "phonepoll.go",
+		Old:    `refused.retryAfter > l.Interval {`,
+		New:    `refused.retryAfter > time.Hour {`,
+		Test:   "TestPhonePolling",
+	},
+	{
+		Threat: "polling that ignores",
+		Name:   "one poll, whatever the number of instances",
+		File:   "phonepoll.go",
+		Old: `		l.NextPoll = held.until
+		return true, nil`,
+		New:  `		return true, nil`,
+		Test: "TestPhoneCluster",
+	},
+	{
+		Threat: "polling that ignores",
+		Name:   "a lease that another instance has taken is none",
+		File:   "phonepoll.go",
+		Old:    `s.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
+		New:    `s.lease(l.ID, msn); ok {`,
+		Test:   "TestOneLease",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "a signature",
+		File:   "webhook.go",
+		Old: `	valid := false
+`,
+		New: `	valid := true
+`,
+		Test: "TestPing",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "over path and query",
+		File:   "webhook.go",
+		Old:    `"POST\n" + requestTarget(r) + `,
+		New:    `"POST\n" + r.URL.Path + `,
+		Test:   "TestPing",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "over the host",
+		File:   "webhook.go",
+		Old:    `";" + host + ";"`,
+		New:    `";" + strings.ToLower(host) + ";"`,
+		Test:   "TestPing",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "over the body",
+		File:   "webhook.go",
+		Old: `	hash := base64.StdEncoding.EncodeToString(sum[:])
+`,
+		New: `	hash := base64.StdEncoding.EncodeToString(sum[:])
+	hash = r.Header.Get("X-Ms-Content-Sha256")
+`,
+		Test: "TestPing",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "nobody's signature is none",
+		File:   "webhook.go",
+		Old: `	valid := false
+`,
+		New: `	valid := len(secrets) == 0
+`,
+		Test: "FuzzWebhookSignature",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "the secret of a consent's URL",
+		File:   "handler_consent.go",
+		Old:    `len(secret) != 1 || !h.validConsentSecret(secret[0])`,
+		New:    `len(secret) != 1`,
+		Test:   "TestConsentRevoked",
+	},
+	{
+		Threat: "forged webhooks",
+		Name:   "one secret, not one of several",
+		File:   "handler_consent.go",
+		Old:    `len(secret) != 1 || !h`,
+		New:    `!h`,
+		Test:   "TestConsentRevoked",
+	},
+	{
+		Threat: "the phone number used as identity",
+		Name:   "the id is the sub",
+		File:   "identity.go",
+		Old: `		return s.sub()
+`,
+		New: `		number, _ := s.claim("phone_number")
+		return number
+`,
+		Test: "TestClaimsAsHeaders",
+	},
+	{
+		Threat: "the phone number used as identity",
+		Name:   "the log's user is the sub",
+		File:   "identity.go",
+		Old: `		return s.sub()
+`,
+		New: `		name, _ := s.claim("name")
+		return name
+`,
+		Test: "TestAccessLog",
+	},
+	{
+		Threat: "config fails open",
+		Name:   "an empty secret is a mistake",
+		File:   "app.go",
+		Old:    `		return "", errors.New("it is empty: set it")`,
+		New:    `		return "", nil`,
+		Test:   "TestBadJSON",
+	},
+	{
+		Threat: "config fails open",
+		Name:   "an unset variable is a mistake",
+		File:   "app.go",
+		Old:    `resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)`,
+		New:    `resolved, err := caddy.NewReplacer().ReplaceAll(value, "x"), error(nil)`,
+		Test:   "TestBadCaddyfiles",
+	},
+	{
+		Threat: "config fails open",
+		Name:   "no argument is accepted in silence",
+		File:   "caddyfile.go",
+		Old:    `if !d.AllArgs(value) || *value == "" {`,
+		New:    `if !d.Args(value) {`,
+		Test:   "TestSubdirectivesAreParsedStrictly",
+	},
+	{
+		Threat: "tokens shown",
+		Name:   "in no log: the callback is not in the access log",
+		File:   "module.go",
+		Old:    `caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)`,
+		New:    `_ = caddyhttp.LogSkipVar`,
+		Test:   "TestCodeNeverLogged",
+	},
+	{
+		Threat: "tokens shown",
+		Name:   "in no log: an error of a callback is not Caddy's to log",
+		File:   "failures.go",
+		Old: `path != h.paths.callback && path != h.paths.phoneCallback {
+		return handlerError`,
+		New: `path != "" {
+		return handlerError`,
+		Test: "TestCodeNeverLogged",
+	},
+	{
+		Threat: "tokens shown",
+		Name:   "in no log: of claims the sub alone",
+		File:   "outcomes.go",
+		Old:    `	if s.id != "" { // a till`,
+		New: `	for _, c := range s.claims {
+		fields = append(fields, zap.String(c.name, c.text))
+	}
+	if s.id != "" { // a till`,
+		Test: "TestNothingPersonalInTheLog",
+	},
+	{
+		Threat: "tokens shown",
+		Name:   "in no log: of an answer's text the error code alone",
+		File:   "partneranswers.go",
+		Old:    `		if isErrorCode(code) {`,
+		New:    `		if code != "" {`,
+		Test:   "TestProviderFaultsAtEveryCall",
+	},
+	{
+		Threat: "tokens shown",
+		Name:   "in no log: every test looks at its log",
+		File:   "handler_callback.go",
+		Old: `	now := time.Now()
+	l, err`,
+		New: `	h.logger.Debug("callback " + answer.code)
+	now := time.Now()
+	l, err`,
+		Test: "TestLogsAreLookedAt",
+	},
+	{
+		Threat: "tokens shown",
+		Name:   "in no metric: labels are fixed words",
+		File:   "app.go",
+		Old:    `if a.perMerchant && v.unit != nil && v.msn == v.unit.msn {`,
+		New:    `if v.unit != nil {`,
+		Test:   "TestMetrics",
+	},
+	{
+		Threat: "a log that anybody fills",
+		Name:   "a limit for each client",
+		File:   "tellings.go",
+		Old:    `.Allow()`,
+		New:    `.Limit() > 0`,
+		Test:   "TestLogIsNotFilled",
+	},
+	{
+		Threat: "logins lost under load",
+		Name:   "what all need is fetched once",
+		File:   "kept.go",
+		Old:    `k.flight.DoChan(k.name,`,
+		New:    `k.flight.DoChan(time.Now().String()+string(randomBytes(8)),`,
+		Test:   "TestFiveHundredLoginsAtOnce",
+	},
+	{
+		Threat: "logins lost under load",
+		Name:   "it outlives a config",
+		File:   "pool.go",
+		Old:    `	return hex.EncodeToString(sum[:])`,
+		New:    `	return hex.EncodeToString(sum[:]) + string(randomBytes(8))`,
+		Test:   "TestLoginsDuringReloads",
+	},
+	{
+		Threat: "logins lost under load",
+		Name:   "a login's state is in the browser, and opens at every instance",
+		File:   "seal.go",
+		Old: `// deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
+func deriveKey(environment, secret, purpose string) ([]byte, error) {
+`,
+		New: `var ofThisProcess = string(randomBytes(8))
+
+func deriveKey(environment, secret, purpose string) ([]byte, error) {
+	secret += ofThisProcess
+`,
+		Test: "TestKilledDuringALogin",
+	},
+	{
+		Threat: "logins lost under load",
+		Name:   "sessions need no Vipps MobilePay",
+		File:   "module.go",
+		Old:    `	return v, h.openVisit(r, v)`,
+		New: `	if _, err = h.app.shared.client.discovery.get(r.Context()); err != nil {
+		return v, err
+	}
+	return v, h.openVisit(r, v)`,
+		Test: "TestVippsDown",
+	},
+	{
+		Threat: "logins lost under load",
+		Name:   "a clock may be off, by a minute",
+		File:   "idtoken.go",
+		Old:    `leeway     = 60 * time.Second`,
+		New:    `leeway     = 0 * time.Second`,
+		Test:   "TestClockOffByMinutes",
+	},
+	{
+		Threat: "logins lost under load",
+		Name:   "and by no more",
+		File:   "idtoken.go",
+		Old:    `leeway     = 60 * time.Second`,
+		New:    `leeway     = 3 * time.Hour`,
+		Test:   "TestClockOffByMinutes",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "the key comes before the host",
+		File:   "failures.go",
+		Old:    `if path != h.paths.webhook && !h.validAPIKey(r) {`,
+		New:    `if false {`,
+		Test:   "TestPhoneKeyComesFirst",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "userinfo of somebody else ends it",
+		File:   "handler_phone_callback.go",
+		Old:    `case errors.Is(failure, errOtherNumber), errors.Is(failure, errSubMismatch):`,
+		New:    `case false:`,
+		Test:   "TestPhoneBrowserOfAnother",
+	},
+	{
+		Threat: "somebody else's phone login",
+		Name:   "no image or frame completes it",
+		File:   "handler_phone_callback.go",
+		Old:    ` || isPartOfPage(r)`,
+		New:    ``,
+		Test:   "TestPhoneBrowserOfAnother",
+	},
+}

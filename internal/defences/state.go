@@ -1,0 +1,404 @@
+package defences
+
+var state = []Defence{
+	{
+		Threat: "session fixation, login CSRF",
+		Name:   "a login is completed with the cookie of its browser",
+		File:   "handler_callback.go",
+		Old:    `case !h.ReturnInAnyBrowser || !told.carried():`,
+		New:    `case false:`,
+		Test:   "TestOtherBrowser",
+	},
+	{
+		Threat: "session fixation, login CSRF",
+		Name:   "cookies that no other host can plant",
+		File:   "cookies.go",
+		Old: `	if secure {
+		return hostPrefix + name
+	}
+`,
+		New:  ``,
+		Test: "TestLoginCSRF",
+	},
+	{
+		Threat: "session fixation, login CSRF",
+		Name:   "the id that is sealed in the cookie counts",
+		File:   "loginstate.go",
+		Old:    `ok && l.id == id && l.carried()`,
+		New:    `ok && l.carried()`,
+		Test:   "TestCallbackRefused",
+	},
+	{
+		Threat: "session fixation, login CSRF",
+		Name:   "a login opens a session of its own",
+		File:   "handler_callback.go",
+		Old: `	h.setSession(w, r, v, s)
+`,
+		New: `	if v.session == nil {
+		h.setSession(w, r, v, s)
+	}
+`,
+		Test: "TestSessionFixation",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "a state is spent by its first use",
+		File:   "handler_callback.go",
+		Old:    `if !spent.spend(l.id) {`,
+		New:    `if !spent.spend(l.id) && false {`,
+		Test:   "TestStateIsSpentOnce",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "one of many at once spends it",
+		File:   "pool.go",
+		Old:    `return s.cache.Add(id, struct{}{}, gocache.DefaultExpiration) == nil`,
+		New: `unspent := !s.has(id)
+	time.Sleep(10 * time.Millisecond)
+	s.cache.SetDefault(id, struct{}{})
+	return unspent`,
+		Test: "TestCallbackOnceOutOfMany",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "what is spent outlives a reload",
+		File:   "app.go",
+		Old:    `	a.told = newTellings()`,
+		New: `	a.told = newTellings()
+	spent.cache.Flush()`,
+		Test: "TestSpentThroughReloads",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "PKCE: the challenge",
+		File:   "handler_auth.go",
+		Old:    `add("code_challenge", `,
+		New:    `add("x", `,
+		Test:   "TestTabsMixedUp",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "PKCE: the verifier",
+		File:   "partnerclient.go",
+		Old:    `"code_verifier": {verifier},`,
+		New:    `"x": {verifier},`,
+		Test:   "TestTabsMixedUp",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "the nonce",
+		File:   "idtoken.go",
+		Old:    `return checkNonce(claims, want.nonce)`,
+		New:    `return nil`,
+		Test:   "TestTabsMixedUp",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "repeated parameters are refused",
+		File:   "handler_callback.go",
+		Old:    `if len(values[name]) > 1 {`,
+		New:    `if len(values[name]) > 9 {`,
+		Test:   "TestCallbackRefused",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "a code and an error are refused",
+		File:   "handler_callback.go",
+		Old:    `|| (answer.code == "") == (answer.errorCode == "") {`,
+		New:    `|| answer.code == "" && answer.errorCode == "" {`,
+		Test:   "FuzzCallback",
+	},
+	{
+		Threat: "cookie parsing",
+		Name:   "at most three chunks, and no more than there are",
+		File:   "session.go",
+		Old:    `n < 1 || n > maxSessionChunks || n > len(values)`,
+		New:    `n < 1`,
+		Test:   "FuzzOpenSession",
+	},
+	{
+		Threat: "cookie parsing",
+		Name:   "what an earlier, longer session left is no part of this one",
+		File:   "session.go",
+		Old:    `return values[0][1:], true`,
+		New:    `return strings.Join(values, "")[1:], true`,
+		Test:   "TestHeapsOfCookies",
+	},
+	{
+		Threat: "cookie parsing",
+		Name:   "a chunk's name says which one it is",
+		File:   "cookies.go",
+		Old: `			if name[len(prefix):] == sessionChunkName(i)[len(sessionCookie):] && found[i] == "" {
+				found[i], any = value, true
+			}`,
+		New: `			if found[i] == "" {
+				found[i], any = value, true
+				break
+			}`,
+		Test: "TestMixedChunks",
+	},
+	{
+		Threat: "cookie parsing",
+		Name:   "our cookies are known, however they are spelt",
+		File:   "cookies.go",
+		Old:    `case isOwnCookie(strings.TrimSpace(name)):`,
+		New:    `case isOwnCookie(name + "="):`,
+		Test:   "FuzzCookies",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "what was altered does not open",
+		File:   "seal.go",
+		Old: `	return cipher.NewGCMWithRandomNonce(block)
+}
+`,
+		New: `	return encryptedOnly{block}, nil
+}
+
+type encryptedOnly struct{ cipher.Block }
+
+func (encryptedOnly) NonceSize() int { return 0 }
+func (encryptedOnly) Overhead() int  { return 28 }
+
+func (e encryptedOnly) Seal(_, _, plain, _ []byte) []byte {
+	sealed := randomBytes(28 + len(plain))
+	cipher.NewCTR(e, sealed[:16]).XORKeyStream(sealed[28:], plain)
+	return sealed
+}
+
+func (e encryptedOnly) Open(_, _, sealed, _ []byte) ([]byte, error) {
+	if len(sealed) < 28 {
+		return nil, aes.KeySizeError(0)
+	}
+	plain := make([]byte, len(sealed)-28)
+	cipher.NewCTR(e, sealed[:16]).XORKeyStream(plain, sealed[28:])
+	return plain, nil
+}
+`,
+		Test: "TestEveryByteCounts",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "each value has one spelling",
+		File:   "loginstate.go",
+		Old:    `sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)`,
+		New:    `sealed, err := base64.RawURLEncoding.DecodeString(value)`,
+		Test:   "TestEveryByteOfEveryCookieCounts",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "random nonces",
+		File:   "seal.go",
+		Old: `	return cipher.NewGCMWithRandomNonce(block)
+}
+`,
+		New: `	gcm, err := cipher.NewGCM(block)
+	return oneNonce{gcm}, err
+}
+
+type oneNonce struct{ cipher.AEAD }
+
+func (o oneNonce) Seal(_, _, plain, context []byte) []byte {
+	return o.AEAD.Seal(make([]byte, 12), make([]byte, 12), plain, context)
+}
+
+func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
+	return o.AEAD.Open(nil, make([]byte, 12), sealed[min(12, len(sealed)):], context)
+}
+`,
+		Test: "TestOnePurposeIsNoOther",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "keys of 256 bits",
+		File:   "seal.go",
+		Old:    `+purpose+" v1", 32)`,
+		New:    `+purpose+" v1", 16)`,
+		Test:   "TestOnePurposeIsNoOther",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "a key for each purpose",
+		File:   "seal.go",
+		Old:    `"github.com/caddy-vipps/vippslogin "+purpose+" v1"`,
+		New:    `"github.com/caddy-vipps/vippslogin v1"`,
+		Test:   "TestOnePurposeIsNoOther",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "a key for each environment",
+		File:   "seal.go",
+		Old:    `[]byte(secret), []byte(environment), "github.com`,
+		New:    `[]byte(secret), nil, "github.com`,
+		Test:   "TestSessionBelongsToEnvironment",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "host and MSN are associated data",
+		File:   "seal.go",
+		Old: `func sealContext(parts ...string) []byte {
+`,
+		New: `func sealContext(parts ...string) []byte {
+	parts = parts[:0]
+`,
+		Test: "TestSessionBelongsToHostAndMerchant",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "associated data are joined with separators",
+		File:   "seal.go",
+		Old:    `append(append(context, part...), 0)`,
+		New:    `append(context, part...)`,
+		Test:   "TestOnePurposeIsNoOther",
+	},
+	{
+		Threat: "logout that does not",
+		Name:   "a list of ended sessions",
+		File:   "module.go",
+		Old:    `case h.app.shared.revocations.now.has(s, v.msn):`,
+		New:    `case false:`,
+		Test:   "TestLogoutEndsCopies",
+	},
+	{
+		Threat: "logout that does not",
+		Name:   "every instance writes its part",
+		File:   "revocationstore.go",
+		Old:    `if p.mine && p.stored < len(p.entries) {`,
+		New:    `if false {`,
+		Test:   "TestRevocationsInACluster",
+	},
+	{
+		Threat: "logout that does not",
+		Name:   "every instance reads the others' parts",
+		File:   "app_sessions.go",
+		Old:    `a.shared.revocations.refresh(ctx, at))`,
+		New:    `nil)`,
+		Test:   "TestRevocationsInACluster",
+	},
+	{
+		Threat: "logout that does not",
+		Name:   "what could not be written is tried again",
+		File:   "app_sessions.go",
+		Old:    `a.shared.revocations.flush(ctx, at), `,
+		New:    `nil, `,
+		Test:   "TestReloadWhileStorageIsAway",
+	},
+	{
+		Threat: "logout that does not",
+		Name:   "no session opens before the list was read",
+		File:   "revocationstore.go",
+		Old: `	return r.refresh(ctx, at)
+}`,
+		New: `	_ = r.refresh(ctx, at)
+	return nil
+}`,
+		Test: "TestRevocationsWhileStorageIsAway",
+	},
+	{
+		Threat: "an undecodable cookie as an error for ever",
+		Name:   "no session, and no error",
+		File:   "module.go",
+		Old: `		results.unreadable.Inc()
+`,
+		New: `		results.unreadable.Inc()
+		return errNoLogin
+`,
+		Test: "TestSecretRotation",
+	},
+	{
+		Threat: "an undecodable cookie as an error for ever",
+		Name:   "cleared",
+		File:   "module.go",
+		Old:    `	if v.stale {`,
+		New:    `	if false {`,
+		Test:   "TestSecretRotation",
+	},
+	{
+		Threat: "an undecodable cookie as an error for ever",
+		Name:   "a secret that is withdrawn opens nothing",
+		File:   "seal.go",
+		Old: `func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
+`,
+		New: `var everConfigured []string
+
+func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
+	secrets = append(secrets[:len(secrets):len(secrets)], everConfigured...)
+	everConfigured = secrets
+`,
+		Test: "TestWithdrawnSecret",
+	},
+	{
+		Threat: "state in a map that one attacker fills",
+		Name:   "started logins take no storage",
+		File:   "handler_auth.go",
+		Old: `	h.recordStart(v, flowBrowser)
+`,
+		New: `	_ = h.app.storage.Store(r.Context(), storagePrefix+"/started/"+l.id, []byte("1"))
+	h.recordStart(v, flowBrowser)
+`,
+		Test: "TestNobodyFillsUpTheState",
+	},
+	{
+		Threat: "state in a map that one attacker fills",
+		Name:   "spent logins are bounded",
+		File:   "pool.go",
+		Old: `	if s.cache.ItemCount() >= maxSpentLogins {
+		s.cache.DeleteExpired()`,
+		New: `	if false {
+		s.cache.DeleteExpired()`,
+		Test: "TestSpentLogins",
+	},
+	{
+		Threat: "state in a map that one attacker fills",
+		Name:   "logins take no memory",
+		File:   "pool.go",
+		Old: `func (s spentLogins) spend(id string) bool {
+`,
+		New: `var everything [][]byte
+
+func (s spentLogins) spend(id string) bool {
+	everything = append(everything, make([]byte, 8<<10))
+`,
+		Test: "TestNothingPilesUp",
+	},
+	{
+		Threat: "locked out by one's own cookies",
+		Name:   "10 KiB for a session",
+		File:   "cookies.go",
+		Old:    `maxChunkBytes    = 3380`,
+		New:    `maxChunkBytes    = 5000`,
+		Test:   "TestLargeSessions",
+	},
+	{
+		Threat: "locked out by one's own cookies",
+		Name:   "five logins in progress",
+		File:   "loginstate.go",
+		Old:    `if i >= maxLogins-1 || room < 0`,
+		New:    `if i >= 50 || room < 0`,
+		Test:   "TestTabs",
+	},
+	{
+		Threat: "locked out by one's own cookies",
+		Name:   "4 KiB for logins in progress",
+		File:   "loginstate.go",
+		Old:    `if i >= maxLogins-1 || room < 0`,
+		New:    `if i >= maxLogins-1 || room < -maxLoginBytes`,
+		Test:   "TestLoginCookiesFit",
+	},
+	{
+		Threat: "session fixation, login CSRF",
+		Name:   "a cookie's name is what the browser takes it for",
+		File:   "cookies.go",
+		Old:    `strings.Trim(pair, " \t")`,
+		New:    `strings.TrimSpace(pair)`,
+		Test:   "TestSessionFixation",
+	},
+	{
+		Threat: "a session of a login that nobody confirmed in the app",
+		Name:   "the session remembers whether it was",
+		File:   "module.go",
+		Old:    `case h.RequireAppConfirmation && !s.inApp:`,
+		New:    `case false:`,
+		Test:   "TestAppConfirmation",
+	},
+}

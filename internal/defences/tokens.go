@@ -1,0 +1,407 @@
+package defences
+
+var tokens = []Defence{
+	{
+		Threat: "token meant for another",
+		Name:   "the msn",
+		File:   "idtoken.go",
+		Old:    `if msn == "" || claims.MSN != msn {`,
+		New:    `if false {`,
+		Test:   "TestIDTokenOfAnother",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "the audience, for own keys",
+		File:   "idtoken.go",
+		Old:    `if !slices.Contains(claims.Audience, clientID) {`,
+		New:    `if !slices.Contains(claims.Audience, clientID) && false {`,
+		Test:   "TestIDTokenRefused",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "own keys are what the audience is compared with",
+		File:   "verify.go",
+		Old:    `client.issuer(), v.msn, v.unit.clientID, got.AccessToken`,
+		New:    `client.issuer(), v.msn, "", got.AccessToken`,
+		Test:   "TestOwnKeys",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "the authorized party, for own keys",
+		File:   "idtoken.go",
+		Old:    `if claims.AZP != "" && claims.AZP != clientID {`,
+		New:    `if false {`,
+		Test:   "TestIDTokenRefused",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "the nonce",
+		File:   "idtoken.go",
+		Old:    `if nonce == "" || subtle.ConstantTimeCompare([]byte(claims.Nonce), []byte(nonce)) != 1 {`,
+		New:    `if subtle.ConstantTimeCompare(nil, nil) != 1 {`,
+		Test:   "TestIDTokenOfAnother",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "the hash of the access token",
+		File:   "idtoken.go",
+		Old:    `if subtle.ConstantTimeCompare([]byte(*claims.AtHash), []byte(want)) != 1 {`,
+		New:    `if want == "" {`,
+		Test:   "TestIDTokenOfAnother",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "the request of a login from a phone number",
+		File:   "phonepoll.go",
+		Old:    `if authReqID != "" && authReqID != l.AuthReqID {`,
+		New:    `if false {`,
+		Test:   "TestPhoneEnds/another request's token",
+	},
+	{
+		Threat: "token meant for another",
+		Name:   "the issuer",
+		File:   "idtoken.go",
+		Old: `		jwt.WithIssuer(want.issuer),
+`,
+		New:  ``,
+		Test: "TestIDTokenOfAnother",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "RS256 and ES256 alone",
+		File:   "idtoken.go",
+		Old: `		jwt.WithValidMethods(signingAlgorithms),
+`,
+		New:  ``,
+		Test: "TestIDTokenAlgorithmOfTheKey",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "a key without a name is none",
+		File:   "keyset.go",
+		Old:    `|| marshalled.KID == "" || set.ids`,
+		New:    `|| set.ids`,
+		Test:   "TestKeySetsThatDoNotHelp",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "the key of that kid, and for its algorithm",
+		File:   "keyset.go",
+		Old: `	if !set.ids[kid] {
+		return nil, errUnknownKey
+	}
+	return set.keys.KeyfuncCtx(ctx)(token)`,
+		New:  `	return set.keys.VerificationKeySet(ctx)`,
+		Test: "TestIDTokenRefused",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "no key from the header",
+		File:   "keyset.go",
+		Old: `	kid, _ := token.Header["kid"].(string)
+`,
+		New: `	if own, ok := token.Header["jwk"].(map[string]any); ok {
+		n, _ := own["n"].(string)
+		e, _ := own["e"].(string)
+		jwk, err := jwkset.NewJWKFromMarshal(jwkset.JWKMarshal{KTY: "RSA", N: n, E: e}, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
+		return jwk.Key(), err
+	}
+	kid, _ := token.Header["kid"].(string)
+`,
+		Test: "TestIDTokenBringsItsOwnKey",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "keys for signatures alone",
+		File:   "keyset.go",
+		Old:    `, UseWhitelist: []jwkset.USE{jwkset.UseSig, ""}})`,
+		New:    `})`,
+		Test:   "FuzzIDToken",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "no extension of the header",
+		File:   "idtoken.go",
+		Old:    `; critical {`,
+		New:    `; critical && false {`,
+		Test:   "TestIDTokenAlgorithmOfTheKey",
+	},
+	{
+		Threat: "claims of wrong types, twice, or in another spelling",
+		Name:   "exact names",
+		File:   "idtoken.go",
+		Old:    `func (c *idTokenClaims) UnmarshalJSON(`,
+		New:    `func (c *idTokenClaims) readExactly(`,
+		Test:   "TestIDTokenDuplicateClaims",
+	},
+	{
+		Threat: "claims of wrong types, twice, or in another spelling",
+		Name:   "exact types",
+		File:   "idtoken.go",
+		Old: `			if err := json.Unmarshal(raw, to); err != nil {
+				return err
+			}`,
+		New:  `			_ = json.Unmarshal(raw, to)`,
+		Test: "TestIDTokenClaimTypes",
+	},
+	{
+		Threat: "token bombs",
+		Name:   "a limit before a token is taken apart",
+		File:   "idtoken.go",
+		Old:    `if len(raw) > maxIDToken {`,
+		New:    `if len(raw) > 1<<30 {`,
+		Test:   "TestIDTokenBombs",
+	},
+	{
+		Threat: "token bombs",
+		Name:   "a limit to what a session inflates to",
+		File:   "session.go",
+		Old:    `io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxSessionBytes+1)`,
+		New:    `flate.NewReader(bytes.NewReader(deflated))`,
+		Test:   "TestDecodeSessionTrustsNoLength",
+	},
+	{
+		Threat: "nonce not checked; userinfo of somebody else",
+		Name:   "the nonce",
+		File:   "idtoken.go",
+		Old:    `return checkNonce(claims, want.nonce)`,
+		New:    `return nil`,
+		Test:   "TestRelyingParty",
+	},
+	{
+		Threat: "nonce not checked; userinfo of somebody else",
+		Name:   "userinfo's sub is compared",
+		File:   "verify.go",
+		Old: `	if err := checkUserinfoSub(claims, sub); err != nil {
+		return nil, err
+	}
+`,
+		New: `	_ = sub
+`,
+		Test: "TestRelyingParty",
+	},
+	{
+		Threat: "nonce not checked; userinfo of somebody else",
+		Name:   "userinfo's sub is a text",
+		File:   "idtoken.go",
+		Old:    `c.name == "sub" && (c.kind == kindText || c.kind == kindPlain) && c.text == sub`,
+		New:    `c.name == "sub" && (c.kind != kindPlain || c.text == sub)`,
+		Test:   "TestUserinfoSub",
+	},
+	{
+		Threat: "parser panics",
+		Name:   "a session is as long as its format says",
+		File:   "session.go",
+		Old:    `if len(plain) < atClaims || plain[0] != formatPlain {`,
+		New:    `if len(plain) > 0 && plain[0] != formatPlain {`,
+		Test:   "FuzzDecodeSession",
+	},
+	{
+		Threat: "parser panics",
+		Name:   "no length in a session is trusted",
+		File:   "session.go",
+		Old: `			if n > uint64(len(s)) {
+				return "", "", false
+			}
+`,
+		New:  ``,
+		Test: "FuzzDecodeSession",
+	},
+	{
+		Threat: "parser panics",
+		Name:   "a login is as long as its format says",
+		File:   "loginstate.go",
+		Old:    `if len(b) <= loginFixedBytes {`,
+		New:    `if len(b) == 0 {`,
+		Test:   "FuzzLogin",
+	},
+	{
+		Threat: "parser panics",
+		Name:   "types are asked for, not assumed",
+		File:   "keyset.go",
+		Old:    `kid, _ := token.Header["kid"].(string)`,
+		New:    `kid := token.Header["kid"].(string)`,
+		Test:   "TestIDTokenRefused",
+	},
+	{
+		Threat: "parser panics",
+		Name:   "a consent's sub is one that can be",
+		File:   "handler_consent.go",
+		Old:    `claims.Subject == "" || len(claims.Subject) > maxSub {`,
+		New:    `len(claims.Subject) > maxSub {`,
+		Test:   "FuzzConsentWebhook",
+	},
+	{
+		Threat: "parser panics",
+		Name:   "arguments of a Caddyfile are counted",
+		File:   "caddyfile.go",
+		Old: `	if len(args) < 2 {
+		return d.Errf("merchant takes`,
+		New: `	if len(args) > 1<<20 {
+		return d.Errf("merchant takes`,
+		Test: "FuzzCaddyfile",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "a deadline for each call",
+		File:   "partnerclient.go",
+		Old:    `callTimeout = 10 * time.Second`,
+		New:    `callTimeout = 60 * time.Second`,
+		Test:   "TestNoAnswerAtAnyCall",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "a deadline that people wait for",
+		File:   "partnerclient.go",
+		Old:    `callTimeout = 10 * time.Second`,
+		New:    `callTimeout = 20 * time.Second`,
+		Test:   "TestNoAnswer",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "1 MiB",
+		File:   "partnerclient.go",
+		Old:    `maxBody     = 1 << 20`,
+		New:    `maxBody     = 4 << 20`,
+		Test:   "TestProviderFaults",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "the status is 200",
+		File:   "partneranswers.go",
+		Old:    `case resp.StatusCode != http.StatusOK:`,
+		New:    `case resp.StatusCode >= 400:`,
+		Test:   "TestProviderFaultsAtEveryCall",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "a token can stand in a header",
+		File:   "partneranswers.go",
+		Old:    `return s != "" && strings`,
+		New:    `return s != "" || strings`,
+		Test:   "TestProviderFaultsAtEveryCall",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "no redirects",
+		File:   "partnerclient.go",
+		Old:    `return http.ErrUseLastResponse }`,
+		New:    `return nil }`,
+		Test:   "TestRedirectsAreNotFollowed",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "the issuer that was asked",
+		File:   "partnerclient.go",
+		Old:    `if doc.Issuer != c.issuer() {`,
+		New:    `if false {`,
+		Test:   "TestAnotherIssuer",
+	},
+	{
+		Threat: "broken, huge, slow or hostile answers",
+		Name:   "no endpoint that is less protected",
+		File:   "partnerclient.go",
+		Old:    `if !c.mayCall(endpoint) {`,
+		New:    `if endpoint == "" {`,
+		Test:   "TestAnotherIssuer",
+	},
+	{
+		Threat: "a failure kept, or keys kept for too long",
+		Name:   "failures are not kept",
+		File:   "keyset.go",
+		Old:    `	if len(set.ids) == 0 {`,
+		New:    `	if false {`,
+		Test:   "TestKeysVanishAndReturn",
+	},
+	{
+		Threat: "a failure kept, or keys kept for too long",
+		Name:   "an unknown kid is asked for",
+		File:   "keyset.go",
+		Old:    `if !set.ids[kid] && c.rotations.Allow() {`,
+		New:    `if false {`,
+		Test:   "TestKeyRotation",
+	},
+	{
+		Threat: "a failure kept, or keys kept for too long",
+		Name:   "an unknown kid is asked for, all day",
+		File:   "keyset.go",
+		Old:    `if !set.ids[kid] && c.rotations.Allow() {`,
+		New:    `if false {`,
+		Test:   "TestADayOfLogins",
+	},
+	{
+		Threat: "a failure kept, or keys kept for too long",
+		Name:   "not too often",
+		File:   "pool.go",
+		Old:    `rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),`,
+		New:    `rotations: rate.NewLimiter(rate.Inf, 1),`,
+		Test:   "TestKeysBehindTheSignature",
+	},
+	{
+		Threat: "a failure kept, or keys kept for too long",
+		Name:   "the last good copy serves while there is no other",
+		File:   "kept.go",
+		Old:    `if err != nil && ok && k.lasting {`,
+		New:    `if false {`,
+		Test:   "TestKeptLastGoodCopy",
+	},
+	{
+		Threat: "a token answer without",
+		Name:   "a minute",
+		File:   "partnerclient.go",
+		Old:    `		return time.Minute`,
+		New:    `		return 0`,
+		Test:   "TestTokenLife",
+	},
+	{
+		Threat: "expansion in data",
+		Name:   "claims are data, in placeholders",
+		File:   "identity.go",
+		Old:    `return v.session.placeholder(name), true`,
+		New: `text, _ := v.session.placeholder(name).(string)
+		return replacer(r).ReplaceAll(text, ""), true`,
+		Test: "TestClaimsAsHeaders",
+	},
+	{
+		Threat: "expansion in data",
+		Name:   "claims are data, in headers",
+		File:   "identity.go",
+		Old: `id.fields[field] == "" {
+			set(field, id.encode(c))`,
+		New: `id.fields[field] == "" {
+			set(field, replacer(r).ReplaceAll(id.encode(c), ""))`,
+		Test: "TestClaimsAsHeaders",
+	},
+	{
+		Threat: "expansion in data",
+		Name:   "line breaks are none",
+		File:   "identity.go",
+		Old:    `if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {`,
+		New:    `if unicode.IsControl(r) && r != '\n' && r != '\r' {`,
+		Test:   "FuzzUserinfo",
+	},
+	{
+		Threat: "expansion in data",
+		Name:   "blanks are an absent header",
+		File:   "identity.go",
+		Old:    `if strings.Trim(value, " ") == "" {`,
+		New:    `if value == "" {`,
+		Test:   "TestClaimsAsHeaders",
+	},
+	{
+		Threat: "expansion in data",
+		Name:   "a placeholder of no claim is empty",
+		File:   "identity.go",
+		Old: `			return encodeUTF8(c)
+		}
+	}
+	return ""
+`,
+		New: `			return encodeUTF8(c)
+		}
+	}
+	return "{" + name + "}"
+`,
+		Test: "TestClaimsAsHeaders",
+	},
+}
