@@ -224,12 +224,13 @@ func setPlaceholders(r *http.Request, v *visit) {
 	})
 }
 
-// placeholder is what {http.auth.user.<name>} stands for: nothing, where there is no session or no such claim.
+// placeholder is what {http.auth.user.<name>} stands for: nothing (in an expression: null), where there is no
+// session or no such claim.
 // Left as it is, the text of the placeholder would be somebody's name to a site that gets it by header_up.
 func (s *session) placeholder(name string) any {
 	switch {
 	case s == nil:
-		return ""
+		return nil
 	case name == "id":
 		return s.sub()
 	case name == "age":
@@ -237,7 +238,7 @@ func (s *session) placeholder(name string) any {
 		if age, ok := ageOn(time.Now(), birthdate); ok {
 			return age
 		}
-		return ""
+		return nil
 	}
 	// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
 	for _, c := range s.claims {
@@ -245,7 +246,7 @@ func (s *session) placeholder(name string) any {
 			return encodeUTF8(c)
 		}
 	}
-	return ""
+	return nil
 }
 
 // encodeUTF8 leaves text as it is, but for what no header may hold: a line break becomes a space.

@@ -395,7 +395,7 @@ var tokens = []Defence{
 		Old: `			return encodeUTF8(c)
 		}
 	}
-	return ""
+	return nil
 `,
 		New: `			return encodeUTF8(c)
 		}
