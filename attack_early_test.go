@@ -18,9 +18,20 @@ import (
 // not where Caddy takes it itself, over HTTP/3.
 func TestEarlyData(t *testing.T) {
 	w := newWorld(t)
-	w.startHTTP3(secureShops, "")
+	w.startHTTP3(secureShops+`
+https://shop-d.localhost:$HTTPS {
+	tls $CERT $KEY
+	@outside not client_ip 10.0.0.0/8
+	vipps_login @outside 123456
+	reverse_proxy $UPSTREAM
+	handle_errors {
+		reverse_proxy $UPSTREAM
+	}
+}
+`, "")
 	shop := w.secureShop("shop-a.localhost")
 	b := newBrowser(t)
+	b.get(shop+"/vipps/login", "Early-Data: 0").wantStatus(t, http.StatusTooEarly) // RFC 8470 section 5.1
 	callback := b.approved(shop+"/page", kari).location()
 	w.vipps.counted()
 	for _, target := range []string{callback, shop + "/vipps/login", shop + "/vipps/logout", shop + "/vipps/userinfo"} {
@@ -38,6 +49,17 @@ func TestEarlyData(t *testing.T) {
 	early.get(http.MethodGet, shop+"/vipps/logout") // for a ticket
 	// Whether the handshake is over before Caddy's goroutine looks is a race, which the client wins nearly always.
 	waitFor(t, func() bool { return early.get(http3.MethodGet0RTT, shop+"/vipps/login") == http.StatusTooEarly })
+	// A matcher that asks for the client's address fails until then.
+	b.follow(b.get(shop+"/page")).wantStatus(t, http.StatusOK)
+	w.upstream.last(t)
+	inside := &earlyClient{t: t, tls: &tls.Config{InsecureSkipVerify: true, ServerName: "shop-d.localhost", ClientSessionCache: tls.NewLRUClientSessionCache(1)}}
+	inside.get(http.MethodGet, w.secureShop("shop-d.localhost")+"/vipps/logout")
+	waitFor(t, func() bool {
+		return inside.get(http3.MethodGet0RTT, w.secureShop("shop-d.localhost")+"/secret") == http.StatusTooEarly
+	})
+	if w.upstream.count() > 0 {
+		t.Errorf("the site got %s", w.upstream.last(t).URL)
+	}
 	if status := early.get(http.MethodGet, shop+"/vipps/login"); status != http.StatusFound {
 		t.Errorf("after the handshake: got %d", status)
 	}
@@ -54,7 +76,7 @@ func (c *earlyClient) get(method, target string) int {
 	transport := &http3.Transport{
 		TLSClientConfig: c.tls,
 		Dial: func(ctx context.Context, address string, config *tls.Config, quicConfig *quic.Config) (*quic.Conn, error) {
-			return quic.DialAddrEarly(ctx, strings.Replace(address, "shop-a.localhost", "127.0.0.1", 1), config, quicConfig)
+			return quic.DialAddrEarly(ctx, "127.0.0.1"+address[strings.LastIndexByte(address, ':'):], config, quicConfig)
 		},
 	}
 	defer transport.Close()

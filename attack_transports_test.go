@@ -479,8 +479,9 @@ func TestWebsocketsByConnect(t *testing.T) {
 	})
 	var sites strings.Builder
 	for matcher, host := range hosts {
-		fmt.Fprintf(&sites, "https://%s:$HTTP {\n\ttls $CERT $KEY\n\t@needed %s\n\tvipps_login @needed 123456\n\treverse_proxy $UPSTREAM\n}\n", host, matcher)
+		fmt.Fprintf(&sites, "https://%s:$HTTP {\n\ttls $CERT $KEY\n\ttracing\n\t@needed %s\n\tvipps_login @needed 123456\n\treverse_proxy $UPSTREAM\n}\n", host, matcher)
 	}
+	t.Setenv("OTEL_TRACES_EXPORTER", "none")
 	t.Setenv("GODEBUG", "http2xconnect=1") // which is how a Caddy is told to do this over HTTP/2, too
 	w.startHTTP3(sites.String(), "")
 	for matcher, needed := range matchers {

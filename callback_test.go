@@ -323,3 +323,22 @@ func TestAppConfirmation(t *testing.T) {
 	w.vipps.sim.SetFaults(simulator.Faults{IDToken: func(_, claims map[string]any) { delete(claims, "acr") }})
 	newBrowser(t).login(shop+"/", kari).wantStatus(t, http.StatusBadGateway)
 }
+
+// TestNoImageCompletesALogin: a callback is a page in a window. As an image or a frame on a sibling's page it would
+// change who is logged in, where return_in_any_browser lets another browser complete a login.
+func TestNoImageCompletesALogin(t *testing.T) {
+	w := newWorld(t)
+	w.load(strings.Replace(twoShops, "vipps_login 123456\n", "vipps_login 123456 {\n\t\treturn_in_any_browser\n\t}\n", 1))
+	shop := w.shop("shop-a.localhost")
+	callback := newBrowser(t).approved(shop+"/", bjorn).location()
+	b := newBrowser(t)
+	b.login(shop+"/", kari).wantStatus(t, http.StatusOK)
+	before := b.cookies(shop)
+	for destination, mode := range map[string]string{"image": "no-cors", "iframe": "navigate", "empty": "cors"} {
+		b.get(callback, "Sec-Fetch-Dest: "+destination, "Sec-Fetch-Mode: "+mode, "Sec-Fetch-Site: same-site").wantStatus(t, http.StatusBadRequest)
+	}
+	if b.cookies(shop) != before {
+		t.Error("the session is another")
+	}
+	newBrowser(t).get(callback).wantStatus(t, http.StatusFound)
+}

@@ -15,9 +15,13 @@ type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
 // section 5.2).
 func serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request, v *visit) error {
 	if isEarly(r) {
-		return writeProblem(w, problem{Status: http.StatusTooEarly, Title: "Too early", Detail: "Send it again when the TLS handshake is over."})
+		return refuseEarly(w)
 	}
 	return e(w, r, v)
+}
+
+func refuseEarly(w http.ResponseWriter) error {
+	return writeProblem(w, problem{Status: http.StatusTooEarly, Title: "Too early", Detail: "Send it again when the TLS handshake is over."})
 }
 
 // setEndpointHeaders sets what every response of the endpoints carries.

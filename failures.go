@@ -53,6 +53,7 @@ var failures = []failure{
 	{errSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
 	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
 	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
+	{errMatcher, http.StatusInternalServerError, "matcher", zap.ErrorLevel, "misconfigured"},
 	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
 	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
@@ -103,14 +104,19 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	return p.write(w, r, f.status, v.market())
 }
 
-// failAgain shows the page of an error that the site's error routes were to show, and must not.
+// failAgain answers with an error that the site's error routes were to show, and must not.
 func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) error {
 	raised, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	f := failureOf(raised)
-	if f.is == errInternal { // somebody else's error, before we were asked
-		f = failureOf(errLoginRequired)
-	}
 	w.Header().Set("Cache-Control", "no-store")
+	var others caddyhttp.HandlerError
+	switch {
+	case f.is == errInternal && errors.As(raised, &others) && others.StatusCode >= http.StatusBadRequest:
+		w.WriteHeader(others.StatusCode) // raised before we were asked: we know no words for it
+		return nil
+	case !isNavigation(r):
+		return writeProblem(w, problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.pageOf(r))})
+	}
 	p := page{Kind: f.page, Link: h.loginURL(safeReturn(requestTarget(r)))}
 	return p.write(w, r, f.status, v.market())
 }

@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -25,7 +26,8 @@ var (
 // serveCallback is GET /vipps/callback: it completes a login.
 func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
 	answer, err := parseCallback(r.URL.RawQuery)
-	if err != nil {
+	if err != nil || isPartOfPage(r) { // an image on a sibling's page would change who is logged in
+		err = cmp.Or(err, errBadCallback)
 		return h.fail(w, r, v, err, "/")
 	}
 	now := time.Now()

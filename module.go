@@ -167,8 +167,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	needed, err := h.loginNeeded(r)
 	switch {
+	case isTooEarly(err):
+		return refuseEarly(w)
 	case err != nil:
-		return err
+		return h.fail(w, asSent(r), v, errMatcher, safeReturn(requestTarget(asSent(r))))
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, asSent(r), v)
 	}
@@ -195,10 +197,9 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		v.refused = v.session == nil && (needed && h.OnUnauthenticated != unauthenticatedPass || err != nil)
 	}
 	setPlaceholders(r, v)
-	if v.refused && asSent(r) == r {
-		// Still the address of what was refused: a site that is asked for that answers with it
-		// (CVE-2025-31492). A page for errors has an address of its own.
-		return h.failAgain(w, r, v)
+	if v.refused && sameAddress(r) {
+		// A site that is asked for what was refused answers with it (CVE-2025-31492).
+		return h.failAgain(w, asSent(r), v)
 	}
 	removeOwnCookies(r.Header)
 	if v.session != nil {
@@ -313,6 +314,9 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	left := time.Until(s.issued.Add(time.Duration(h.Session.Lifetime)))
 	setSessionCookies(w, r, values, v.secure(), left)
 }
+
+// errMatcher does not say what the matcher says: that may quote the request.
+var errMatcher = errors.New("the directive's matcher failed: whether a login is needed is not known")
 
 var errNoMerchant = errors.New("this host belongs to no merchant")
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
@@ -19,6 +20,9 @@ func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
 	needed, err := h.matchers.AnyMatchWithError(r)
 	if needed || err != nil {
 		return needed, err
+	}
+	if isUnreadable(r.URL.RawQuery) || isUnreadable(asSent(r).URL.RawQuery) {
+		return true, nil
 	}
 	for _, other := range otherReadings(r) {
 		if needed, err := h.matchesAs(r, other); needed || err != nil {
@@ -35,6 +39,9 @@ func (h *Handler) matchesAs(r, other *http.Request) (bool, error) {
 	method, proto, url, uri, header := r.Method, r.Proto, *r.URL, r.RequestURI, r.Header
 	defer func() { r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = method, proto, url, uri, header }()
 	r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = other.Method, other.Proto, *other.URL, other.RequestURI, other.Header
+	if other.Header.Get("Upgrade") != header.Get("Upgrade") {
+		defer showUpgrade(replacer(r), header)()
+	}
 	return h.matchers.AnyMatchWithError(r)
 }
 
@@ -65,6 +72,23 @@ func otherReadings(r *http.Request) (readings []*http.Request) {
 	return readings
 }
 
+// showUpgrade has placeholders show what asUpgrade has changed, also where they look at the request that a
+// directive before us has copied, which has the same header; until what it returns is called.
+func showUpgrade(placeholders *caddy.Replacer, header http.Header) (undo func()) {
+	connection, upgrade := header["Connection"], header["Upgrade"]
+	header["Connection"], header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	placeholders.Set("http.request.method", http.MethodGet)
+	return func() {
+		placeholders.Delete("http.request.method")
+		for field, values := range map[string][]string{"Connection": connection, "Upgrade": upgrade} {
+			header[field] = values
+			if values == nil {
+				delete(header, field)
+			}
+		}
+	}
+}
+
 // isExtendedConnect reports whether r opens a websocket over HTTP/2 or HTTP/3 (RFC 8441, RFC 9220).
 func isExtendedConnect(r *http.Request) bool {
 	return r.Method == http.MethodConnect && (r.Proto == "websocket" || r.Header.Get(":protocol") != "")
@@ -92,7 +116,7 @@ func otherPaths(path string) []string {
 			paths = append(paths, reading)
 		}
 	}
-	if twice, err := url.PathUnescape(path); err == nil {
+	if twice, err := url.PathUnescape(escapeBarePercent(path)); err == nil {
 		add(twice)
 	}
 	for _, path := range slices.Clone(paths) {
@@ -113,6 +137,15 @@ func otherQueries(query string) []string {
 	}
 	query = escapeBarePercent(query)
 	return []string{strings.ReplaceAll(query, ";", "%3B"), strings.ReplaceAll(query, ";", "&")}
+}
+
+// isUnreadable reports whether a query cannot be mended: Go, and so Caddy's matcher, reads none of more than
+// 10,000 parameters, and many a site reads the first ones.
+func isUnreadable(query string) bool {
+	return slices.ContainsFunc(otherQueries(query), func(mended string) bool {
+		_, err := url.ParseQuery(mended)
+		return err != nil
+	})
 }
 
 // escapeBarePercent encodes each "%" that encodes nothing.

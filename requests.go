@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -29,6 +30,13 @@ func asSent(r *http.Request) *http.Request {
 	url := *original.URL // Caddy keeps the original
 	sent.Method, sent.URL, sent.RequestURI = original.Method, &url, original.RequestURI
 	return sent
+}
+
+// sameAddress reports whether r is still about what the client asked for. A page for errors has an address of its
+// own; a prefix that is gone or new, or a query or method that is another, makes none.
+func sameAddress(r *http.Request) bool {
+	now, sent := r.URL.Path, asSent(r).URL.Path
+	return strings.HasSuffix(sent, now) || sent != "/" && strings.HasSuffix(now, sent)
 }
 
 func replacer(r *http.Request) *caddy.Replacer {
@@ -82,8 +90,14 @@ func saysWhatItIs(r *http.Request) bool {
 // isPartOfPage reports whether the browser says that this is an image, a frame or a script's request, and no
 // page opened in a window.
 func isPartOfPage(r *http.Request) bool {
-	destination := r.Header.Get("Sec-Fetch-Dest")
-	return saysWhatItIs(r) && (r.Header.Get("Sec-Fetch-Mode") != "navigate" || destination != "document" && destination != "")
+	if !saysWhatItIs(r) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "document", "empty", "": // empty: a page that the site's own service worker opens
+		return r.Header.Get("Sec-Fetch-Mode") != "navigate"
+	}
+	return true
 }
 
 // acceptsHTML reports whether an Accept line names text/html.
@@ -103,9 +117,15 @@ func isPrefetch(r *http.Request) bool {
 }
 
 // isEarly reports whether the request came in TLS early data (HTTP/3's 0-RTT), here or at a proxy before us
-// (RFC 8470 section 5.1).
+// (RFC 8470 section 5.1, where every value is a 1).
 func isEarly(r *http.Request) bool {
-	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0
+}
+
+// isTooEarly reports whether a matcher has said so: Caddy's about client addresses do.
+func isTooEarly(err error) bool {
+	var raised caddyhttp.HandlerError
+	return errors.As(err, &raised) && raised.StatusCode == http.StatusTooEarly
 }
 
 // isCrossSite reports whether another site made the browser send this: browsers say so

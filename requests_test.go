@@ -43,6 +43,7 @@ http://pass.localhost:$HTTP {
 		"XHR":                    {"GET", shop + "/", []string{"X-Requested-With: XMLHttpRequest", "Accept: text/html"}, 401},
 		"app's web view":         {"GET", shop + "/", []string{"X-Requested-With: com.example.app", "Accept: text/html"}, 302},
 		"app's web view, newer":  {"GET", shop + "/", []string{"X-Requested-With: com.example.app", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 302},
+		"service worker":         {"GET", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: empty"}, 302},
 		"no destination":         {"GET", shop + "/", []string{"Sec-Fetch-Mode: navigate"}, 302},
 		"form":                   {"POST", shop + "/", []string{"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 401},
 		"OPTIONS":                {"OPTIONS", shop + "/", []string{"Accept: text/html"}, 401},

@@ -401,4 +401,12 @@ func (s spentLogins) spend(id string) bool {
 		New:    `case false:`,
 		Test:   "TestAppConfirmation",
 	},
+	{
+		Threat: "session fixation, login CSRF",
+		Name:   "no image or frame completes a login",
+		File:   "handler_callback.go",
+		Old:    ` || isPartOfPage(r)`,
+		New:    ``,
+		Test:   "TestNoImageCompletesALogin",
+	},
 }

@@ -20,6 +20,7 @@ import (
 func main() {
 	all, err := selected(os.Args[1:])
 	if err == nil {
+		fmt.Printf("%d defences; first their tests with all of them in place\n", len(all))
 		err = passAsTheyAre(all)
 	}
 	if err != nil {
