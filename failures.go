@@ -53,7 +53,7 @@ var failures = []failure{
 	{errSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
 	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
 	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
-	{errMatcher, http.StatusInternalServerError, "matcher", zap.ErrorLevel, "misconfigured"},
+	{errMatcher, http.StatusInternalServerError, "matcher", zap.WarnLevel, "misconfigured"},
 	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
 	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
