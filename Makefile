@@ -62,7 +62,7 @@ bench-merchants:
 
 ## fuzz: every fuzz target for FUZZTIME, a minute each unless told (20 minutes in all)
 fuzz:
-	./scripts/fuzz $(FUZZTIME)
+	GO='$(GO)' ./scripts/fuzz $(FUZZTIME)
 
 ## defences: takes each defence out that SECURITY.md names, and sees its test fail (about 25 minutes on two cores; ONLY=cookie for some)
 defences:

@@ -1,7 +1,6 @@
 package vippslogin
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -26,8 +25,10 @@ var (
 // serveCallback is GET /vipps/callback: it completes a login.
 func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
 	answer, err := parseCallback(r.URL.RawQuery)
-	if err != nil || isPartOfPage(r) { // an image on a sibling's page would change who is logged in
-		err = cmp.Or(err, errBadCallback)
+	if isPartOfPage(r) { // an image on a sibling's page would change who is logged in
+		err = errBadCallback
+	}
+	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
 	now := time.Now()

@@ -39,7 +39,7 @@ func (h *Handler) matchesAs(r, other *http.Request) (bool, error) {
 	method, proto, url, uri, header := r.Method, r.Proto, *r.URL, r.RequestURI, r.Header
 	defer func() { r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = method, proto, url, uri, header }()
 	r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = other.Method, other.Proto, *other.URL, other.RequestURI, other.Header
-	if other.Header.Get("Upgrade") != header.Get("Upgrade") {
+	if other.Proto != proto { // asUpgrade
 		defer showUpgrade(replacer(r), header)()
 	}
 	return h.matchers.AnyMatchWithError(r)

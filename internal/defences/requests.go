@@ -532,7 +532,7 @@ var requests = []Defence{
 		Threat: "websockets and streams",
 		Name:   "placeholders see the GET, behind tracing too",
 		File:   "readings.go",
-		Old:    `if other.Header.Get("Upgrade") != header.Get("Upgrade") {`,
+		Old:    `if other.Proto != proto { // asUpgrade`,
 		New:    `if false {`,
 		Test:   "TestWebsocketsByConnect",
 	},
