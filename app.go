@@ -55,6 +55,7 @@ type App struct {
 	told        *tellings // how often what one client causes is logged
 	sweeps      bool      // a site keeps what ends by itself in storage
 	files       []*merchantsFile
+	twins       twins // hosts of more than one merchant
 
 	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
 	keysLock sync.Mutex

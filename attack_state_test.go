@@ -135,10 +135,7 @@ func TestSessionFixation(t *testing.T) {
 	if victim.cookies(shop+"/") == attackers {
 		t.Error("the session is the one that was there before")
 	}
-	attacker.get(shop+"/").wantStatus(t, http.StatusOK)
-	if name := w.upstream.last(t).Header.Get("X-Vipps-Name"); name != "Bjørn Ærlig-Åsen" {
-		t.Errorf("the cookie that was planted is now %q", name)
-	}
+	attacker.get(shop+"/").wantStatus(t, http.StatusFound) // the login has ended the session that it replaced
 }
 
 // TestHeapsOfCookies: 64 KiB of cookies of all kinds neither crash, nor lock anybody out, nor make a

@@ -14,7 +14,8 @@ const (
 	hostPrefix = "__Host-"
 
 	sessionCookie = "vipps_session" // and _1, _2 where it does not fit in one
-	loginCookie   = "vipps_login_"  // and the id of the login
+	loginCookie   = "vipps_login"   // and the id of the login
+	seenCookie    = "vipps_seen"    // and the tag of the session it is about
 
 	// maxSessionChunks and maxChunkBytes keep session cookies, names included, under 10 KiB together.
 	maxSessionChunks = 3
@@ -33,10 +34,21 @@ func cookieName(name string, secure bool) string {
 	return name
 }
 
-// sessionChunkName is the name of the i-th cookie of a session.
-func sessionChunkName(i int) string {
-	return [maxSessionChunks]string{sessionCookie, sessionCookie + "_1", sessionCookie + "_2"}[i]
+// cookieNames are the names of one site's cookies, without the prefix of HTTPS. Those of logins and of times of
+// last use end in an underscore, and an id follows.
+type cookieNames struct{ session, login, seen string }
+
+// plainNames are the names where a host belongs to one merchant, which is nearly always.
+var plainNames = cookieNames{sessionCookie, loginCookie + "_", seenCookie + "_"}
+
+// namesFor returns the names at a host that belongs to another merchant on another port: cookies know no ports
+// (RFC 6265 section 8.5), and one merchant's would be in the place of the other's.
+func namesFor(msn string) cookieNames {
+	return cookieNames{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_"}
 }
+
+// chunkEndings are what the names of a session's cookies end in.
+var chunkEndings = [maxSessionChunks]string{"", "_1", "_2"}
 
 // cookies yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates
 // nothing, and passes over what is no pair. Around a pair there are blanks and nothing else: where more is
@@ -61,11 +73,17 @@ func cookies(header http.Header) iter.Seq2[string, string] {
 // it was set: none of them is the upstream's business.
 func isOwnCookie(name string) bool {
 	name = strings.TrimPrefix(name, hostPrefix)
-	if strings.HasPrefix(name, loginCookie) || name == sessionCookie {
-		return true
+	for _, prefix := range []string{loginCookie, seenCookie} {
+		if rest, ok := strings.CutPrefix(name, prefix); ok && (strings.HasPrefix(rest, "_") || strings.HasPrefix(rest, "-")) {
+			return true
+		}
+	}
+	rest, ok := strings.CutPrefix(name, sessionCookie)
+	if !ok || rest == "" || rest[0] == '-' {
+		return ok
 	}
 	// Any chunk number, not only ours: what looks like ours goes no further.
-	number, ok := strings.CutPrefix(name, sessionCookie+"_")
+	number, ok := strings.CutPrefix(rest, "_")
 	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
@@ -141,13 +159,13 @@ func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge ti
 
 // setSessionCookies sets a session's cookies and clears the ones that an earlier, longer session left.
 // No values at all end the session.
-func setSessionCookies(w http.ResponseWriter, r *http.Request, values []string, secure bool, maxAge time.Duration) {
+func setSessionCookies(w http.ResponseWriter, r *http.Request, base string, values []string, secure bool, maxAge time.Duration) {
 	for i, value := range values {
-		setCookie(w, sessionChunkName(i), value, secure, maxAge)
+		setCookie(w, base+chunkEndings[i], value, secure, maxAge)
 	}
-	for i := len(values); i < maxSessionChunks; i++ {
-		if hasCookie(r.Header, cookieName(sessionChunkName(i), secure)) {
-			setCookie(w, sessionChunkName(i), "", secure, 0)
+	for _, ending := range chunkEndings[len(values):] {
+		if hasCookie(r.Header, cookieName(base+ending, secure)) {
+			setCookie(w, base+ending, "", secure, 0)
 		}
 	}
 }
@@ -161,11 +179,11 @@ func hasCookie(header http.Header, name string) bool {
 	return false
 }
 
-// sessionCookieValues returns the values of the session cookies of r in order, up to the first that
-// is missing. The second result says whether r has any cookie of that kind.
-func sessionCookieValues(header http.Header, secure bool) (values []string, any bool) {
+// sessionCookieValues returns the values of the session cookies of r, called base, in order, up to the first
+// that is missing. The second result says whether r has any cookie of that kind.
+func sessionCookieValues(header http.Header, base string, secure bool) (values []string, any bool) {
 	var found [maxSessionChunks]string
-	prefix := cookieName(sessionCookie, secure)
+	prefix := cookieName(base, secure)
 	for name, value := range cookies(header) {
 		if !strings.HasPrefix(name, prefix) {
 			continue
@@ -173,7 +191,7 @@ func sessionCookieValues(header http.Header, secure bool) (values []string, any 
 		for i := range found {
 			// The first of two cookies with one name is the one with the longer path or the older one
 			// (RFC 6265 section 5.4); ours is the only one where __Host- is in force.
-			if name[len(prefix):] == sessionChunkName(i)[len(sessionCookie):] && found[i] == "" {
+			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
 				found[i], any = value, true
 			}
 		}

@@ -94,6 +94,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(returnTo))
 		return h.handOver(w, r, f)
 	}
+	v.clearInvalid(w, r)
 	p := page{Kind: f.page, Link: h.loginURL(returnTo), Reference: reference}
 	switch f.is {
 	case errNoMerchant:
@@ -160,6 +161,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 // refuseScript answers 401 with the address of the login, for a script to offer.
 func (h *Handler) refuseScript(w http.ResponseWriter, r *http.Request, v *visit) error {
 	w.Header().Set("Cache-Control", "no-store")
+	v.clearInvalid(w, r)
 	return writeProblem(w, problem{
 		Status:   http.StatusUnauthorized,
 		Title:    "Login required",

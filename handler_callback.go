@@ -35,7 +35,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	l, err := h.findLogin(r, v, answer.state, now)
 	if err == nil {
 		// Spent by its first use, a failed one too.
-		setCookie(w, loginCookie+l.id, "", v.secure(), 0)
+		setCookie(w, v.names.login+l.id, "", v.secure(), 0)
 		if !spent.spend(l.id) {
 			err = errSpent
 		}
@@ -51,6 +51,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	if err != nil {
 		return h.fail(w, r, v, err, l.returnTo)
 	}
+	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)
 	h.recordLogin(v, flowBrowser, s, l.started, time.Since(now))
 	return redirect(w, http.StatusFound, v.url(l.returnTo))
@@ -92,7 +93,7 @@ func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Ti
 		return told, errTooLate
 	}
 	// The cookie knows the whole return path; the state may not have had room.
-	if l, ok := loginInCookie(v.keys.login, r, told.id, v.host, v.msn, v.secure(), now); ok {
+	if l, ok := loginInCookie(v.keys.login, r, v.names.login, told.id, v.host, v.msn, v.secure(), now); ok {
 		return l, nil
 	}
 	switch {

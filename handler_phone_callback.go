@@ -35,6 +35,7 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 		return h.fail(w, r, v, err, "/")
 	}
 	h.recordLogin(v, l.flow(), s, l.Started, time.Since(v.began))
+	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
 }

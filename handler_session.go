@@ -13,12 +13,21 @@ var errCrossSiteLogout = errors.New("another site asked for the logout")
 // included. The person stays logged in at Vipps MobilePay, whose session is not ours to end.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	returnTo := returnParameter(r)
-	if isPrefetch(r) || isCrossSite(r, v) {
+	switch {
+	case isCrossSite(r, v):
 		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
+	case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):
+		return writeProblem(w, problem{
+			Status: http.StatusForbidden, Title: "Not logged out",
+			Detail: "A GET logs out as a page in a window only. Scripts send a POST.",
+		})
 	}
-	setSessionCookies(w, r, nil, v.secure(), 0)
+	setSessionCookies(w, r, v.names.session, nil, v.secure(), 0)
+	clearLastUses(w, r, v)
 	if v.session != nil {
-		h.endSession(r, v)
+		if err := h.endSession(r, v); err != nil {
+			h.logger.Error("a logout is not known to the other instances yet", zap.String("msn", v.msn), zap.Error(err))
+		}
 		h.recordLogout(v)
 	}
 	status := http.StatusFound
@@ -29,12 +38,20 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 }
 
 // endSession ends the session of a visit everywhere. Where that cannot be written down now, this instance
-// knows it and goes on trying: the person's own browser has no session any more in any case.
-func (h *Handler) endSession(r *http.Request, v *visit) {
+// knows it and goes on trying.
+func (h *Handler) endSession(r *http.Request, v *visit) error {
 	s := v.session
-	err := h.app.endSessions(r.Context(), revocation{Session: s.idText(), Before: s.issued.Unix(), Until: s.ends.Unix()})
-	if err != nil {
-		h.logger.Error("a logout is not known to the other instances yet", zap.String("msn", v.msn), zap.Error(err))
+	return h.app.endSessions(r.Context(), revocation{Session: s.idText(), Before: s.issued.Unix(), Until: s.ends.Unix()})
+}
+
+// endReplaced ends the session that a login replaces in the browser: a copy of its cookies, in an answer that
+// comes late, must not be a session any more. The login does not fail for it.
+func (h *Handler) endReplaced(r *http.Request, v *visit) {
+	if v.session == nil {
+		return
+	}
+	if err := h.endSession(r, v); err != nil {
+		h.logger.Error("the session that a login has replaced is not ended at the other instances yet", zap.String("msn", v.msn), zap.Error(err))
 	}
 }
 
@@ -43,7 +60,6 @@ func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit
 	if v.session == nil {
 		return h.refuseScript(w, r, v)
 	}
-	h.renewSession(w, r, v)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodHead {

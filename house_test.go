@@ -51,7 +51,7 @@ var forbiddenImports = map[string][]string{
 
 // responseWriters may name http.ResponseWriter: everything else cannot answer a request.
 var responseWriters = []string{
-	"module.go", "cookies.go", "loginstate.go", "pages.go", "failures.go", "endpoints.go", "phoneanswers.go",
+	"module.go", "cookies.go", "lastuse.go", "loginstate.go", "pages.go", "failures.go", "endpoints.go", "phoneanswers.go",
 	"admin.go", "handler_consent.go", "handler_auth.go", "handler_callback.go", "handler_session.go", "handler_phone.go", "handler_phone_callback.go",
 }
 

@@ -150,8 +150,8 @@ func isLoginID(s string) bool {
 
 // loginInCookie returns the login of that id, from the cookie of this browser. The id sealed inside must
 // be the one asked for: the name of a cookie alone proves nothing.
-func loginInCookie(keys keyring, r *http.Request, id, host, msn string, secure bool, now time.Time) (*login, bool) {
-	want := cookieName(loginCookie+id, secure)
+func loginInCookie(keys keyring, r *http.Request, prefix, id, host, msn string, secure bool, now time.Time) (*login, bool) {
+	want := cookieName(prefix+id, secure)
 	for name, value := range cookies(r.Header) {
 		if name == want {
 			l, ok := openLogin(keys, value, host, msn)
@@ -163,14 +163,14 @@ func loginInCookie(keys keyring, r *http.Request, id, host, msn string, secure b
 
 // setLoginCookie sets the cookie of a new login, and clears the oldest ones where there are too many
 // of them, or too much: a browser full of abandoned logins could not send a request any more.
-func setLoginCookie(w http.ResponseWriter, r *http.Request, keys keyring, l *login, host, msn string, secure bool, now time.Time) {
-	name := loginCookie + l.id
+func setLoginCookie(w http.ResponseWriter, r *http.Request, prefix string, keys keyring, l *login, host, msn string, secure bool, now time.Time) {
+	name := prefix + l.id
 	const perCookie = len("=; ") // in the Cookie header
 	overhead := len(cookieName(name, secure)) + perCookie
 	value := sealLogin(keys, l, host, msn, maxLoginBytes-overhead)
 	room := maxLoginBytes - overhead - len(value)
 
-	for i, other := range loginsInProgress(keys, r, host, msn, secure, now) {
+	for i, other := range loginsInProgress(keys, r, prefix, host, msn, secure, now) {
 		room -= len(other.value) + overhead
 		if i >= maxLogins-1 || room < 0 || other.login == nil {
 			setCookie(w, strings.TrimPrefix(other.name, hostPrefix), "", secure, 0)
@@ -185,9 +185,9 @@ type pendingCookie struct {
 }
 
 // loginsInProgress returns the login cookies of r, the newest first.
-func loginsInProgress(keys keyring, r *http.Request, host, msn string, secure bool, now time.Time) []pendingCookie {
+func loginsInProgress(keys keyring, r *http.Request, name, host, msn string, secure bool, now time.Time) []pendingCookie {
 	var found []pendingCookie
-	prefix := cookieName(loginCookie, secure)
+	prefix := cookieName(name, secure)
 	for name, value := range cookies(r.Header) {
 		if id, ok := strings.CutPrefix(name, prefix); ok && isLoginID(id) {
 			l, ok := openLogin(keys, value, host, msn)

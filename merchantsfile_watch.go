@@ -38,7 +38,7 @@ func (h *Handler) provisionMerchantsFile(configured *hostTable) error {
 	if err != nil {
 		return fmt.Errorf("merchants: %w: set the variable or write the file's path", err)
 	}
-	file := &merchantsFile{path: path, logger: h.logger, swap: func(table *hostTable) { h.hosts.Store(table) }}
+	file := &merchantsFile{path: path, logger: h.logger, swap: func(table *hostTable) { h.hosts.Store(table); h.app.twins.changed() }}
 	file.build = func(content io.Reader) (*hostTable, int, error) {
 		table := configured.clone()
 		hosts, err := h.addFromFile(path, content, table)

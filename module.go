@@ -116,14 +116,15 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // visit is what is known about a request before anything is decided.
 type visit struct {
 	origin
-	unit *salesUnit
-	msn  string
-	keys *cookieKeys
+	unit  *salesUnit
+	msn   string
+	keys  *cookieKeys
+	names cookieNames
 
 	client  string // the client's IP address, as Caddy knows it
 	began   time.Time
 	session *session // nil: none
-	stale   bool     // there are session cookies, and they are no good
+	invalid bool     // there are session cookies, and they are no good
 	refused bool     // what was asked of the site was not given
 }
 
@@ -156,9 +157,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
-	if v.stale {
-		setSessionCookies(w, r, nil, v.secure(), 0)
-	}
 	if endpoint != nil {
 		return serveEndpoint(endpoint, w, asSent(r), v)
 	}
@@ -180,7 +178,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // serveUser hands the request of a person with a session to the site.
 func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
-	h.renewSession(w, r, v)
+	h.renewSession(w, v)
 	removeOwnCookies(r.Header)
 	h.identity.present(r, v.session, v.msn)
 	return next.ServeHTTP(w, r)
@@ -238,6 +236,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.msn = resolveMSN(r, v.unit.msn, v.host); v.msn == "" {
 		return v, errNoMerchant
 	}
+	v.names = h.app.twins.names(v.host, v.msn)
 	var err error
 	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
 		return v, err
@@ -247,7 +246,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 
 // openVisit looks for the person's session.
 func (h *Handler) openVisit(r *http.Request, v *visit) error {
-	values, any := sessionCookieValues(r.Header, v.secure())
+	values, any := sessionCookieValues(r.Header, v.names.session, v.secure())
 	if !any {
 		return nil
 	}
@@ -259,6 +258,9 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		return err
 	}
 	s, ok := openSession(v.keys.session, values, v.host, v.msn)
+	if ok && h.Session.IdleTimeout > 0 {
+		s.seen = lastUse(r.Header, v, s)
+	}
 	switch {
 	case !ok:
 		results.unreadable.Inc()
@@ -274,7 +276,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		results.opened.Inc()
 		v.session = s
 	}
-	v.stale = v.session == nil
+	v.invalid = v.session == nil
 	return nil
 }
 
@@ -293,17 +295,6 @@ func resolveMSN(r *http.Request, msn, host string) string {
 	return ""
 }
 
-// renewSession seals the session anew when a tenth of its idle timeout has gone by. Where none is
-// configured nothing needs renewing.
-func (h *Handler) renewSession(w http.ResponseWriter, r *http.Request, v *visit) {
-	idle := time.Duration(h.Session.IdleTimeout)
-	if idle <= 0 || v.began.Sub(v.session.seen) < idle/10 {
-		return
-	}
-	v.session.seen = v.began
-	h.setSession(w, r, v, v.session)
-}
-
 // setSession is the one way a session gets into a browser. It names the claims that did not fit.
 func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session) {
 	values, dropped := sealSession(v.keys.session, s, v.host, v.msn)
@@ -312,7 +303,8 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))
 	}
 	left := time.Until(s.issued.Add(time.Duration(h.Session.Lifetime)))
-	setSessionCookies(w, r, values, v.secure(), left)
+	setSessionCookies(w, r, v.names.session, values, v.secure(), left)
+	clearLastUses(w, r, v)
 }
 
 // errMatcher does not say what the matcher says: that may quote the request.

@@ -50,6 +50,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionHosts(ctx); err != nil {
 		return err
 	}
+	h.app.twins.add(h)
 	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
 	if err := h.provisionPhone(ctx); err != nil {

@@ -111,9 +111,43 @@ func acceptsHTML(accept string) bool {
 	return false
 }
 
-// isPrefetch reports whether the browser only guesses that the person may come here.
+// guesses are the fields in which browsers and frameworks say that a request is a guess: that the user may come
+// here. Some have other values, and other meanings, as well.
+var guesses = []struct {
+	field  string
+	values []string // parts of a value that say so; none: any value does
+}{
+	{"Sec-Purpose", nil},   // https://fetch.spec.whatwg.org/#sec-purpose-header
+	{"X-Sec-Purpose", nil}, // Turbo 8
+	{"Purpose", []string{"prefetch", "preview", "prerender"}},   // Chromium, Safari
+	{"X-Purpose", []string{"prefetch", "preview", "prerender"}}, // Safari
+	{"X-Moz", []string{"prefetch"}},                             // Firefox
+	{"Next-Router-Prefetch", nil},                               // Next.js
+	{"Next-Router-Segment-Prefetch", nil},
+}
+
+// isPrefetch reports whether the browser only guesses that the user may come here.
 func isPrefetch(r *http.Request) bool {
-	return r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") == "prefetch"
+	for _, guess := range guesses {
+		for _, value := range r.Header[guess.field] {
+			says := func(part string) bool { return strings.Contains(strings.ToLower(value), part) }
+			if value != "" && (guess.values == nil || slices.ContainsFunc(guess.values, says)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isPageInWindow reports whether the request opens a page in a window, as far as it says anything: a client that
+// sends neither Fetch Metadata nor Accept may be an old browser, or curl.
+func isPageInWindow(r *http.Request) bool {
+	if saysWhatItIs(r) || r.Header.Get("X-Requested-With") != "" {
+		return isNavigation(r)
+	}
+	accept := r.Header["Accept"]
+	anything := len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*"
+	return !isPrefetch(r) && (anything || slices.ContainsFunc(accept, acceptsHTML))
 }
 
 // isEarly reports whether the request came in TLS early data (HTTP/3's 0-RTT), here or at a proxy before us

@@ -17,6 +17,7 @@ const minSecretBytes = 32
 // sealed for one can never be taken for another.
 type cookieKeys struct {
 	session keyring // session cookies
+	seen    keyring // cookies with the time of a session's last use
 	login   keyring // cookies of logins in progress
 	state   keyring // logins carried in the state parameter (return_in_any_browser)
 	phone   keyring // logins from a phone number, in Caddy's storage
@@ -33,6 +34,7 @@ func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
 	keys := new(cookieKeys)
 	for purpose, ring := range map[string]*keyring{
 		"session": &keys.session,
+		"seen":    &keys.seen,
 		"login":   &keys.login,
 		"state":   &keys.state,
 		"phone":   &keys.phone,

@@ -266,7 +266,7 @@ func TestLoginCookiesFit(t *testing.T) {
 		path := "/" + base64.RawURLEncoding.EncodeToString(randomBytes(450+75*i)) // no shorter when deflated
 		w := httptest.NewRecorder()
 		now := time.Now().Add(time.Duration(i) * time.Second)
-		setLoginCookie(w, r, keys.login, newLogin(safeReturn(path), now), "h", "123456", true, now)
+		setLoginCookie(w, r, plainNames.login, keys.login, newLogin(safeReturn(path), now), "h", "123456", true, now)
 		for _, c := range w.Result().Cookies() {
 			if c.MaxAge < 0 {
 				delete(jar, c.Name)

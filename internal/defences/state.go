@@ -41,6 +41,73 @@ var state = []Defence{
 		Test: "TestSessionFixation",
 	},
 	{
+		Threat: "a late answer changes who is logged in",
+		Name:   "a login ends the session it replaces",
+		File:   "handler_callback.go",
+		Old: `	h.endReplaced(r, v)
+`,
+		New:  ``,
+		Test: "TestLateAnswer",
+	},
+	{
+		Threat: "a late answer changes who is logged in",
+		Name:   "a renewal leaves the session's cookies alone",
+		File:   "lastuse.go",
+		Old: `	idle := time.Duration(h.Session.IdleTimeout)
+`,
+		New: `	idle := time.Duration(h.Session.IdleTimeout)
+	if values, _ := sealSession(v.keys.session, v.session, v.host, v.msn); idle > 0 {
+		setCookie(w, v.names.session, values[0], v.secure(), idle)
+	}
+`,
+		Test: "TestLateAnswer",
+	},
+	{
+		Threat: "a late answer changes who is logged in",
+		Name:   "the site's answers clear nothing",
+		File:   "module.go",
+		Old: `	needed, err := h.loginNeeded(r)
+	switch {
+	case isTooEarly(err):`,
+		New: `	v.clearInvalid(w, r)
+	needed, err := h.loginNeeded(r)
+	switch {
+	case isTooEarly(err):`,
+		Test: "TestLateAnswerEndsNothing",
+	},
+	{
+		Threat: "a late answer changes who is logged in",
+		Name:   "answers that come late clear nothing",
+		File:   "lastuse.go",
+		Old:    `if v.invalid && time.Since(v.began) < atOnce {`,
+		New:    `if v.invalid && !v.began.IsZero() {`,
+		Test:   "TestLateFailureEndsNothing",
+	},
+	{
+		Threat: "two merchants on two ports of a host",
+		Name:   "the MSN is in the names of cookies",
+		File:   "twins.go",
+		Old:    `	if found.has(host) {`,
+		New:    `	if found.has(host) && false {`,
+		Test:   "TestOneHostTwoMerchants",
+	},
+	{
+		Threat: "logout by a part of a page",
+		Name:   "GET is a page in a window",
+		File:   "handler_session.go",
+		Old:    `case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):`,
+		New:    `case isPrefetch(r):`,
+		Test:   "TestLogoutByPartsOfPages",
+	},
+	{
+		Threat: "logout by a part of a page",
+		Name:   "every spelling of a guess",
+		File:   "requests.go",
+		Old:    `if value != "" && (guess.values == nil || slices.ContainsFunc(guess.values, says)) {`,
+		New:    `if guess.field == "Sec-Purpose" && value != "" && (guess.values == nil || slices.ContainsFunc(guess.values, says)) {`,
+		Test:   "TestLogoutByPartsOfPages",
+	},
+	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "a state is spent by its first use",
 		File:   "handler_callback.go",
@@ -128,7 +195,7 @@ var state = []Defence{
 		Threat: "cookie parsing",
 		Name:   "a chunk's name says which one it is",
 		File:   "cookies.go",
-		Old: `			if name[len(prefix):] == sessionChunkName(i)[len(sessionCookie):] && found[i] == "" {
+		Old: `			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
 				found[i], any = value, true
 			}`,
 		New: `			if found[i] == "" {
@@ -308,9 +375,9 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "an undecodable cookie as an error for ever",
 		Name:   "cleared",
-		File:   "module.go",
-		Old:    `	if v.stale {`,
-		New:    `	if false {`,
+		File:   "lastuse.go",
+		Old:    `	if v.invalid && time.Since(v.began) < atOnce {`,
+		New:    `	if false && time.Since(v.began) < atOnce {`,
 		Test:   "TestSecretRotation",
 	},
 	{

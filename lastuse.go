@@ -1,0 +1,71 @@
+package vippslogin
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it
+// is about. The session's cookies never change from login to logout: an answer that comes late, after somebody
+// else has logged in, or the user has logged out, brings no session back and ends none.
+
+// seenName returns the name of the cookie with the last use of s.
+func seenName(v *visit, s *session) string { return v.names.seen + s.idText()[:8] }
+
+// lastUse returns when s was used last: what its cookie says, but never earlier than the login.
+func lastUse(header http.Header, v *visit, s *session) time.Time {
+	want := cookieName(seenName(v, s), v.secure())
+	seen := s.seen
+	for name, value := range cookies(header) {
+		if name != want {
+			continue
+		}
+		sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
+		if err != nil {
+			continue
+		}
+		plain, ok := v.keys.seen.open(sealed, sealContext(v.host, v.msn, s.idText()))
+		if ok && len(plain) == timeBytes && timeAt(plain).After(seen) {
+			seen = timeAt(plain)
+		}
+	}
+	return seen
+}
+
+// renewSession writes down that the session is in use, when a tenth of its idle timeout has gone by. Where none is
+// configured nothing needs renewing.
+func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
+	idle := time.Duration(h.Session.IdleTimeout)
+	if idle <= 0 || v.began.Sub(v.session.seen) < idle/10 {
+		return
+	}
+	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
+	sealed := v.keys.seen.seal(plain, sealContext(v.host, v.msn, v.session.idText()))
+	left := time.Until(v.session.issued.Add(time.Duration(h.Session.Lifetime)))
+	setCookie(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
+}
+
+// clearLastUses clears the last uses that came with the request: of sessions that are over.
+func clearLastUses(w http.ResponseWriter, r *http.Request, v *visit) {
+	prefix := cookieName(v.names.seen, v.secure())
+	for name := range cookies(r.Header) {
+		if strings.HasPrefix(name, prefix) && isOwnCookie(name) {
+			setCookie(w, strings.TrimPrefix(name, hostPrefix), "", v.secure(), 0)
+		}
+	}
+}
+
+// atOnce is how soon an answer of ours comes that may still clear a session's cookies.
+const atOnce = time.Second
+
+// clearInvalid clears session cookies that are no good. Only for answers of ours that come at once: a later one,
+// and the site's on its way through, may meet a session in the browser that began in between.
+func (v *visit) clearInvalid(w http.ResponseWriter, r *http.Request) {
+	if v.invalid && time.Since(v.began) < atOnce {
+		setSessionCookies(w, r, v.names.session, nil, v.secure(), 0)
+		clearLastUses(w, r, v)
+	}
+}
