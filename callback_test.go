@@ -51,12 +51,13 @@ func TestCallbackRefused(t *testing.T) {
 		"two equal codes": func(_ *browser, callback string) string {
 			return callback + "&code=" + mustQuery(t, callback).Get("code")
 		},
-		"two states":         func(_ *browser, callback string) string { return callback + "&state=another" },
-		"two errors":         func(_ *browser, callback string) string { return withQuery(t, callback, "-code") + "&error=a&error=b" },
-		"broken query":       func(_ *browser, callback string) string { return callback + "&%zz" },
-		"semicolon":          func(_ *browser, callback string) string { return callback + ";x=y" },
-		"altered state":      alterState(0),
-		"altered state, end": alterState(-1),
+		"two states":                  func(_ *browser, callback string) string { return callback + "&state=another" },
+		"two errors":                  func(_ *browser, callback string) string { return withQuery(t, callback, "-code") + "&error=a&error=b" },
+		"a state that cannot be read": func(_ *browser, callback string) string { return callback + "&state=%zz" },
+		"two codes, one encoded":      func(_ *browser, callback string) string { return callback + "&%63ode=another" },
+		"semicolon":                   func(_ *browser, callback string) string { return callback + ";x=y" },
+		"altered state":               alterState(0),
+		"altered state, end":          alterState(-1),
 		"longer state": func(_ *browser, callback string) string {
 			return withQuery(t, callback, "state="+mustQuery(t, callback).Get("state")+"A")
 		},
@@ -181,6 +182,9 @@ func TestCallbackOnceOutOfMany(t *testing.T) {
 	done.Wait()
 	if calls := w.vipps.counted(); calls[pathToken] != 1 {
 		t.Errorf("the code was sent %d times", calls[pathToken])
+	}
+	if n := strings.Count(w.logged(), `"msg":"login completed"`); n != 1 {
+		t.Errorf("%d outcomes in the log", n)
 	}
 }
 

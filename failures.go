@@ -39,6 +39,7 @@ var failures = []failure{
 	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel, "cancelled"},
 	{errOutdatedApp, http.StatusForbidden, "outdated_app", zap.InfoLevel, "outdated_app"},
 	{errWrongChallenge, http.StatusForbidden, "wrong_challenge", zap.InfoLevel, "wrong_challenge"},
+	{errOtherTab, http.StatusBadRequest, "other_tab", zap.InfoLevel, "session_lost"},
 	{errRefused, http.StatusForbidden, "refused", zap.WarnLevel, "refused"},
 	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel, "cross_site_logout"},
 	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel, "other_number"},
@@ -88,8 +89,13 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	if f.is != errLoginRequired { // nothing has gone wrong
 		reference = h.recordFailure(v, h.flowAt(path), f, err)
 	}
+	return h.showFailure(w, r, v, f, reference, returnTo)
+}
+
+// showFailure answers with a failure that was recorded.
+func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, f failure, reference, returnTo string) error {
 	w.Header().Set("Cache-Control", "no-store")
-	v.refused = h.endpoint(path) == nil
+	v.refused = h.endpoint(originalPath(r)) == nil
 	if h.ErrorPages == "off" {
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(returnTo))
 		return h.handOver(w, r, f)
@@ -118,7 +124,7 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 	case !isNavigation(r):
 		return writeProblem(w, problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.pageOf(r))})
 	}
-	p := page{Kind: f.page, Link: h.loginURL(safeReturn(requestTarget(r)))}
+	p := page{Kind: f.page, Link: h.loginURL(wantedPage(r))}
 	return p.write(w, r, f.status, v.market())
 }
 
@@ -185,8 +191,11 @@ func authorizationError(code string) error {
 		return errOutdatedApp
 	case "wrong_challenge":
 		return errWrongChallenge
-	case "server_error":
+	case "server_error", "error": // Hydra's word for faults of its own
 		return errServerError
+	case "request_forbidden":
+		// Hydra, where two tabs are at its login page: the one that began last can succeed.
+		return errOtherTab
 	case "temporarily_unavailable":
 		return errBusy
 	}

@@ -15,9 +15,9 @@ func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v
 	navigation := isNavigation(r)
 	switch {
 	case navigation && h.OnUnauthenticated == unauthenticatedDeny:
-		return h.fail(w, r, v, errLoginRequired, safeReturn(requestTarget(r)))
+		return h.fail(w, r, v, errLoginRequired, wantedPage(r))
 	case navigation:
-		return h.startLogin(w, r, v, safeReturn(requestTarget(r)))
+		return h.startLogin(w, r, v, wantedPage(r))
 	}
 	return h.refuseScript(w, r, v)
 }

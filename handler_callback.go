@@ -2,9 +2,9 @@ package vippslogin
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -18,6 +18,7 @@ var (
 	errCancelled      = errors.New("the person cancelled")
 	errOutdatedApp    = errors.New("the person's app is too old")
 	errWrongChallenge = errors.New("the person chose the wrong number in the app")
+	errOtherTab       = errors.New("another tab of the browser logs in")
 	errRefused        = errors.New("the login was refused by Vipps MobilePay")
 	errServerError    = errors.New("an error at Vipps MobilePay itself")
 )
@@ -31,29 +32,51 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
-	now := time.Now()
-	l, err := h.findLogin(r, v, answer.state, now)
+	l, err := h.findLogin(r, v, answer.state, v.began)
+	var attempt *loginAttempt
+	first := false
 	if err == nil {
 		// Spent by its first use, a failed one too.
 		setCookie(w, v.names.login+l.id, "", v.secure(), 0)
-		if !spent.spend(l.id) {
-			err = errSpent
-		}
+		attempt, first, err = spent.begin(l, answer.fingerprint(v))
 	}
 	switch {
 	case err != nil && v.session != nil:
 		return redirect(w, http.StatusFound, v.url(l.returnTo)) // replayed: the back button, a bookmark
 	case err != nil:
 		return h.fail(w, r, v, err, l.returnTo)
+	case first && v.session != nil && errors.Is(authorizationError(answer.errorCode), errOtherTab):
+		attempt.finish(nil, errSpent, "")
+		return redirect(w, http.StatusFound, v.url(l.returnTo)) // that tab has logged in
+	case first:
+		h.attemptLogin(r, v, l, answer, attempt)
 	}
-	// The login is spent: it goes on when the person reloads the page meanwhile, and finds the session.
-	s, err := h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
+	return h.answerAttempt(w, r, v, l, attempt)
+}
+
+// attemptLogin completes a login, and writes down what came of it. The login is spent: it goes on when the user
+// reloads the page in the meantime, and finds the session.
+func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login, answer callback, attempt *loginAttempt) {
+	var s *session
+	var reference string
+	err := errInternal
+	defer func() { attempt.finish(s, err, reference) }() // also where something panics
+	s, err = h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
 	if err != nil {
-		return h.fail(w, r, v, err, l.returnTo)
+		reference = h.recordFailure(v, flowBrowser, failureOf(err), err)
+		return
 	}
 	h.endReplaced(r, v)
+	h.recordLogin(v, flowBrowser, s, l.started, time.Since(v.began))
+}
+
+// answerAttempt tells the browser what came of its login, as soon as that is known.
+func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login, attempt *loginAttempt) error {
+	s, err, reference := attempt.wait(r.Context())
+	if err != nil {
+		return h.showFailure(w, r, v, failureOf(err), reference, l.returnTo)
+	}
 	h.setSession(w, r, v, s)
-	h.recordLogin(v, flowBrowser, s, l.started, time.Since(now))
 	return redirect(w, http.StatusFound, v.url(l.returnTo))
 }
 
@@ -62,20 +85,17 @@ type callback struct {
 	state, code, errorCode string
 }
 
+// fingerprint is what two callbacks with the same outcome have in common.
+func (c callback) fingerprint(v *visit) [sha256.Size]byte {
+	return sha256.Sum256(sealContext(v.host, v.msn, c.state, c.code, c.errorCode))
+}
+
 // parseCallback reads the query. Two values for one parameter could be read one way here and another
-// way elsewhere, and are refused (RFC 6749 section 3.1).
+// way elsewhere, and are refused (RFC 6749 section 3.1). What others have added is not looked at.
 func parseCallback(query string) (callback, error) {
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return callback{}, errBadCallback
-	}
-	for _, name := range []string{"state", "code", "error"} {
-		if len(values[name]) > 1 {
-			return callback{}, errBadCallback
-		}
-	}
-	answer := callback{values.Get("state"), values.Get("code"), values.Get("error")}
-	if answer.state == "" || (answer.code == "") == (answer.errorCode == "") {
+	values, ok := parameters(query, "state", "code", "error")
+	answer := callback{values["state"], values["code"], values["error"]}
+	if !ok || answer.state == "" || (answer.code == "") == (answer.errorCode == "") {
 		return callback{}, errBadCallback
 	}
 	return answer, nil
@@ -94,6 +114,7 @@ func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Ti
 	}
 	// The cookie knows the whole return path; the state may not have had room.
 	if l, ok := loginInCookie(v.keys.login, r, v.names.login, told.id, v.host, v.msn, v.secure(), now); ok {
+		l.inCookie = true
 		return l, nil
 	}
 	switch {

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,14 +154,15 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 const maxWait = 60
 
 func waitParameter(query string) (time.Duration, error) {
-	values, err := url.ParseQuery(query)
-	if err != nil || len(values["wait"]) > 1 {
-		return 0, badInput("the query is not well formed")
+	values, ok := parameters(query, "wait")
+	if !ok {
+		return 0, badInput("wait cannot be read, or stands twice")
 	}
-	if !values.Has("wait") {
+	wait, ok := values["wait"]
+	if !ok {
 		return 0, nil
 	}
-	seconds, err := strconv.Atoi(values.Get("wait"))
+	seconds, err := strconv.Atoi(wait)
 	if err != nil || seconds < 0 || seconds > maxWait {
 		return 0, badInput("wait must be 0 to %d seconds", maxWait)
 	}

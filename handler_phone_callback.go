@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,17 +14,15 @@ import (
 // nothing of us. What makes it theirs is the ID token, which names the login. No image or frame opens it: another
 // site's page would change who is logged in behind the person's back.
 func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil || isPartOfPage(r) || len(query["code"]) > 1 || len(query["error"]) > 1 || query.Has("code") == query.Has("error") {
+	query, ok := parameters(r.URL.RawQuery, "code", "error")
+	code, errorCode := query["code"], query["error"]
+	switch {
+	case !ok || isPartOfPage(r) || (code == "") == (errorCode == ""):
 		return h.fail(w, r, v, errBadCallback, "/")
+	case errorCode != "":
+		return h.fail(w, r, v, authorizationError(errorCode), "/")
 	}
-	if query.Has("error") {
-		return h.fail(w, r, v, authorizationError(query.Get("error")), "/")
-	}
-	if query.Get("code") == "" {
-		return h.fail(w, r, v, errBadCallback, "/")
-	}
-	l, s, err := h.completeInBrowser(context.WithoutCancel(r.Context()), v, query.Get("code"))
+	l, s, err := h.completeInBrowser(context.WithoutCancel(r.Context()), v, code)
 	switch {
 	case (errors.Is(err, errNoLogin) || errors.Is(err, errCodeRefused)) && v.session != nil:
 		return redirect(w, http.StatusFound, v.url("/")) // replayed: the back button

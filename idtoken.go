@@ -103,13 +103,22 @@ func (c *idTokenClaims) UnmarshalJSON(text []byte) error {
 		"nonce": &c.Nonce, "msn": &c.MSN, "acr": &c.ACR, "azp": &c.AZP, "at_hash": &c.AtHash, "auth_req_id": &c.AuthReqID,
 	} {
 		if raw, ok := members[name]; ok {
-			if err := json.Unmarshal(raw, to); err != nil {
-				return err
+			if json.Unmarshal(raw, to) != nil {
+				return wrongTypeError{name}
 			}
 		}
 	}
 	return nil
 }
+
+// wrongTypeError is a claim of another JSON type than it has to be: an msn that is a number, say. In the browser flow
+// no claim is read in two ways.
+type wrongTypeError struct{ claim string }
+
+func (e wrongTypeError) Error() string {
+	return errIDToken.Error() + ": a claim is of the wrong JSON type (" + e.claim + ")"
+}
+func (wrongTypeError) Unwrap() error { return errIDToken }
 
 // checkIDToken is the one set of checks that an ID token goes through (OpenID Connect Core section
 // 3.1.3.7, and Vipps MobilePay's page on partner keys for msn). It returns the sub.
@@ -160,7 +169,10 @@ func parseError(err error) error {
 			return known // the key set could not be read: not the token's fault
 		}
 	}
+	var wrongType wrongTypeError
 	switch {
+	case errors.As(err, &wrongType):
+		return wrongType
 	case errors.Is(err, errUnknownKey), errors.Is(err, jwt.ErrTokenUnverifiable):
 		return errTokenKey
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):

@@ -193,14 +193,53 @@ func TestKeptWaitIsBounded(t *testing.T) {
 	})
 }
 
+// TestOutcomeIsToldAgain to the browser that began the login, for the same callback, and for a while.
+func TestOutcomeIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &spentLogins{cache: gocache.New(loginLife, 0)}
+		ours := &login{id: "a", inCookie: true}
+		attempt, first, err := s.begin(ours, [32]byte{1})
+		if !first || err != nil {
+			t.Fatal(first, err)
+		}
+		again, first, err := s.begin(ours, [32]byte{1})
+		if first || err != nil || again != attempt {
+			t.Errorf("while it runs: %v, %v", first, err)
+		}
+		if _, _, err := s.begin(ours, [32]byte{2}); !errors.Is(err, errSpent) {
+			t.Errorf("with another code: %v", err)
+		}
+		if _, _, err := s.begin(&login{id: "a"}, [32]byte{1}); !errors.Is(err, errSpent) {
+			t.Errorf("without the cookie: %v", err)
+		}
+		want := new(session)
+		go attempt.finish(want, nil, "")
+		if got, err, _ := again.wait(t.Context()); got != want || err != nil {
+			t.Errorf("outcome: %v, %v", got, err)
+		}
+		time.Sleep(outcomeKept)
+		if _, _, err := s.begin(ours, [32]byte{1}); !errors.Is(err, errSpent) {
+			t.Errorf("after a while: %v", err)
+		}
+		synctest.Wait()
+		if got, err, _ := again.wait(t.Context()); got != nil || !errors.Is(err, errSpent) {
+			t.Errorf("kept after a while: %v, %v", got, err)
+		}
+	})
+}
+
 func TestSpentLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := spentLogins{cache: gocache.New(loginLife, 0)}
-		if !s.spend("a") || s.spend("a") || !s.spend("b") {
+		s := &spentLogins{cache: gocache.New(loginLife, 0)}
+		spend := func(id string) bool {
+			_, first, err := s.begin(&login{id: id}, [32]byte{})
+			return first && err == nil
+		}
+		if !spend("a") || spend("a") || !spend("b") {
 			t.Error("a login is good for one use")
 		}
 		for i := range 3 * maxSpentLogins {
-			s.spend(string(randomBytes(8)) + string(rune(i)))
+			spend(string(randomBytes(8)) + string(rune(i)))
 		}
 		if n := s.cache.ItemCount(); n > maxSpentLogins {
 			t.Errorf("%d are remembered", n)

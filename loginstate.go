@@ -20,7 +20,8 @@ type login struct {
 	started  time.Time
 	nonce    string // "" in a state that does not carry the whole login, as is the verifier
 	verifier string // PKCE, RFC 7636 section 4.1
-	returnTo string // path and query on the same origin
+	returnTo string // path, query and fragment on the same origin
+	inCookie bool   // the browser has proved that it began the login; not part of what is sealed
 }
 
 const (
@@ -125,8 +126,10 @@ func sealLogin(keys keyring, l *login, host, msn string, size int) string {
 }
 
 func withoutQuery(returnTo string) string {
-	bare, _, _ := strings.Cut(returnTo, "?")
-	return bare
+	if i := strings.IndexAny(returnTo, "?#"); i >= 0 {
+		return returnTo[:i]
+	}
+	return returnTo
 }
 
 // openLogin opens what sealLogin made for the same host and MSN.
@@ -210,7 +213,7 @@ func startedAt(l *login) time.Time {
 	return l.started
 }
 
-// safeReturn returns the path and query to come back to, or "/" for what is none. The redirect goes to
+// safeReturn returns the path, query and fragment to come back to, or "/" for what is none. The redirect goes to
 // our own origin whatever this returns (origin.url); this encodes what browsers and servers read
 // differently, a backslash in a path first of all (CVE-2020-5233), so that it stays the path that was
 // asked for.
@@ -219,17 +222,19 @@ func safeReturn(target string) string {
 		return "/"
 	}
 	var out strings.Builder
-	inPath := true
+	inPath, inFragment := true, false
 	for i := range len(target) {
 		c := target[i]
 		switch {
 		case c < ' ', c == 0x7f: // in no request target
 			return "/"
-		case c == '\\' && inPath, c > 0x7f, c == ' ', c == '#':
+		case c == '\\' && inPath, c > 0x7f, c == ' ', c == '#' && inFragment:
 			fmt.Fprintf(&out, "%%%02X", c)
 			continue
 		case c == '?':
 			inPath = false
+		case c == '#': // a Location may have a fragment (RFC 9110 section 10.2.2)
+			inPath, inFragment = false, true
 		}
 		out.WriteByte(c)
 	}

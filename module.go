@@ -168,7 +168,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case isTooEarly(err):
 		return refuseEarly(w)
 	case err != nil:
-		return h.fail(w, asSent(r), v, errMatcher, safeReturn(requestTarget(asSent(r))))
+		return h.fail(w, asSent(r), v, errMatcher, wantedPage(asSent(r)))
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, asSent(r), v)
 	}

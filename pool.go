@@ -73,34 +73,6 @@ func (s *shared) Destruct() error {
 	return nil
 }
 
-// spentLogins remembers the logins that were completed or have failed, while they could be tried
-// again: a state is good for one use.
-type spentLogins struct{ cache *gocache.Cache }
-
-// spent is for the whole process: ids are as unique as random can be, and no config's business.
-var spent = spentLogins{cache: gocache.New(loginLife, 0)}
-
-// maxSpentLogins bounds the memory. Past it the oldest knowledge goes: what a login spent twice can
-// do, a second code of the same person in the same browser, is not worth running out of memory for.
-const maxSpentLogins = 300_000
-
-// spend is true the first time it is called for an id.
-func (s spentLogins) spend(id string) bool {
-	if s.cache.ItemCount() >= maxSpentLogins {
-		s.cache.DeleteExpired()
-		if s.cache.ItemCount() >= maxSpentLogins {
-			s.cache.Flush()
-		}
-	}
-	return s.cache.Add(id, struct{}{}, gocache.DefaultExpiration) == nil
-}
-
-// has reports whether the login of this id is spent.
-func (s spentLogins) has(id string) bool {
-	_, found := s.cache.Get(id)
-	return found
-}
-
 func newPartnerClient(base string, keys partnerKeys, system systemHeaders) *partnerClient {
 	closed, cancel := context.WithCancel(context.Background())
 	// No janitor: what expires is few things, read often.

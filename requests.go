@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -51,15 +52,39 @@ func requestTarget(r *http.Request) string {
 	return r.URL.RequestURI() // the absolute form (RFC 9112 section 3.2.2)
 }
 
+// wantedPage is the page that r asks for, to come back to. A request target has no fragment (RFC 9112 section 3.2).
+func wantedPage(r *http.Request) string {
+	return safeReturn(strings.ReplaceAll(requestTarget(r), "#", "%23"))
+}
+
 // returnParameter is the return_to of a request to an endpoint.
 func returnParameter(r *http.Request) string {
 	return safeReturn(r.URL.Query().Get("return_to"))
 }
 
+// parameters returns the parameters of a query that have these names. It is false where one of them cannot be read,
+// or stands twice. The others may be what they like: people put "rate=100%" and "a;b" behind all addresses.
+func parameters(query string, names ...string) (values map[string]string, ok bool) {
+	values = make(map[string]string)
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(key)
+		if err != nil || !slices.Contains(names, name) {
+			continue
+		}
+		value, err = url.QueryUnescape(value)
+		if _, twice := values[name]; twice || err != nil || strings.Contains(pair, ";") {
+			return nil, false
+		}
+		values[name] = value
+	}
+	return values, true
+}
+
 // pageOf is the page that a script's request came from, as far as it is ours: the person wants to come
 // back to that, not to what the script asked for.
 func (v *visit) pageOf(r *http.Request) string {
-	page, ok := strings.CutPrefix(r.Header.Get("Referer"), v.url("/"))
+	page, ok := strings.CutPrefix(r.Referer(), v.url("/"))
 	if !ok {
 		return "/"
 	}

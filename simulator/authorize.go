@@ -44,6 +44,7 @@ type transaction struct {
 	market      string
 	dropped     []string // scopes asked for outside the merchant's plan
 	pkce        challenge
+	tab         string // with Faults.LastTabOnly: what the browser's cookie must be
 }
 
 // authorize is the authorization endpoint (RFC 6749, section 4.1.1).
@@ -85,7 +86,12 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	s.showConsent(w, newTransaction(merchant, params))
+	t := newTransaction(merchant, params)
+	if s.currentFaults().LastTabOnly {
+		t.tab = randomText(16)
+		http.SetCookie(w, &http.Cookie{Name: tabCookie, Value: t.tab, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	}
+	s.showConsent(w, t)
 }
 
 // namedMerchant finds the merchant by msn or client_id, or says what is wrong.

@@ -16,6 +16,9 @@ var failures = []string{
 	"unknown_reject_reason", "some_undocumented_error",
 }
 
+// tabCookie says which tab of a browser came to the login page last.
+const tabCookie = "simulator_tab"
+
 // consentKey is a user at a merchant.
 type consentKey struct{ msn, phoneNumber string }
 
@@ -71,6 +74,14 @@ func (s *Simulator) consent(w http.ResponseWriter, r *http.Request) {
 	t, ok := s.transactions.take(form.Get("transaction"))
 	if !ok {
 		s.errorPage(w, http.StatusBadRequest, "This login is over, or too old. Go back to the merchant and start again.")
+		return
+	}
+	if cookie, err := r.Cookie(tabCookie); t.tab != "" && (err != nil || cookie.Value != t.tab) {
+		redirectBack(w, r, http.StatusSeeOther, t.redirectURI, url.Values{
+			"error":             {"request_forbidden"},
+			"error_description": {"The request is not allowed. Another tab of this browser has come to the login page since."},
+			"state":             {t.state},
+		})
 		return
 	}
 	switch form.Get("answer") {

@@ -7,6 +7,11 @@ type Faults struct {
 	IDToken func(header, claims map[string]any)
 	// Userinfo may change the claims of a userinfo answer.
 	Userinfo func(claims map[string]any)
+
+	// LastTabOnly has the login page work for the tab of a browser that came
+	// there last. The others come back with request_forbidden, as ORY Hydra
+	// has it: each start replaces the cookie that the answer must come with.
+	LastTabOnly bool
 }
 
 // SetFaults replaces the faults of all later answers. The functions must be

@@ -306,11 +306,9 @@ var life = []Defence{
 		Threat: "tokens shown",
 		Name:   "in no log: every test looks at its log",
 		File:   "handler_callback.go",
-		Old: `	now := time.Now()
-	l, err`,
+		Old:    `	l, err := h.findLogin(`,
 		New: `	h.logger.Debug("callback " + answer.code)
-	now := time.Now()
-	l, err`,
+	l, err := h.findLogin(`,
 		Test: "TestLogsAreLookedAt",
 	},
 	{

@@ -5,9 +5,9 @@ var requests = []Defence{
 		Threat: "open redirect after login or logout",
 		Name:   "the redirect after a login is absolute",
 		File:   "handler_callback.go",
-		Old: `time.Since(now))
+		Old: `	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, v.url(l.returnTo))`,
-		New: `time.Since(now))
+		New: `	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, l.returnTo)`,
 		Test: "TestNoWayElsewhere",
 	},
@@ -507,7 +507,7 @@ var requests = []Defence{
 		Threat: "path confusion around public rules",
 		Name:   "a matcher that fails opens nothing",
 		File:   "module.go",
-		Old:    `		return h.fail(w, asSent(r), v, errMatcher, safeReturn(requestTarget(asSent(r))))`,
+		Old:    `		return h.fail(w, asSent(r), v, errMatcher, wantedPage(asSent(r)))`,
 		New: `		_ = errMatcher
 		return err`,
 		Test: "TestMatcherThatFails",

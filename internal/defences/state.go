@@ -110,20 +110,24 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "a state is spent by its first use",
-		File:   "handler_callback.go",
-		Old:    `if !spent.spend(l.id) {`,
-		New:    `if !spent.spend(l.id) && false {`,
-		Test:   "TestStateIsSpentOnce",
+		File:   "attempts.go",
+		Old: `		return nil, false, errSpent
+`,
+		New: `		s.cache.Delete(l.id)
+`,
+		Test: "TestStateIsSpentOnce",
 	},
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "one of many at once spends it",
-		File:   "pool.go",
-		Old:    `return s.cache.Add(id, struct{}{}, gocache.DefaultExpiration) == nil`,
-		New: `unspent := !s.has(id)
+		File:   "attempts.go",
+		Old: `	attempt = &loginAttempt{fingerprint: fingerprint, done: make(chan struct{})}
+`,
+		New: `	s.mu.Unlock()
 	time.Sleep(10 * time.Millisecond)
-	s.cache.SetDefault(id, struct{}{})
-	return unspent`,
+	s.mu.Lock()
+	attempt = &loginAttempt{fingerprint: fingerprint, done: make(chan struct{})}
+`,
 		Test: "TestCallbackOnceOutOfMany",
 	},
 	{
@@ -161,10 +165,26 @@ var state = []Defence{
 	},
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "an outcome is told again to the browser of the login",
+		File:   "attempts.go",
+		Old:    `if l.inCookie && attempt.fingerprint`,
+		New:    `if attempt.fingerprint`,
+		Test:   "TestOutcomeIsToldAgain",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
+		Name:   "and for the same callback",
+		File:   "attempts.go",
+		Old:    `attempt.fingerprint == fingerprint && `,
+		New:    ``,
+		Test:   "TestOutcomeIsToldAgain",
+	},
+	{
+		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "repeated parameters are refused",
-		File:   "handler_callback.go",
-		Old:    `if len(values[name]) > 1 {`,
-		New:    `if len(values[name]) > 9 {`,
+		File:   "requests.go",
+		Old:    `if _, twice := values[name]; twice || err != nil`,
+		New:    `if err != nil`,
 		Test:   "TestCallbackRefused",
 	},
 	{
@@ -408,7 +428,7 @@ func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
 	{
 		Threat: "state in a map that one attacker fills",
 		Name:   "spent logins are bounded",
-		File:   "pool.go",
+		File:   "attempts.go",
 		Old: `	if s.cache.ItemCount() >= maxSpentLogins {
 		s.cache.DeleteExpired()`,
 		New: `	if false {
@@ -418,12 +438,12 @@ func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
 	{
 		Threat: "state in a map that one attacker fills",
 		Name:   "logins take no memory",
-		File:   "pool.go",
-		Old: `func (s spentLogins) spend(id string) bool {
+		File:   "attempts.go",
+		Old: `func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *loginAttempt, first bool, err error) {
 `,
 		New: `var everything [][]byte
 
-func (s spentLogins) spend(id string) bool {
+func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *loginAttempt, first bool, err error) {
 	everything = append(everything, make([]byte, 8<<10))
 `,
 		Test: "TestNothingPilesUp",

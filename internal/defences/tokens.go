@@ -138,8 +138,8 @@ var tokens = []Defence{
 		Threat: "claims of wrong types, twice, or in another spelling",
 		Name:   "exact types",
 		File:   "idtoken.go",
-		Old: `			if err := json.Unmarshal(raw, to); err != nil {
-				return err
+		Old: `			if json.Unmarshal(raw, to) != nil {
+				return wrongTypeError{name}
 			}`,
 		New:  `			_ = json.Unmarshal(raw, to)`,
 		Test: "TestIDTokenClaimTypes",
