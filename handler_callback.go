@@ -46,7 +46,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	case err != nil:
 		return h.fail(w, r, v, err, l.returnTo)
 	case first && v.session != nil && errors.Is(authorizationError(answer.errorCode), errOtherTab):
-		attempt.finish(nil, errSpent, "")
+		spent.finish(attempt, nil, errSpent, "")
 		return redirect(w, http.StatusFound, v.url(l.returnTo)) // that tab has logged in
 	case first:
 		h.attemptLogin(r, v, l, answer, attempt)
@@ -60,7 +60,7 @@ func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login, answer callb
 	var s *session
 	var reference string
 	err := errInternal
-	defer func() { attempt.finish(s, err, reference) }() // also where something panics
+	defer func() { spent.finish(attempt, s, err, reference) }() // also where something panics
 	s, err = h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
 	if err != nil {
 		reference = h.recordFailure(v, flowBrowser, failureOf(err), err)

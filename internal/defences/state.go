@@ -121,13 +121,12 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "one of many at once spends it",
 		File:   "attempts.go",
-		Old: `	attempt = &loginAttempt{fingerprint: fingerprint, done: make(chan struct{})}
-`,
-		New: `	s.mu.Unlock()
+		Old:    `if s.cache.Add(l.id, struct{}{}, gocache.DefaultExpiration) != nil {`,
+		New: `_, found := s.cache.Get(l.id)
+	s.mu.Unlock()
 	time.Sleep(10 * time.Millisecond)
 	s.mu.Lock()
-	attempt = &loginAttempt{fingerprint: fingerprint, done: make(chan struct{})}
-`,
+	if s.cache.SetDefault(l.id, struct{}{}); found {`,
 		Test: "TestCallbackOnceOutOfMany",
 	},
 	{
@@ -167,8 +166,8 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "an outcome is told again to the browser of the login",
 		File:   "attempts.go",
-		Old:    `if l.inCookie && attempt.fingerprint`,
-		New:    `if attempt.fingerprint`,
+		Old:    `if attempt != nil && l.inCookie && attempt.fingerprint`,
+		New:    `if attempt != nil && attempt.fingerprint`,
 		Test:   "TestOutcomeIsToldAgain",
 	},
 	{
