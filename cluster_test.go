@@ -41,7 +41,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	remove, err := trustVipps()
+	if err != nil {
+		log.Fatal(err)
+	}
+	code := m.Run()
+	remove()
+	os.Exit(code)
 }
 
 // runInstance runs a Caddy until its standard input ends, which it does when the test is gone, or until a

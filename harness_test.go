@@ -15,6 +15,7 @@ import (
 	"html"
 	"io"
 	"io/fs"
+	"log"
 	"maps"
 	"math/big"
 	"math/rand/v2"
@@ -226,6 +227,38 @@ func (u *upstream) count() int {
 	return len(u.requests)
 }
 
+// overHTTP2 has the simulator speak HTTPS and HTTP/2.
+var overHTTP2 bool
+
+// vippsCertificate is the simulator's. The whole process, and no other, trusts it (trustVipps).
+var vippsCertificate tls.Certificate
+
+// trustVipps has Go take the simulator's certificate for one of the system's, before anything reads those.
+func trustVipps() (remove func(), err error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		return nil, err
+	}
+	vippsCertificate = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
+	file, err := os.CreateTemp("", "vipps-*.pem")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := os.Setenv("SSL_CERT_FILE", file.Name()); err != nil {
+		return nil, err
+	}
+	return func() { os.Remove(file.Name()) }, pem.Encode(file, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
 // vipps is the simulator on a port of its own, counting calls, with a way to answer in its place.
 type vipps struct {
 	*httptest.Server
@@ -261,7 +294,14 @@ func newVipps(t testing.TB, merchants []simulator.Merchant) *vipps {
 		t.Fatal(err)
 	}
 	v := &vipps{sim: sim, calls: make(map[string]int), answers: make(map[string]http.HandlerFunc)}
-	v.Server = httptest.NewServer(v)
+	v.Server = httptest.NewUnstartedServer(v)
+	if overHTTP2 {
+		v.EnableHTTP2, v.TLS = true, &tls.Config{Certificates: []tls.Certificate{vippsCertificate}}
+		v.Config.ErrorLog = log.New(io.Discard, "", 0)
+		v.StartTLS()
+	} else {
+		v.Start()
+	}
 	t.Cleanup(v.Close)
 	return v
 }

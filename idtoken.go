@@ -60,9 +60,9 @@ const (
 // secret will ever be among them (RFC 8725 section 3.1).
 var signingAlgorithms = []string{"RS256", "ES256"}
 
-// keySource finds the key that a token's header names.
+// keySource finds the key that a token's header names. With newer, what it found before did not fit.
 type keySource interface {
-	verificationKey(ctx context.Context, token *jwt.Token) (any, error)
+	verificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error)
 }
 
 // expectation is what an ID token must say to be the answer to one login.
@@ -129,20 +129,10 @@ func checkIDToken(ctx context.Context, raw string, keys keySource, want expectat
 	if len(raw) > maxIDToken {
 		return "", errTokenSize
 	}
-	claims := new(idTokenClaims)
-	token, err := jwt.NewParser(
-		jwt.WithValidMethods(signingAlgorithms),
-		jwt.WithIssuer(want.issuer),
-		jwt.WithExpirationRequired(),
-		jwt.WithIssuedAt(),
-		jwt.WithLeeway(leeway),
-		jwt.WithStrictDecoding(),
-	).ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
-		if _, critical := token.Header["crit"]; critical {
-			return nil, errTokenCritical // RFC 7515 section 4.1.11: we understand none
-		}
-		return keys.verificationKey(ctx, token)
-	})
+	claims, token, err := parseIDToken(ctx, raw, keys, want.issuer, false)
+	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+		claims, token, err = parseIDToken(ctx, raw, keys, want.issuer, true)
+	}
 	if err != nil {
 		return "", parseError(err)
 	}
@@ -160,6 +150,25 @@ func checkIDToken(ctx context.Context, raw string, keys keySource, want expectat
 		}
 	}
 	return claims.Subject, nil
+}
+
+// parseIDToken checks what the library checks.
+func parseIDToken(ctx context.Context, raw string, keys keySource, issuer string, newer bool) (*idTokenClaims, *jwt.Token, error) {
+	claims := new(idTokenClaims)
+	token, err := jwt.NewParser(
+		jwt.WithValidMethods(signingAlgorithms),
+		jwt.WithIssuer(issuer),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(leeway),
+		jwt.WithStrictDecoding(),
+	).ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
+		if _, critical := token.Header["crit"]; critical {
+			return nil, errTokenCritical // RFC 7515 section 4.1.11: we understand none
+		}
+		return keys.verificationKey(ctx, token, newer)
+	})
+	return claims, token, err
 }
 
 // parseError turns the library's error into ours. Its text may quote the token and is left behind.

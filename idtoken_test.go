@@ -31,11 +31,11 @@ var (
 // testKeys is a key set that was read from JSON, as the real one is, and that cannot be fetched anew.
 type testKeys struct{ set *keySet }
 
-func (k testKeys) verificationKey(ctx context.Context, token *jwt.Token) (any, error) {
-	client := &partnerClient{rotations: rate.NewLimiter(0, 0)}
+func (k testKeys) verificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
+	client := &partnerClient{rotations: rate.NewLimiter(0, 0), misfits: rate.NewLimiter(0, 0)}
 	client.keySet = kept[*keySet]{name: "keys", lasting: true, cache: gocache.New(gocache.NoExpiration, 0), closed: ctx}
 	client.keySet.store(keptValue[*keySet]{value: k.set, expires: time.Now().Add(time.Minute)})
-	return client.verificationKey(ctx, token)
+	return client.verificationKey(ctx, token, newer)
 }
 
 func newTestKeySet(t testing.TB) testKeys {

@@ -28,7 +28,7 @@ type kept[T any] struct {
 
 	used atomic.Bool // since it was fetched
 
-	mu    sync.Mutex // guards timer, and what forget does
+	mu    sync.Mutex // guards timer
 	timer *time.Timer
 }
 
@@ -61,7 +61,7 @@ func (k *kept[T]) get(ctx context.Context) (T, error) {
 	if ok && found.failed {
 		// Vipps is away: the last good copy serves, and nobody waits to see whether it is back.
 		k.keepOn(found)
-		k.start(trace.SpanFromContext(ctx), since)
+		k.start(trace.SpanFromContext(ctx), since, nil)
 		return found.value, nil
 	}
 	value, err := k.renewSince(ctx, since)
@@ -83,8 +83,14 @@ func (k *kept[T]) renew(ctx context.Context) (T, error) { return k.renewSince(ct
 
 // renewSince is renew, content with what another caller has fetched since then.
 func (k *kept[T]) renewSince(ctx context.Context, since time.Time) (T, error) {
+	return k.renewIf(ctx, since, nil)
+}
+
+// renewIf is renewSince where a fetch costs more than this caller may decide alone. Whoever comes while another
+// caller's fetch is under way waits for that; where there is none, and allow says no, what there is is returned.
+func (k *kept[T]) renewIf(ctx context.Context, since time.Time, allow func() bool) (T, error) {
 	select {
-	case got := <-k.start(trace.SpanFromContext(ctx), since):
+	case got := <-k.start(trace.SpanFromContext(ctx), since, allow):
 		value, _ := got.Val.(T)
 		return value, got.Err
 	case <-ctx.Done():
@@ -95,9 +101,10 @@ func (k *kept[T]) renewSince(ctx context.Context, since time.Time) (T, error) {
 
 // start fetches a new value in the background, unless one has come since; callers at the same time share
 // one fetch, which is in the trace of the first.
-func (k *kept[T]) start(asked trace.Span, since time.Time) <-chan singleflight.Result {
+func (k *kept[T]) start(asked trace.Span, since time.Time, allow func() bool) <-chan singleflight.Result {
 	return k.flight.DoChan(k.name, func() (any, error) {
-		if found, ok := k.load(); ok && found.fetched.After(since) {
+		found, ok := k.load()
+		if ok && (found.fetched.After(since) || allow != nil && !allow()) {
 			return found.value, nil // another fetch has ended in between
 		}
 		ctx, cancel := context.WithTimeout(trace.ContextWithSpan(k.closed, asked), fetchTimeout)
@@ -111,16 +118,6 @@ func (k *kept[T]) start(asked trace.Span, since time.Time) <-chan singleflight.R
 		k.schedule(life)
 		return value, nil
 	})
-}
-
-// forget drops the value if it is the one that bad is true of: another request may have had it replaced
-// by now.
-func (k *kept[T]) forget(bad func(T) bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if found, ok := k.load(); ok && bad(found.value) {
-		k.cache.Delete(k.name)
-	}
 }
 
 // life says when the value was fetched and when it ends, where there is one.

@@ -160,22 +160,6 @@ func TestKeptLastGoodCopy(t *testing.T) {
 	})
 }
 
-// TestKeptForget drops the value that was refused, and not the one that came after it.
-func TestKeptForget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fetcher{life: time.Hour}
-		k := newTestKept(t, f, false)
-		first, _ := f.get(t, k, time.Second)
-		refused := func(n int64) bool { return n == first }
-		k.forget(refused)
-		second, _ := f.get(t, k, time.Second)
-		k.forget(refused)
-		if third, _ := f.get(t, k, 0); third != second || second == first {
-			t.Errorf("got %d, %d, %d", first, second, third)
-		}
-	})
-}
-
 // TestKeptWaitIsBounded by whoever waits, while the fetch goes on for the others.
 func TestKeptWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

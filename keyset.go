@@ -2,6 +2,8 @@ package vippslogin
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
 	"errors"
 	"time"
 
@@ -12,8 +14,27 @@ import (
 
 // keySet is one copy of the keys that Vipps MobilePay signs ID tokens with.
 type keySet struct {
-	keys keyfunc.Keyfunc
-	ids  map[string]bool
+	keys  keyfunc.Keyfunc
+	ids   map[string]bool
+	all   []signingKey
+	types map[string]string // of the keys by id, those of the set before this one included
+}
+
+// signingKey is a key that can sign ID tokens.
+type signingKey struct {
+	id, algorithm string // algorithm is "" for any that fits
+	public        any
+}
+
+// keyType is "RSA", "EC", or "" for what signs nothing here.
+func keyType(public any) string {
+	switch public.(type) {
+	case *rsa.PublicKey:
+		return "RSA"
+	case *ecdsa.PublicKey:
+		return "EC"
+	}
+	return ""
 }
 
 // fetchKeySet reads the key set (RFC 7517). Keys we cannot use are passed over; a set without any is
@@ -32,12 +53,24 @@ func (c *partnerClient) fetchKeySet(ctx context.Context) (*keySet, time.Duration
 	if err != nil {
 		return nil, 0, callError{"keys", errBadAnswer}
 	}
-	return set, maxAge(header), nil
+	if before, ok := c.keySet.load(); ok {
+		set.remember(before.value)
+	}
+	return set, documentLife(header), nil
+}
+
+// remember takes over of which types the keys of an earlier set were.
+func (s *keySet) remember(before *keySet) {
+	for _, key := range before.all {
+		if _, known := s.types[key.id]; !known {
+			s.types[key.id] = keyType(key.public)
+		}
+	}
 }
 
 func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) {
 	storage := jwkset.NewMemoryStorage()
-	set := &keySet{ids: make(map[string]bool)}
+	set := &keySet{ids: make(map[string]bool), types: make(map[string]string)}
 	for _, marshalled := range answer.Keys {
 		jwk, err := jwkset.NewJWKFromMarshal(marshalled, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil || marshalled.KID == "" || set.ids[marshalled.KID] {
@@ -47,12 +80,16 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 			return nil, err
 		}
 		set.ids[marshalled.KID] = true
+		// A key for encryption signs nothing (RFC 7517 section 4.2).
+		if signs := marshalled.USE == jwkset.UseSig || marshalled.USE == ""; signs && keyType(jwk.Key()) != "" {
+			set.all = append(set.all, signingKey{marshalled.KID, marshalled.ALG.String(), jwk.Key()})
+			set.types[marshalled.KID] = keyType(jwk.Key())
+		}
 	}
 	if len(set.ids) == 0 {
 		return nil, errBadAnswer
 	}
 	var err error
-	// A key for encryption signs nothing (RFC 7517 section 4.2).
 	set.keys, err = keyfunc.New(keyfunc.Options{Storage: storage, UseWhitelist: []jwkset.USE{jwkset.UseSig, ""}})
 	return set, err
 }
@@ -60,23 +97,57 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 var errUnknownKey = errors.New("no key of that id")
 
 // verificationKey finds the key that a token names, and asks Vipps MobilePay once, not too often,
-// about one that is not known: keys rotate (OpenID Connect Core section 10.1.1).
-func (c *partnerClient) verificationKey(ctx context.Context, token *jwt.Token) (any, error) {
+// about one that is not known: keys rotate (OpenID Connect Core section 10.1.1). With newer, the key that is known did
+// not fit, and it asks whether there are others by now.
+//
+// A code that was given before a rotation, and redeemed after it, makes a token with the old key's id and the new
+// key's signature (seen at ORY Hydra). So the other keys of that key's type are good, too: all are Vipps MobilePay's.
+// A token that names no key, or one that never was, fits none.
+func (c *partnerClient) verificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
 	kid, _ := token.Header["kid"].(string)
 	if kid == "" {
 		return nil, errUnknownKey // no guessing among the keys
 	}
+	since := time.Now()
 	set, err := c.keySet.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if !set.ids[kid] && c.rotations.Allow() {
-		if set, err = c.keySet.renew(ctx); err != nil {
+	if newer || !set.ids[kid] {
+		allow := c.rotations.Allow
+		if newer {
+			allow = c.misfits.Allow
+		}
+		if set, err = c.keySet.renewIf(ctx, since, allow); err != nil {
 			return nil, err
 		}
 	}
+	others := set.others(kid, token.Method.Alg())
 	if !set.ids[kid] {
-		return nil, errUnknownKey
+		if len(others) == 0 {
+			return nil, errUnknownKey
+		}
+		return jwt.VerificationKeySet{Keys: others}, nil
 	}
-	return set.keys.KeyfuncCtx(ctx)(token)
+	named, err := set.keys.KeyfuncCtx(ctx)(token)
+	if err != nil {
+		return nil, err
+	}
+	return jwt.VerificationKeySet{Keys: append([]jwt.VerificationKey{named}, others...)}, nil
+}
+
+// maxOthers bounds how many keys are tried for one token.
+const maxOthers = 4
+
+// others returns the keys that could have signed in the place of the one of that id: of its type, and for the
+// algorithm.
+func (s *keySet) others(kid, algorithm string) []jwt.VerificationKey {
+	var found []jwt.VerificationKey
+	for _, key := range s.all {
+		fits := key.algorithm == "" || key.algorithm == algorithm
+		if key.id != kid && fits && keyType(key.public) == s.types[kid] && len(found) < maxOthers {
+			found = append(found, key.public)
+		}
+	}
+	return found
 }

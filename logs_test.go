@@ -98,6 +98,9 @@ func (c *gathered) addAnswer(path string, answer *tee) {
 			}
 		}
 	case pathUserinfo:
+		if members["sub"] == nil {
+			return // an error
+		}
 		delete(members, "sub") // which is in the log, on purpose
 		c.addTexts("claim", members)
 	default:

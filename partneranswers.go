@@ -41,6 +41,31 @@ func (c *partnerClient) do(req *http.Request, answer any) (http.Header, error) {
 	return resp.Header, nil
 }
 
+// errUnusable is a success of the token endpoint that lacks a token. What can be done once is done. (A body that is
+// no JSON at all may come from something in between.)
+var errUnusable = fmt.Errorf("%w, after a success", errBadAnswer)
+
+// pauseError is an error code that came with a Retry-After.
+type pauseError struct {
+	error
+	retryAfter time.Duration
+}
+
+func (e pauseError) Unwrap() error { return e.error }
+
+// pauseAfter is how long Vipps MobilePay has asked to wait, or 0.
+func pauseAfter(err error) time.Duration {
+	var refused statusError
+	var paused pauseError
+	switch {
+	case errors.As(err, &paused):
+		return paused.retryAfter
+	case errors.As(err, &refused):
+		return refused.retryAfter
+	}
+	return 0
+}
+
 // errBrokenConnection is an errNoAnswer that was no timeout.
 var errBrokenConnection = fmt.Errorf("%w: the connection broke", errNoAnswer)
 
@@ -119,6 +144,12 @@ func isErrorCode(s string) bool {
 	}
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_") == ""
 }
+
+// documentLife is how long the discovery document and the key set are kept: what their Cache-Control says, but not
+// less than minutes. ORY Hydra says no-store since 25.4, and each login would ask for both.
+func documentLife(header http.Header) time.Duration { return max(maxAge(header), leastLife) }
+
+const leastLife = 5 * time.Minute
 
 // maxAge is how long an answer may be kept (RFC 9111 section 5.2.2.1): an hour where it does not say,
 // a second where it says not at all.

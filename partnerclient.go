@@ -27,6 +27,11 @@ var (
 const (
 	callTimeout = 10 * time.Second // each call, the body included
 	maxBody     = 1 << 20
+
+	// A connection over HTTP/2 on which nothing has come for pingAfter is asked whether it still works, and dropped
+	// if it does not say so within pingTimeout.
+	pingAfter   = 2 * time.Second
+	pingTimeout = 2 * time.Second
 )
 
 // partnerKeys are the three keys that act for all of a partner's merchants. All empty where every
@@ -53,11 +58,11 @@ type partnerClient struct {
 	discovery kept[discoveryDocument]
 	keySet    kept[*keySet]
 
-	// renewals limits how often a refused token is replaced: where Vipps refuses every token for one
-	// merchant, each of its logins would fetch another.
-	renewals *rate.Limiter
-	// rotations limits how often an unknown key id makes us fetch the key set.
-	rotations *rate.Limiter
+	// refusals are the sales units for which a new token was refused as well.
+	refusals refusals
+	// rotations limits how often an unknown key id makes us fetch the key set, and misfits how often a signature
+	// does that the key named does not fit.
+	rotations, misfits *rate.Limiter
 
 	close context.CancelFunc
 }
@@ -66,6 +71,9 @@ func newHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	transport.ResponseHeaderTimeout = callTimeout
+	// One connection carries all calls. Where it hangs, the calls on it wait until a ping has stayed without an
+	// answer; then it is dropped, and what may be sent once more goes over another.
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout}
 	return &http.Client{
 		Transport: traced(transport),
 		// No endpoint of ours redirects; one that does would carry our keys elsewhere.
@@ -106,7 +114,7 @@ func (c *partnerClient) fetchDiscovery(ctx context.Context) (discoveryDocument, 
 			return doc, 0, callError{"discovery: an endpoint is missing or not HTTPS", errBadAnswer}
 		}
 	}
-	return doc, maxAge(header), nil
+	return doc, documentLife(header), nil
 }
 
 // mayCall reports whether a URL that Vipps gave us is as well protected as the base URL.
@@ -165,14 +173,21 @@ type tokens struct {
 	IDToken     string `json:"id_token"`
 }
 
-// exchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636).
+// exchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636). It tries once more where
+// the connection broke, as one does that the server has just closed: a code that did arrive is refused then, and
+// nothing is worse.
 func (c *partnerClient) exchangeCode(ctx context.Context, unit *salesUnit, msn, code, redirectURI, verifier string) (tokens, error) {
-	return c.redeem(ctx, unit, msn, url.Values{
+	grant := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
 		"redirect_uri":  {redirectURI},
 		"code_verifier": {verifier},
-	})
+	}
+	got, err := c.redeem(ctx, unit, msn, grant)
+	if errors.Is(err, errBrokenConnection) && ctx.Err() == nil {
+		return c.redeem(ctx, unit, msn, grant)
+	}
+	return got, err
 }
 
 // redeem posts a grant to the token endpoint.
@@ -186,13 +201,13 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 	var refused statusError
 	switch {
 	case errors.As(err, &refused) && phoneErrors[refused.code] != nil:
-		err = phoneErrors[refused.code]
+		err = pauseError{phoneErrors[refused.code], refused.retryAfter}
 	case errors.As(err, &refused) && refused.code == "invalid_grant":
 		err = errCodeRefused
 	case errors.As(err, &refused) && (refused.status == 401 || refused.code == "invalid_client"):
 		err = errKeysRefused
 	case err == nil && (!isBearerToken(answer.AccessToken) || answer.IDToken == ""):
-		err = errBadAnswer
+		err = errUnusable
 	}
 	if err != nil {
 		return tokens{}, callError{"token", err}
@@ -211,21 +226,48 @@ func (c *partnerClient) postAs(ctx context.Context, call string, unit *salesUnit
 			req.Header.Set("Merchant-Serial-Number", msn)
 		})
 	}
-	for renewed := false; ; renewed = true {
-		token, err := c.token.get(ctx)
-		if err != nil {
-			return err
-		}
-		err = c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
+	token, err := c.token.get(ctx)
+	if err != nil {
+		return err
+	}
+	as := func(token partnerToken) error {
+		return c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
 			req.Header.Set("Authorization", "Bearer "+string(token))
 			req.Header.Set("Merchant-Serial-Number", msn)
 		})
-		var refused statusError
-		if !errors.As(err, &refused) || refused.status != http.StatusUnauthorized || renewed || !c.renewals.Allow() {
-			return err
-		}
-		c.token.forget(func(t partnerToken) bool { return t == token })
 	}
+	if err = as(token); !isTokenRefused(err) {
+		return err
+	}
+	fresh, ok := c.replaceToken(ctx, token, msn)
+	if !ok {
+		return err
+	}
+	if err = as(fresh); isTokenRefused(err) {
+		c.refusals.refused(msn)
+	}
+	return err
+}
+
+// isTokenRefused reports whether an answer is about the partner's token. One that names the client is about the
+// sales unit.
+func isTokenRefused(err error) bool {
+	var refused statusError
+	return errors.As(err, &refused) && refused.status == http.StatusUnauthorized && refused.code != "invalid_client"
+}
+
+// replaceToken returns another partner token than the one that was refused for a sales unit. A token that is new, and
+// still refused, is not to blame: then it stays, and whoever logs in at that sales unit does not cost a token each.
+func (c *partnerClient) replaceToken(ctx context.Context, refused partnerToken, msn string) (partnerToken, bool) {
+	now, ok := c.token.load()
+	switch {
+	case ok && now.value != refused:
+		return now.value, true // another call has replaced it
+	case c.refusals.isRefused(msn):
+		return "", false
+	}
+	fresh, err := c.token.renewSince(ctx, now.fetched)
+	return fresh, err == nil && fresh != refused
 }
 
 func (c *partnerClient) post(ctx context.Context, endpoint string, form url.Values, answer any, authenticate func(*http.Request)) error {

@@ -476,6 +476,7 @@ func TestPhonePolling(t *testing.T) {
 			status(429, "{}")(rw, r)
 			return
 		case 3:
+			rw.Header().Set("Retry-After", "7") // more than slow_down adds
 			status(400, `{"error":"slow_down"}`)(rw, r)
 			return
 		}
@@ -505,7 +506,7 @@ func TestPhonePolling(t *testing.T) {
 		case 2:
 			want = 2950 * time.Millisecond // after Retry-After
 		case 3:
-			want = 5950 * time.Millisecond // after slow_down
+			want = 6950 * time.Millisecond // after slow_down with Retry-After
 		}
 		if gap := at.Sub(previous); gap < want {
 			t.Errorf("poll %d came after %s", i, gap)

@@ -66,9 +66,13 @@ func (l *phoneLogin) at(now time.Time) *phoneLogin {
 	if l.Status != phonePending || now.Before(l.lastPoll()) {
 		return l
 	}
-	expired := *l
-	expired.end(phoneExpired, "expired_token", l.lastPoll())
-	return &expired
+	over := *l
+	if l.Tokens != nil { // the user has confirmed, and who it was could not be read
+		over.end(phoneFailed, "bad_answer", l.lastPoll())
+		return &over
+	}
+	over.end(phoneExpired, "expired_token", l.lastPoll())
+	return &over
 }
 
 // flow is what metrics and logs call it.

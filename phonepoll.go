@@ -191,7 +191,7 @@ func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
 		got, err := h.app.shared.client.pollPhone(ctx, v.unit, v.msn, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
 		if err != nil {
-			h.endPoll(v, l, err)
+			h.endPoll(v, l, err, errors.Is(err, errUnusable)) // the exchange succeeds once
 			return
 		}
 		l.Tokens = &got
@@ -205,7 +205,7 @@ func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
 		err = l.checkNumber(claims)
 	}
 	if err != nil {
-		h.endPoll(v, l, err)
+		h.endPoll(v, l, err, false)
 		return
 	}
 	l.complete(claims)
@@ -242,17 +242,16 @@ func (l *phoneLogin) complete(claims []claim) {
 	l.Userinfo = string(claimsJSON(claims))
 }
 
-// endPoll writes down what an error of a poll means for the login.
-func (h *Handler) endPoll(v *visit, l *phoneLogin, err error) {
+// endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.
+func (h *Handler) endPoll(v *visit, l *phoneLogin, err error, lost bool) {
 	now := time.Now()
-	var refused statusError
+	if errors.Is(err, errSlowDown) {
+		l.Interval += 5 * time.Second // OpenID CIBA Core section 11: at least, for this and all later polls
+	}
+	// The longer pause counts, whatever asked for it.
+	l.NextPoll = now.Add(max(l.Interval, pauseAfter(err)))
 	switch {
-	case errors.Is(err, errPending):
-		return
-	case errors.Is(err, errSlowDown):
-		// OpenID CIBA Core section 11: at least 5 seconds more, for this and all later polls.
-		l.Interval += 5 * time.Second
-		l.NextPoll = now.Add(l.Interval)
+	case errors.Is(err, errPending), errors.Is(err, errSlowDown):
 		return
 	case errors.Is(err, errDenied):
 		l.end(phoneDenied, "access_denied", now)
@@ -262,13 +261,10 @@ func (h *Handler) endPoll(v *visit, l *phoneLogin, err error) {
 		// Another instance may have exchanged it a moment ago, and be about to write that down.
 		l.Refused, l.NextPoll = true, now.Add(2*callTimeout)
 		return
-	case errors.Is(err, errIDToken), errors.Is(err, errSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
+	case lost, errors.Is(err, errIDToken), errors.Is(err, errSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
 		l.end(phoneFailed, phoneFailureReason(err), now)
 	default:
 		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.
-		if errors.As(err, &refused) && refused.retryAfter > l.Interval {
-			l.NextPoll = now.Add(refused.retryAfter)
-		}
 		h.logger.Warn("phone login: poll failed", zap.String("msn", v.msn), zap.Error(err))
 		return
 	}

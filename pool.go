@@ -80,8 +80,9 @@ func newPartnerClient(base string, keys partnerKeys, system systemHeaders) *part
 	c := &partnerClient{
 		base: base, keys: keys, system: system,
 		http:      newHTTPClient(),
-		renewals:  rate.NewLimiter(rate.Every(10*time.Second), 3),
+		refusals:  newRefusals(),
 		rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),
+		misfits:   rate.NewLimiter(rate.Every(10*time.Second), 1),
 		close:     cancel,
 	}
 	c.token = kept[partnerToken]{name: "token", fetch: c.fetchToken, cache: cache, closed: closed}

@@ -1,6 +1,11 @@
 package vippslogin
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
 
 // checkedClaims checks the ID token and reads userinfo, which must be about the same person. want says
 // which login they must be for.
@@ -12,6 +17,12 @@ func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want 
 		return nil, err
 	}
 	claims, err := client.userinfo(ctx, got.AccessToken)
+	var refused statusError
+	if want.phone == nil && errors.As(err, &refused) && refused.status == http.StatusUnauthorized {
+		// The token is seconds old. A code that is redeemed twice, say at two instances, ends the token that it
+		// gave first (RFC 6749 section 4.1.2).
+		err = fmt.Errorf("%w: its access token was revoked: %w", errCodeRefused, refused)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type login struct {
 	acr       string
 	sid       string
 	authReqID string // of a login from a phone number only
+	code      string // that was redeemed for it, in the browser
 
 	requestedAt time.Time
 	approvedAt  time.Time

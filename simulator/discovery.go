@@ -10,6 +10,9 @@ import "net/http"
 func (s *Simulator) discovery(w http.ResponseWriter, r *http.Request) {
 	base := s.base(r)
 	w.Header().Set("Cache-Control", "max-age=3600")
+	if s.currentFaults().NoStore {
+		w.Header().Set("Cache-Control", "private, no-store, no-cache, must-revalidate")
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer":                                issuer(base),
 		"authorization_endpoint":                base + authorizePath,

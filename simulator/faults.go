@@ -1,5 +1,7 @@
 package simulator
 
+import "time"
+
 // Faults changes answers into ones that Vipps MobilePay should never give, for
 // tests of a client's checks. A nil function changes nothing.
 type Faults struct {
@@ -7,6 +9,18 @@ type Faults struct {
 	IDToken func(header, claims map[string]any)
 	// Userinfo may change the claims of a userinfo answer.
 	Userinfo func(claims map[string]any)
+
+	// Token may change the token endpoint's answer to an exchange that
+	// succeeded: take away the ID token, say.
+	Token func(answer map[string]any)
+
+	// SlowDownRetryAfter is what Retry-After says beside slow_down, in whole seconds.
+	// 0 is no such header.
+	SlowDownRetryAfter time.Duration
+
+	// NoStore has the discovery document and the key set say that they must not
+	// be kept, as ORY Hydra does since 25.4.
+	NoStore bool
 
 	// LastTabOnly has the login page work for the tab of a browser that came
 	// there last. The others come back with request_forbidden, as ORY Hydra

@@ -107,5 +107,8 @@ func (s *Simulator) jwks(w http.ResponseWriter, _ *http.Request) {
 	}
 	// How long to keep it is the client's business: Vipps documents nothing.
 	w.Header().Del("Cache-Control")
+	if s.currentFaults().NoStore {
+		w.Header().Set("Cache-Control", "private, no-store, no-cache, must-revalidate")
+	}
 	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
 }

@@ -37,7 +37,9 @@ func (s *Simulator) exchangePhoneLogin(merchant *Merchant, form url.Values) (log
 		return p.login, nil
 	case p.polledTooSoon():
 		s.count("slow_down")
-		return login{}, badRequest("slow_down", "The interval is %s from now on.", p.interval)
+		tooSoon := badRequest("slow_down", "The interval is %s from now on.", p.interval)
+		tooSoon.retryAfter = s.currentFaults().SlowDownRetryAfter
+		return login{}, tooSoon
 	default:
 		return login{}, badRequest("authorization_pending", "The user has not answered yet.")
 	}

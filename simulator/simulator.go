@@ -58,6 +58,7 @@ type Simulator struct {
 	transactions  *store[transaction]
 	codes         *store[authorizationCode]
 	accessTokens  *store[login]
+	redeemed      *store[string] // access tokens by the code that gave them
 
 	phoneMu     sync.Mutex // guards what phoneLogins points to
 	phoneLogins *store[*phoneLogin]
@@ -94,6 +95,7 @@ func New(config Config) (*Simulator, error) {
 		transactions:  newStore[transaction](consentLifetime),
 		codes:         newStore[authorizationCode](codeLifetime),
 		accessTokens:  newStore[login](accessTokenLifetime),
+		redeemed:      newStore[string](accessTokenLifetime),
 		phoneLogins:   newStore[*phoneLogin](phoneLoginKept),
 		phoneCodes:    newStore[*phoneLogin](codeLifetime),
 		calls:         map[string]int{},

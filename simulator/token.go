@@ -26,18 +26,25 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	accessToken := s.accessTokens.add(32, granted)
+	if granted.code != "" {
+		s.redeemed.put(granted.code, accessToken)
+	}
 	idToken, signErr := s.idToken(s.base(r), granted, accessToken)
 	if signErr != nil {
 		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{
+	answer := map[string]any{
 		"access_token": accessToken,
 		"id_token":     idToken,
 		"expires_in":   tokenExpiresIn,
 		"scope":        strings.Join(granted.scopes, " "),
 		"token_type":   "bearer",
-	})
+	}
+	if alter := s.currentFaults().Token; alter != nil {
+		alter(answer)
+	}
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // grant exchanges what the client has for the login it stands for.
@@ -69,8 +76,14 @@ func (s *Simulator) exchangeCode(merchant *Merchant, form url.Values) (login, *o
 		}
 	}
 	code, ok := s.codes.take(form.Get("code"))
+	if ok {
+		code.login.code = form.Get("code")
+	}
 	switch {
 	case !ok:
+		if accessToken, again := s.redeemed.take(form.Get("code")); again {
+			s.accessTokens.take(accessToken) // as RFC 6749, section 4.1.2 has it, and ORY Hydra
+		}
 		return login{}, badRequest("invalid_grant", "The code is unknown, too old, or was used before.")
 	case code.merchant != merchant:
 		return login{}, badRequest("invalid_grant", "The code was issued to another merchant.")

@@ -291,6 +291,14 @@ var requests = []Defence{
 	},
 	{
 		Threat: "forwarded host or scheme trusted",
+		Name:   "a public origin is nobody else's to say",
+		File:   "origin.go",
+		Old:    `	case os.public != nil:`,
+		New:    `	case os.public != nil && !fromTrustedProxy(r):`,
+		Test:   "TestPublicOrigin",
+	},
+	{
+		Threat: "forwarded host or scheme trusted",
 		Name:   "a host that nobody configured has no login",
 		File:   "merchants.go",
 		Old: `		return t.wildcard[parent]

@@ -61,7 +61,7 @@ var tokens = []Defence{
 		Threat: "token meant for another",
 		Name:   "the issuer",
 		File:   "idtoken.go",
-		Old: `		jwt.WithIssuer(want.issuer),
+		Old: `		jwt.WithIssuer(issuer),
 `,
 		New:  ``,
 		Test: "TestIDTokenOfAnother",
@@ -87,11 +87,13 @@ var tokens = []Defence{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "the key of that kid, and for its algorithm",
 		File:   "keyset.go",
-		Old: `	if !set.ids[kid] {
-		return nil, errUnknownKey
+		Old: `	others := set.others(kid, token.Method.Alg())
+`,
+		New: `	if true {
+		return set.keys.VerificationKeySet(ctx)
 	}
-	return set.keys.KeyfuncCtx(ctx)(token)`,
-		New:  `	return set.keys.VerificationKeySet(ctx)`,
+	others := set.others(kid, token.Method.Alg())
+`,
 		Test: "TestIDTokenRefused",
 	},
 	{
@@ -317,17 +319,38 @@ var tokens = []Defence{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "an unknown kid is asked for",
 		File:   "keyset.go",
-		Old:    `if !set.ids[kid] && c.rotations.Allow() {`,
-		New:    `if false {`,
+		Old:    `if newer || !set.ids[kid] {`,
+		New:    `if newer {`,
 		Test:   "TestKeyRotation",
 	},
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "an unknown kid is asked for, all day",
 		File:   "keyset.go",
-		Old:    `if !set.ids[kid] && c.rotations.Allow() {`,
-		New:    `if false {`,
+		Old:    `if newer || !set.ids[kid] {`,
+		New:    `if newer {`,
 		Test:   "TestADayOfLogins",
+	},
+	{
+		Threat: "a failure kept, or keys kept for too long",
+		Name:   "all who come at once share one fetch",
+		File:   "keyset.go",
+		Old:    `c.keySet.renewIf(ctx, since, allow)`,
+		New: `func() (*keySet, error) {
+			if allow() {
+				return c.keySet.renew(ctx)
+			}
+			return set, nil
+		}()`,
+		Test: "TestKeyRotationUnderLoad",
+	},
+	{
+		Threat: "algorithm confusion, keys from the header",
+		Name:   "another key stands in for one of its type alone",
+		File:   "keyset.go",
+		Old:    `keyType(key.public) == s.types[kid] && `,
+		New:    ``,
+		Test:   "TestIDTokenRefused",
 	},
 	{
 		Threat: "a failure kept, or keys kept for too long",
