@@ -111,6 +111,9 @@ http://:$HTTP {
 			}
 			continue
 		}
+		if status == http.StatusPermanentRedirect && registered(strings.TrimSuffix(header.Get("Location"), "/")+"/vipps/callback") {
+			continue // the same host in its own spelling
+		}
 		if status != http.StatusMisdirectedRequest && status != http.StatusBadRequest {
 			t.Errorf("%q: got %d", host, status)
 		}
@@ -166,7 +169,12 @@ func TestManyHosts(t *testing.T) {
 	}
 	w.load(strings.Join(addresses, ", ") + " {\n\tvipps_login {\n\t\tmerchant 123456 " + strings.Join(hosts, " ") + "\n\t}\n\treverse_proxy $UPSTREAM\n}\n")
 	for _, host := range []string{"shop0.localhost", "shop299.localhost", "SHOP150.localhost", "Shop299.LocalHost", "SHOP7.LOCALHOST"} {
-		a := newBrowser(t).get(fmt.Sprintf("http://127.0.0.1:%d/", w.http), "Host: "+host).wantStatus(t, http.StatusFound)
+		b := newBrowser(t)
+		a := b.get(fmt.Sprintf("http://127.0.0.1:%d/", w.http), "Host: "+host)
+		if strings.ToLower(host) != host {
+			a = b.get(a.wantStatus(t, http.StatusPermanentRedirect).location())
+		}
+		a.wantStatus(t, http.StatusFound)
 		if got, want := mustQuery(t, a.location()).Get("redirect_uri"), w.shop(strings.ToLower(host))+"/vipps/callback"; got != want {
 			t.Errorf("%s: %s", host, got)
 		}

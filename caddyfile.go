@@ -126,6 +126,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			lifetime     <duration>
 //			idle_timeout <duration>|off
 //		}
+//		public_origin   <origin>
 //		header_prefix   <prefix>
 //		header          <field> <claim>
 //		header_encoding utf8|percent|base64url
@@ -189,6 +190,8 @@ func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &h.OnUnauthenticated)
 	case "base_path":
 		return oneArgument(d, &h.BasePath)
+	case "public_origin":
+		return oneArgument(d, &h.PublicOrigin)
 	case "header_prefix":
 		return oneArgument(d, &h.HeaderPrefix)
 	case "header":

@@ -189,9 +189,14 @@ func (h *Handler) checkTargets(origins []origin) []*checkTarget {
 			unchecked = "the MSN comes from a placeholder, and is not known before a request"
 		}
 		for _, o := range origins {
-			o.host = pattern
+			if o.host == "" {
+				o.host = pattern
+			}
 			targets = append(targets, &checkTarget{handler: h, unit: unit, origin: o, unchecked: unchecked})
 		}
+	}
+	if h.origins.public != nil {
+		origins = []origin{*h.origins.public}
 	}
 	hosts := h.hosts.Load()
 	for host, unit := range hosts.exact {

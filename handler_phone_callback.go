@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -139,7 +140,7 @@ func noLogin(err error) error {
 // servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
 // has happened, the poll finds out.
 func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
-	if !signedWebhook(r, sentHost(r), body, h.phoneConfig.webhookSecrets) {
+	if !signedWebhook(r, h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
 		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}
@@ -155,6 +156,14 @@ func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, bo
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// signedHost is the host that Vipps MobilePay has signed a ping for: that of the URL it was given.
+func (h *Handler) signedHost(r *http.Request, v *visit) string {
+	if h.origins.public != nil {
+		return strings.TrimPrefix(v.url(""), v.scheme+"://")
+	}
+	return sentHost(r)
 }
 
 // ping makes a login due, of whichever merchant: a partner may have one webhook for several. A second

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,12 @@ type Handler struct {
 	// Session says how long a session lasts.
 	Session SessionConfig `json:"session,omitzero"`
 
+	// PublicOrigin is the scheme, host and port that browsers see, such as https://shop.example.no:8443, whatever the
+	// listener or a proxy says: of redirect URIs, redirects and cookies. {http.request.host} as the host stands for
+	// the host of the request, and is needed where the site has several. Other placeholders are resolved when the
+	// config is loaded. Default: what the request says.
+	PublicOrigin string `json:"public_origin,omitempty"`
+
 	// HeaderPrefix starts the name of every identity header, and ends in "-". Default: X-Vipps-.
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 
@@ -95,11 +102,13 @@ type Handler struct {
 	matchers  caddyhttp.MatcherSets
 	scope     string                    // Scopes, as Vipps MobilePay is asked for them
 	hosts     atomic.Pointer[hostTable] // swapped as a whole when a merchants file changes
+	origins   origins
 	identity  *identity
 	paths     endpointPaths
 	endpoints map[string]endpoint
 
 	sessionResults sessionResults
+	strangeScheme  sync.Once
 
 	consentSecrets [][sha256.Size]byte
 
@@ -116,6 +125,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // visit is what is known about a request before anything is decided.
 type visit struct {
 	origin
+	asked string // the canonical host that was asked for; origin has what browsers see
 	unit  *salesUnit
 	msn   string
 	keys  *cookieKeys
@@ -156,6 +166,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	setPlaceholders(r, v)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
+	}
+	if isMisspelt(r, v.asked) && h.origins.public == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		return redirect(w, http.StatusPermanentRedirect, v.url(requestTarget(asSent(r))))
 	}
 	if endpoint != nil {
 		return serveEndpoint(endpoint, w, asSent(r), v)
@@ -227,13 +240,18 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	v := &visit{began: time.Now()}
 	v.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	var ok bool
-	if v.origin, ok = requestOrigin(r); !ok {
+	if v.origin, v.asked, ok = h.origins.of(r); !ok {
 		return v, errNoMerchant
 	}
-	if v.unit = h.hosts.Load().lookup(v.host); v.unit == nil {
+	if isStrangeScheme(r) {
+		h.strangeScheme.Do(func() {
+			h.logger.Warn("a trusted proxy sends an X-Forwarded-Proto that is none of http, https, ws and wss: the scheme is that of its connection")
+		})
+	}
+	if v.unit = h.hosts.Load().lookup(v.asked); v.unit == nil {
 		return v, errNoMerchant
 	}
-	if v.msn = resolveMSN(r, v.unit.msn, v.host); v.msn == "" {
+	if v.msn = resolveMSN(r, v.unit.msn, v.asked); v.msn == "" {
 		return v, errNoMerchant
 	}
 	v.names = h.app.twins.names(v.host, v.msn)

@@ -31,32 +31,111 @@ func (o origin) url(path string) string {
 	return o.scheme + "://" + host + path
 }
 
-// requestOrigin works out the origin of r. X-Forwarded-* headers count only where Caddy's own
-// trusted_proxies says that the peer may set them; everyone else could write what they like in them
-// (CVE-2024-21498). It is false when the request names no usable host.
-func requestOrigin(r *http.Request) (origin, bool) {
-	if fromTrustedProxy(r) {
-		if proto := nearest(lastValue(r.Header, "X-Forwarded-Proto")); proto == "http" || proto == "https" {
-			return forwardedOrigin(r, proto)
-		}
-	}
-	o := origin{scheme: "http", port: localPort(r)}
-	if r.TLS != nil {
-		o.scheme = "https"
-	}
-	if o.scheme == "http" && o.port == "80" || o.scheme == "https" && o.port == "443" {
-		o.port = ""
-	}
-	var ok bool
-	o.host, ok = canonicalHost(sentHost(r))
-	return o, ok
+// origins says how the origin of a request is found.
+type origins struct {
+	// public is what browsers see, whatever a request says; nil: the request says it. Its host is "" where it is the
+	// request's.
+	public *origin
+	// httpPort and httpsPort are Caddy's own, which the world outside reaches as 80 and 443.
+	httpPort, httpsPort string
 }
 
-// forwardedOrigin is the origin behind a trusted proxy. Its port is not known to us and taken to be
-// the scheme's own.
-func forwardedOrigin(r *http.Request, proto string) (origin, bool) {
-	host, ok := canonicalHost(sentHost(r))
-	return origin{scheme: proto, host: host}, ok
+// of works out the origin of r, and the canonical host that r asks for, which is the same unless public says otherwise.
+// X-Forwarded-* headers count only where Caddy's own trusted_proxies says that the peer may set them; everyone else
+// could write what they like in them (CVE-2024-21498). It is false when the request names no usable host.
+func (os *origins) of(r *http.Request) (o origin, asked string, ok bool) {
+	asked, ok = canonicalHost(sentHost(r))
+	switch {
+	case os.public != nil:
+		o = *os.public
+		if o.host == "" {
+			o.host = asked
+		}
+		return o, asked, ok
+	case fromTrustedProxy(r):
+		if scheme := forwardedScheme(r); scheme != "" {
+			return newOrigin(scheme, asked, forwardedPort(r)), asked, ok
+		}
+	}
+	if r.TLS != nil {
+		return newOrigin("https", asked, os.directPort(r, os.httpsPort)), asked, ok
+	}
+	return newOrigin("http", asked, os.directPort(r, os.httpPort)), asked, ok
+}
+
+// newOrigin leaves out a port that is the scheme's own.
+func newOrigin(scheme, host, port string) origin {
+	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		port = ""
+	}
+	return origin{scheme, host, port}
+}
+
+// forwardedScheme is what a trusted proxy says that the browser used, or "" where it says nothing that we know. Traefik
+// calls websockets by their own schemes.
+func forwardedScheme(r *http.Request) string {
+	switch nearest(lastValue(r.Header, "X-Forwarded-Proto")) {
+	case "https", "wss":
+		return "https"
+	case "http", "ws":
+		return "http"
+	}
+	return ""
+}
+
+// isStrangeScheme reports whether a trusted proxy names a scheme that we do not know.
+func isStrangeScheme(r *http.Request) bool {
+	return len(r.Header["X-Forwarded-Proto"]) > 0 && fromTrustedProxy(r) && forwardedScheme(r) == ""
+}
+
+// forwardedPort is the port that a trusted proxy says: in X-Forwarded-Host, in X-Forwarded-Port, or in the Host that it
+// hands on.
+func forwardedPort(r *http.Request) string {
+	host := lastValue(r.Header, "X-Forwarded-Host")
+	if port := portOf(host); port != "" {
+		return port
+	}
+	if port := nearest(lastValue(r.Header, "X-Forwarded-Port")); isPort(port) {
+		return port
+	}
+	if host != "" {
+		return ""
+	}
+	return portOf(r.Host)
+}
+
+// directPort is the port that the browser sees, of a connection of its own: what it put into Host, where that is the
+// listener's. A Host without one is the scheme's own port where the listener's is that which Caddy takes for it (443
+// outside, https_port 8443 in a container), as in Caddy's redirects to HTTPS.
+func (os *origins) directPort(r *http.Request, own string) string {
+	port := localPort(r)
+	if port == own && portOf(r.Host) == "" {
+		return ""
+	}
+	return port
+}
+
+// portOf is the port in a Host header, or "".
+func portOf(hostport string) string {
+	if bare := withoutPort(hostport); bare != hostport && isPort(hostport[len(bare)+1:]) {
+		return hostport[len(bare)+1:]
+	}
+	return ""
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '+'
+}
+
+// isMisspelt reports whether the host of r is the canonical one in another spelling: with a final dot, with capital
+// letters, with letters that are no ASCII. Browsers keep cookies for each of them apart.
+func isMisspelt(r *http.Request, canonical string) bool {
+	host := withoutPort(sentHost(r))
+	if strings.HasPrefix(host, "[") {
+		host = strings.TrimSuffix(host[1:], "]")
+	}
+	return host != canonical
 }
 
 // sentHost is the Host that the client sent, as far as a trusted proxy says so.

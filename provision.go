@@ -51,6 +51,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.twins.add(h)
+	if err := h.provisionOrigins(ctx); err != nil {
+		return err
+	}
 	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
 	if err := h.provisionPhone(ctx); err != nil {

@@ -326,6 +326,10 @@ http://:$HTTP {
 			a.wantStatus(t, http.StatusMisdirectedRequest)
 			continue
 		}
+		if bare, _, _ := strings.Cut(host, ":"); strings.ToLower(bare) != bare || strings.HasSuffix(bare, ".") {
+			a.wantStatus(t, http.StatusPermanentRedirect) // to its own spelling; what is no page view is answered
+			a = newBrowser(t).do(newRequest(t, http.MethodPost, fmt.Sprintf("http://127.0.0.1:%d/", w.http), nil, "Host: "+host))
+		}
 		if a.wantStatus(t, http.StatusOK).body != want {
 			t.Errorf("%s: got MSN %q, want %q", host, a.body, want)
 		}
