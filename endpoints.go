@@ -35,6 +35,14 @@ func setEndpointHeaders(w http.ResponseWriter) {
 	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
 }
 
+// challenge says on a 401 how to authenticate, which it must (RFC 9110 section 15.5.2). Bearer makes no browser ask for
+// a password.
+func challenge(w http.ResponseWriter, status int) {
+	if status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="vipps_login"`)
+	}
+}
+
 // redirect sends the browser to an absolute URL.
 func redirect(w http.ResponseWriter, status int, location string) error {
 	w.Header().Set("Location", location)
@@ -51,7 +59,8 @@ func only(serve endpoint, methods ...string) endpoint {
 			return serve(w, r, v)
 		}
 		w.Header().Set("Allow", allow)
-		return writeProblem(w, problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
+		return refuseWith(w, r, v, page{Kind: "bad_link", Link: v.url("/")},
+			problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
 	}
 }
 

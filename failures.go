@@ -86,7 +86,12 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	}
 	f := failureOf(err)
 	reference := ""
-	if f.is != errLoginRequired { // nothing has gone wrong
+	switch {
+	case f.is == errLoginRequired: // nothing has gone wrong
+	case f.is == errNoMerchant && !isForPerson(r):
+		// A health probe, a scanner: nobody wanted to log in.
+		h.logger.Debug("no merchant", zap.String("host", v.asked))
+	default:
 		reference = h.recordFailure(v, h.flowAt(path), f, err)
 	}
 	return h.showFailure(w, r, v, f, reference, returnTo)
@@ -121,7 +126,7 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 	case f.is == errInternal && errors.As(raised, &others) && others.StatusCode >= http.StatusBadRequest:
 		w.WriteHeader(others.StatusCode) // raised before we were asked: we know no words for it
 		return nil
-	case !isNavigation(r):
+	case !isForPerson(r):
 		return writeProblem(w, problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.pageOf(r))})
 	}
 	p := page{Kind: f.page, Link: h.loginURL(wantedPage(r))}
@@ -144,6 +149,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
 	removeOwnCookies(r.Header) // handle_errors may have a site behind it, too
+	challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := originalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
 		return handlerError
@@ -164,16 +170,32 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 	return nil
 }
 
-// refuseScript answers 401 with the address of the login, for a script to offer.
-func (h *Handler) refuseScript(w http.ResponseWriter, r *http.Request, v *visit) error {
-	w.Header().Set("Cache-Control", "no-store")
+// refuse answers 401 where a login is needed and none can begin: to a person with a page that leads back to where the
+// form, or the frame, was; to a script with the address of the login, to offer.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error {
 	v.clearInvalid(w, r)
-	return writeProblem(w, problem{
+	if h.ErrorPages == "off" && isForPerson(r) {
+		return h.fail(w, r, v, errLoginRequired, v.pageOf(r))
+	}
+	kind := "login_required"
+	if r.Method == http.MethodPost {
+		kind = "form_not_sent"
+	}
+	return refuseWith(w, r, v, page{Kind: kind, Link: h.loginURL(v.pageOf(r))}, problem{
 		Status:   http.StatusUnauthorized,
 		Title:    "Login required",
 		Detail:   "This request needs a login. Open login_url in the browser's window.",
 		LoginURL: h.loginURL(v.pageOf(r)),
 	})
+}
+
+// refuseWith refuses a request with the page where a person reads it, and else with the problem.
+func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p page, forScripts problem) error {
+	w.Header().Set("Cache-Control", "no-store")
+	if isForPerson(r) {
+		return p.write(w, r, forScripts.Status, v.market())
+	}
+	return writeProblem(w, forScripts)
 }
 
 // loginURL is where a login that comes back to returnTo starts.

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// serveUnauthenticated answers a request that needs a login and has none: a navigation goes to Vipps
-// MobilePay, anything else gets 401, so that no script swallows the redirect and no form is lost in it.
+// serveUnauthenticated answers an unauthenticated request that needs a login: a page view goes to Vipps MobilePay,
+// anything else gets 401, so that no script swallows the redirect and no form is lost in it. Who reads the 401 decides
+// what it is.
 func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v *visit) error {
 	navigation := isNavigation(r)
 	switch {
@@ -19,14 +20,14 @@ func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v
 	case navigation:
 		return h.startLogin(w, r, v, wantedPage(r))
 	}
-	return h.refuseScript(w, r, v)
+	return h.refuse(w, r, v)
 }
 
 // serveLogin is GET /vipps/login: it starts a login wherever the visitor is. Not for an image or a frame: a
 // sibling's page full of them would push the logins in progress out of the browser's cookies.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if isPrefetch(r) || isPartOfPage(r) {
-		return h.refuseScript(w, r, v)
+		return h.refuse(w, r, v)
 	}
 	return h.startLogin(w, r, v, returnParameter(r))
 }

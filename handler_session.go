@@ -17,7 +17,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	case isCrossSite(r, v):
 		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
 	case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):
-		return writeProblem(w, problem{
+		return refuseWith(w, r, v, page{Kind: "cross_site_logout", Link: v.url(returnTo)}, problem{
 			Status: http.StatusForbidden, Title: "Not logged out",
 			Detail: "A GET logs out as a page in a window only. Scripts send a POST.",
 		})
@@ -58,7 +58,7 @@ func (h *Handler) endReplaced(r *http.Request, v *visit) {
 // serveUserinfo is GET /vipps/userinfo: the session's claims, for scripts of the site.
 func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if v.session == nil {
-		return h.refuseScript(w, r, v)
+		return h.refuse(w, r, v)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)

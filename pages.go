@@ -42,13 +42,20 @@ func (p page) write(w http.ResponseWriter, r *http.Request, status int, market s
 	err := errorTemplate.Execute(&body, map[string]any{
 		"Language": words.Language, "Text": words.Pages[p.Kind].in(market), "Link": p.Link,
 		"ReferenceLabel": words.ReferenceLabel, "Reference": p.Reference,
-		"Style": template.CSS(errorCSS),
+		"Style": template.CSS(errorCSS), "InFrame": isInFrame(r),
 	})
 	if err != nil {
 		return err
 	}
 	setEndpointHeaders(w)
 	w.Header().Set("Content-Security-Policy", errorPolicy)
+	if status == http.StatusUnauthorized && isInFrame(r) {
+		// The site's own page may show it in a frame, where the user would see nothing at all: there is nothing on
+		// it but a link, which opens the whole window.
+		w.Header().Set("Content-Security-Policy", strings.Replace(errorPolicy, "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
+		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
+	}
+	challenge(w, status)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", words.Language)
 	w.Header().Add("Vary", "Accept-Language")
@@ -74,6 +81,7 @@ func writeProblem(w http.ResponseWriter, p problem) error {
 	if err := encoder.Encode(p); err != nil {
 		return err
 	}
+	challenge(w, p.Status)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
 )
 
 // originalPath is the path as the client sent it, still encoded: no rewrite before us takes an
@@ -97,14 +98,46 @@ func isNavigation(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || isPrefetch(r) {
 		return false
 	}
-	// Android's web views name their app in X-Requested-With, scripts themselves.
-	if with := r.Header.Get("X-Requested-With"); with != "" && !strings.Contains(with, ".") || r.Header.Get("Upgrade") != "" {
+	if isFromScript(r) {
 		return false
 	}
 	if saysWhatItIs(r) {
 		return !isPartOfPage(r)
 	}
 	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
+}
+
+// isForPerson reports whether somebody reads the answer: it is a page in a window or in a frame, also the one that a
+// form leads to. Anything else is a script's, or a program's.
+func isForPerson(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+	default:
+		return false // no link and no form sends it
+	}
+	if isPrefetch(r) || isFromScript(r) {
+		return false
+	}
+	if saysWhatItIs(r) {
+		return r.Header.Get("Sec-Fetch-Mode") == "navigate"
+	}
+	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
+}
+
+// isFromScript reports whether the request says that a script sends it, or that it opens a websocket. Android's web
+// views name their app in X-Requested-With, scripts themselves.
+func isFromScript(r *http.Request) bool {
+	with := r.Header.Get("X-Requested-With")
+	return with != "" && !strings.Contains(with, ".") || httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket")
+}
+
+// isInFrame reports whether the page is opened inside another.
+func isInFrame(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "embed", "object", "fencedframe":
+		return true
+	}
+	return false
 }
 
 // saysWhatItIs reports whether the browser sends Fetch Metadata.

@@ -79,7 +79,16 @@ http://pass.localhost:$HTTP {
 			if cookies := a.Header.Values("Set-Cookie"); len(cookies) > 0 {
 				t.Errorf("a login was started: %v", cookies)
 			}
-			if test.status == 401 && name != "deny" {
+			if test.status == 401 && a.Header.Get("WWW-Authenticate") == "" {
+				t.Error("a 401 without WWW-Authenticate")
+			}
+			if person := map[string]bool{"deny": true, "frame": true, "form": true, "frame of the login": true}[name]; person {
+				if a.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+					t.Errorf("header: %v", a.Header)
+				}
+				return
+			}
+			if test.status == 401 {
 				var problem struct {
 					LoginURL string `json:"login_url"`
 				}

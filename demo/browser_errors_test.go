@@ -66,6 +66,7 @@ var (
 // mishaps has every page of pages/*.json, by its name there.
 var mishaps = map[string]mishap{
 	"login_required":    {status: 401, link: again, calm: true},
+	"form_not_sent":     {status: 401, link: anew, calm: true, open: sendForm},
 	"no_merchant":       {status: 421, nobody: true},
 	"bad_link":          {status: 400, link: anew, path: "/vipps/callback?state=x&code=y&code=z"},
 	"session_lost":      {status: 400, link: anew, path: "/vipps/callback?state=x&code=y"},
@@ -365,6 +366,10 @@ func (v *failingVipps) serve(t *testing.T) {
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprintf(w, `<link rel="icon" href="data:,"><a href="%s">Log out</a>`, r.URL.Query().Get("to"))
 	})
+	paths.HandleFunc("GET /form", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<link rel="icon" href="data:,"><form method="post" action="%s"><button>Send</button></form>`, r.URL.Query().Get("to"))
+	})
 	v.server = httptest.NewServer(paths)
 	t.Cleanup(v.server.Close)
 }
@@ -445,6 +450,13 @@ func logOutFromElsewhere(w *tab, v *failingVipps, l *locale) {
 	logout := v.site("cross_site_logout", l) + "/vipps/logout?return_to=" + url.QueryEscape(wanted)
 	w.open(v.server.URL + "/elsewhere?to=" + url.QueryEscape(logout))
 	w.follow("a")
+}
+
+// sendForm sends a form, when the session is over.
+func sendForm(w *tab, v *failingVipps, l *locale) {
+	w.t.Helper()
+	w.open(v.server.URL + "/form?to=" + url.QueryEscape(v.site("form_not_sent", l)+"/send"))
+	w.follow("button")
 }
 
 // answerForAnother opens what the phone opens when its owner has approved a login, and Vipps MobilePay
