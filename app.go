@@ -94,7 +94,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = ctx.Storage()
 	a.told = newTellings()
-	base, err := baseURL(a.Environment)
+	environment := a.Environment
+	if err := resolveText("environment", &environment); err != nil {
+		return err
+	}
+	base, err := baseURL(environment)
 	if err != nil {
 		return fmt.Errorf("environment: %w", err)
 	}
@@ -192,7 +196,9 @@ func (a *App) systemHeaders() (systemHeaders, error) {
 		{"system name", a.SystemName, &system.name},
 		{"system version", a.SystemVersion, &system.version},
 	} {
-		part.value = caddy.NewReplacer().ReplaceKnown(part.value, "")
+		if err := resolveText(part.name, &part.value); err != nil {
+			return system, err
+		}
 		if len(part.value) > maxSystemHeader || !isPlain(part.value) {
 			return system, fmt.Errorf("%s: %q: write at most %d characters of ASCII", part.name, part.value, maxSystemHeader)
 		}

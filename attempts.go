@@ -126,11 +126,11 @@ func (a *loginAttempt) old(now time.Time) bool {
 }
 
 // wait returns what came of the attempt, as soon as that is known.
-func (a *loginAttempt) wait(ctx context.Context) (*session, error, string) {
+func (a *loginAttempt) wait(ctx context.Context) (got *session, reference string, err error) {
 	select {
 	case <-a.done:
-		return a.session, a.err, a.reference
+		return a.session, a.reference, a.err
 	case <-ctx.Done():
-		return nil, errNoAnswer, ""
+		return nil, "", errNoAnswer
 	}
 }

@@ -181,12 +181,17 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error
 	if r.Method == http.MethodPost {
 		kind = "form_not_sent"
 	}
-	return refuseWith(w, r, v, page{Kind: kind, Link: h.loginURL(v.pageOf(r))}, problem{
+	return refuseWith(w, r, v, page{Kind: kind, Link: h.loginURL(v.pageOf(r))}, h.loginRequired(r, v))
+}
+
+// loginRequired is what a script reads that needs a login.
+func (h *Handler) loginRequired(r *http.Request, v *visit) problem {
+	return problem{
 		Status:   http.StatusUnauthorized,
 		Title:    "Login required",
 		Detail:   "This request needs a login. Open login_url in the browser's window.",
 		LoginURL: h.loginURL(v.pageOf(r)),
-	})
+	}
 }
 
 // refuseWith refuses a request with the page where a person reads it, and else with the problem.

@@ -72,7 +72,7 @@ func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login, answer callb
 
 // answerAttempt tells the browser what came of its login, as soon as that is known.
 func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login, attempt *loginAttempt) error {
-	s, err, reference := attempt.wait(r.Context())
+	s, reference, err := attempt.wait(r.Context())
 	if err != nil {
 		return h.showFailure(w, r, v, failureOf(err), reference, l.returnTo)
 	}

@@ -58,7 +58,8 @@ func (h *Handler) endReplaced(r *http.Request, v *visit) {
 // serveUserinfo is GET /vipps/userinfo: the session's claims, for scripts of the site.
 func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if v.session == nil {
-		return h.refuse(w, r, v)
+		v.clearInvalid(w, r)
+		return writeProblem(w, h.loginRequired(r, v)) // JSON to everybody, as the claims are
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)

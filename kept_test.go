@@ -198,7 +198,7 @@ func TestOutcomeIsToldAgain(t *testing.T) {
 		}
 		want := new(session)
 		go s.finish(attempt, want, nil, "")
-		if got, err, _ := again.wait(t.Context()); got != want || err != nil {
+		if got, _, err := again.wait(t.Context()); got != want || err != nil {
 			t.Errorf("outcome: %v, %v", got, err)
 		}
 		time.Sleep(outcomeKept)

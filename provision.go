@@ -37,6 +37,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionMatchers(ctx); err != nil {
 		return err
 	}
+	if err := h.resolvePlaceholders(); err != nil {
+		return err
+	}
 	h.setDefaults()
 	for _, check := range []func() error{
 		h.checkChoices, h.checkSession, h.checkHeaders, h.checkBasePath,

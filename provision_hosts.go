@@ -36,6 +36,9 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 // addMerchants adds the merchants that the config itself names.
 func (h *Handler) addMerchants(table *hostTable) error {
 	for i := range h.Merchants {
+		if err := h.Merchants[i].resolvePlaceholders(); err != nil {
+			return fmt.Errorf("merchant %s: %w", h.Merchants[i].MSN, err)
+		}
 		unit, err := h.newSalesUnit(&h.Merchants[i])
 		if err != nil {
 			return fmt.Errorf("merchant %s: %w", h.Merchants[i].MSN, err)

@@ -29,7 +29,7 @@ func TestRefusalsThatPeopleRead(t *testing.T) {
 		"fetch":                   {"POST", "/send", script, 401, problem},
 		"XHR":                     {"POST", "/send", []string{"X-Requested-With: XMLHttpRequest", "Referer: " + shop + "/basket?x=1"}, 401, problem},
 		"PUT":                     {"PUT", "/send", form, 401, problem},
-		"userinfo in a window":    {"GET", "/vipps/userinfo", form, 401, page},
+		"userinfo in a window":    {"GET", "/vipps/userinfo", form, 401, problem},
 		"userinfo":                {"GET", "/vipps/userinfo", script, 401, problem},
 		"a form, wrong method":    {"POST", "/vipps/login", form, 405, page},
 		"a script, wrong method":  {"POST", "/vipps/login", script, 405, problem},

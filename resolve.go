@@ -1,0 +1,101 @@
+package vippslogin
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Placeholders are resolved when the config is loaded, by one rule for all fields: an unset or empty one is an error,
+// as is one that only a request could fill. In a list, one that gives several words gives several elements. Secrets go
+// another way (resolveSecret): what they resolve to is in no exported field.
+
+// resolveText resolves the placeholders of one field.
+func resolveText(name string, value *string) error {
+	if !strings.Contains(*value, "{") {
+		return nil
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(*value, true, true)
+	if err == nil && strings.TrimSpace(resolved) == "" {
+		err = fmt.Errorf("%s is blank", *value)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: set the variable or write the value; what only a request knows cannot stand here", name, err)
+	}
+	*value = strings.TrimSpace(resolved)
+	return nil
+}
+
+// resolveWords resolves the placeholders of a list.
+func resolveWords(name string, values *[]string) error {
+	var resolved []string
+	for _, value := range *values {
+		placeholder := strings.Contains(value, "{")
+		if err := resolveText(name, &value); err != nil {
+			return err
+		}
+		if placeholder {
+			resolved = append(resolved, strings.Fields(value)...)
+		} else {
+			resolved = append(resolved, value)
+		}
+	}
+	*values = resolved
+	return nil
+}
+
+// resolvePlaceholders resolves those of the handler's fields but secrets and the MSN, which may be known for each
+// request only. Hosts of merchants are resolved where they are added.
+func (h *Handler) resolvePlaceholders() error {
+	for _, field := range []struct {
+		name  string
+		value *string
+	}{
+		{"on_unauthenticated", &h.OnUnauthenticated}, {"base_path", &h.BasePath}, {"header_prefix", &h.HeaderPrefix},
+		{"header_encoding", &h.HeaderEncoding}, {"market", &h.Market}, {"error_pages", &h.ErrorPages},
+	} {
+		if err := resolveText(field.name, field.value); err != nil {
+			return err
+		}
+	}
+	if err := resolveWords("scope", &h.Scopes); err != nil {
+		return err
+	}
+	if h.Phone != nil {
+		if err := resolveWords("phone: scope", &h.Phone.Scopes); err != nil {
+			return err
+		}
+	}
+	return h.resolveHeaders()
+}
+
+func (h *Handler) resolveHeaders() error {
+	headers := make(map[string]string, len(h.Headers))
+	for _, field := range slices.Sorted(maps.Keys(h.Headers)) {
+		claim := h.Headers[field]
+		name := field
+		if err := resolveText("header", &name); err != nil {
+			return err
+		}
+		if err := resolveText("header "+name, &claim); err != nil {
+			return err
+		}
+		headers[name] = claim
+	}
+	h.Headers = headers
+	return nil
+}
+
+// resolvePlaceholders resolves those of a merchant's fields but its keys and MSN.
+func (m *Merchant) resolvePlaceholders() error {
+	if err := resolveWords("host", &m.Hosts); err != nil {
+		return err
+	}
+	if err := resolveWords("scope", &m.Scopes); err != nil {
+		return err
+	}
+	return resolveText("market", &m.Market)
+}

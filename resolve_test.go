@@ -1,0 +1,49 @@
+package vippslogin_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestPlaceholdersInFields: in each field a placeholder is resolved when the config is loaded, a variable with several
+// words gives several, and an unset one is an error that names the field.
+func TestPlaceholdersInFields(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("SCOPES", "name email  phoneNumber")
+	for field, test := range map[string]struct{ line, value string }{
+		"scope":              {"scope {env.FIELD}", "name email"},
+		"on_unauthenticated": {"on_unauthenticated {env.FIELD}", "deny"},
+		"base_path":          {"base_path {env.FIELD}", "/innlogging"},
+		"header_prefix":      {"header_prefix {env.FIELD}", "X-Kunde-"},
+		"header":             {"header Remote-User {env.FIELD}", "sub"},
+		"header_encoding":    {"header_encoding {env.FIELD}", "percent"},
+		"market":             {"market {env.FIELD}", "NO"},
+		"error_pages":        {"error_pages {env.FIELD}", "off"},
+		"phone: scope":       {"phone {\n\t\t\tapi_key " + strings.Repeat("k", 40) + "\n\t\t\tscope {env.FIELD}\n\t\t}", "name email"},
+		"host":               {"merchant 123456 {env.FIELD}", "one.localhost two.localhost"},
+	} {
+		t.Run(field, func(t *testing.T) {
+			site := "http://shop-a.localhost:$HTTP {\n\tvipps_login 123456 {\n\t\t" + test.line + "\n\t}\n\trespond hello\n}\n"
+			t.Setenv("FIELD", test.value)
+			if err := w.tryLoad(w.globals() + site); err != nil {
+				t.Errorf("set: %v", err)
+			}
+			for _, nothing := range []string{"", "  "} {
+				t.Setenv("FIELD", nothing)
+				if err := w.tryLoad(w.globals() + site); err == nil || !strings.Contains(err.Error(), field) {
+					t.Errorf("set to %q: %v", nothing, err)
+				}
+			}
+			t.Setenv("FIELD", test.value)
+			if err := w.tryLoad(w.globals() + strings.Replace(site, "{env.FIELD}", "{http.request.uri}", 1)); err == nil {
+				t.Error("a placeholder of the request is taken")
+			}
+		})
+	}
+	w.load("http://shop-a.localhost:$HTTP {\n\tvipps_login 123456 {\n\t\tscope {env.SCOPES}\n\t}\n\trespond hello\n}\n")
+	a := newBrowser(t).get(w.shop("shop-a.localhost")+"/").wantStatus(t, http.StatusFound)
+	if got := mustQuery(t, a.location()).Get("scope"); got != "openid name email phoneNumber" {
+		t.Errorf("asked for %q", got)
+	}
+}
