@@ -337,7 +337,7 @@ var tokens = []Defence{
 		File:   "keyset.go",
 		Old:    `c.keySet.renewIf(ctx, since, allow)`,
 		New: `func() (*keySet, error) {
-			if allow() {
+			if _ = since; allow() {
 				return c.keySet.renew(ctx)
 			}
 			return set, nil
