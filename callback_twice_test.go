@@ -92,6 +92,58 @@ func TestOverlappingTabs(t *testing.T) {
 	}
 }
 
+// TestOverlappingTabsTwice: the callback of a tab that came too late, sent twice, leads to its page twice, and is no
+// failure.
+func TestOverlappingTabsTwice(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	shop := w.shop("shop-a.localhost")
+	w.vipps.sim.SetFaults(simulator.Faults{LastTabOnly: true})
+	approve := url.Values{"user": {kari}, "answer": {"approve"}}
+	b := newBrowser(t)
+	one, two := b.follow(b.get(shop+"/one")), b.follow(b.get(shop+"/two"))
+	b.follow(b.consent(two, approve)).wantStatus(t, http.StatusOK)
+	callback := b.consent(one, approve).location()
+	restore := keepCookies(b, shop)
+	for range 2 {
+		restore()
+		if a := b.get(callback).wantStatus(t, http.StatusFound); a.location() != shop+"/one" {
+			t.Errorf("led to %s", a.location())
+		}
+	}
+	if line := lineWith(w.logged(), `"msg":"login failed"`); line != "" {
+		t.Errorf("log: %s", line)
+	}
+}
+
+// TestLostAnswerAfterAnotherLogin: an outcome that is told again does not take the place of who has logged in since.
+// The session that the login replaced is no reason to keep it back.
+func TestLostAnswerAfterAnotherLogin(t *testing.T) {
+	w := newWorld(t)
+	w.load(twoShops)
+	shop := w.shop("shop-a.localhost")
+	approve := url.Values{"user": {kari}, "answer": {"approve"}}
+	b := newBrowser(t)
+	b.follow(b.approved(shop+"/", bjorn)).wantStatus(t, http.StatusOK)
+	callback := b.consent(b.follow(b.get(shop+"/vipps/login?return_to=%2Fwanted")), approve).location()
+	restore := keepCookies(b, shop)
+	for range 2 {
+		restore()
+		b.get(callback).wantStatus(t, http.StatusFound)
+		if a := b.get(shop + "/vipps/userinfo"); !strings.Contains(a.body, "Kari") {
+			t.Errorf("not told again: %s", a.body)
+		}
+	}
+	restore()
+	b.follow(b.approved(shop+"/", bjorn)).wantStatus(t, http.StatusOK)
+	if a := b.get(callback).wantStatus(t, http.StatusFound); a.location() != shop+"/wanted" {
+		t.Errorf("led to %s", a.location())
+	}
+	if a := b.get(shop + "/vipps/userinfo"); strings.Contains(a.body, "Kari") {
+		t.Errorf("another person: %s", a.body)
+	}
+}
+
 func lineWith(log, text string) string {
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, text) {

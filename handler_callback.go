@@ -46,12 +46,11 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	case err != nil:
 		return h.fail(w, r, v, err, l.returnTo)
 	case first && v.session != nil && errors.Is(authorizationError(answer.errorCode), errOtherTab):
-		spent.finish(attempt, nil, errSpent, "")
-		return redirect(w, http.StatusFound, v.url(l.returnTo)) // that tab has logged in
+		spent.finish(attempt, nil, errOtherTab, "") // that tab has logged in: nothing has failed
 	case first:
 		h.attemptLogin(r, v, l, answer, attempt)
 	}
-	return h.answerAttempt(w, r, v, l, attempt)
+	return h.answerAttempt(w, r, v, l, attempt, first)
 }
 
 // attemptLogin completes a login, and writes down what came of it. The login is spent: it goes on when the user
@@ -70,10 +69,15 @@ func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login, answer callb
 	h.recordLogin(v, flowBrowser, s, l.started, time.Since(v.began))
 }
 
-// answerAttempt tells the browser what came of its login, as soon as that is known.
-func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login, attempt *loginAttempt) error {
+// answerAttempt tells the browser what came of its login, as soon as that is known. Told again, it does not take the
+// place of a session that the login has not replaced: that one is from a login since.
+func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login, attempt *loginAttempt, first bool) error {
 	s, reference, err := attempt.wait(r.Context())
-	if err != nil {
+	switch {
+	case v.session != nil && errors.Is(err, errOtherTab),
+		err == nil && !first && v.session != nil && !h.app.shared.revocations.now.has(v.session, v.msn):
+		return redirect(w, http.StatusFound, v.url(l.returnTo))
+	case err != nil:
 		return h.showFailure(w, r, v, failureOf(err), reference, l.returnTo)
 	}
 	h.setSession(w, r, v, s)

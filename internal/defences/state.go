@@ -171,6 +171,16 @@ var state = []Defence{
 		Test:   "TestOutcomeIsToldAgain",
 	},
 	{
+		Threat: "a late answer changes who is logged in",
+		Name:   "an outcome told again replaces no newer session",
+		File:   "handler_callback.go",
+		Old: `		err == nil && !first && v.session != nil && !h.app.shared.revocations.now.has(v.session, v.msn):
+`,
+		New: `		false:
+`,
+		Test: "TestLostAnswerAfterAnotherLogin",
+	},
+	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "and for the same callback",
 		File:   "attempts.go",
