@@ -19,7 +19,7 @@ type session struct {
 	id     string    // 12 random bytes, so that it alone can be ended
 	issued time.Time // when the login was completed
 	ends   time.Time // when it is over, whatever lifetime is configured later
-	seen   time.Time // when the session was last renewed, for idle_timeout
+	seen   time.Time // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
 	inApp  bool      // the login was confirmed in the app
 	claims []claim   // of userinfo, sorted by name; "sub" is always among them
 }
