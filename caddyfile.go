@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -368,21 +369,21 @@ func flag(d *caddyfile.Dispenser, value *bool) error {
 	return nil
 }
 
-func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
+func duration(d *caddyfile.Dispenser, value *Duration) error {
 	name, text := d.Val(), ""
 	if !d.AllArgs(&text) {
 		return d.Errf("%s takes one duration, such as 30m, 12h or 7d", name)
 	}
 	parsed, err := caddy.ParseDuration(text)
-	if err != nil || parsed <= 0 {
+	if !strings.Contains(text, "{") && (err != nil || parsed <= 0) {
 		return d.Errf("%s: %q is not a positive duration: write one such as 30m, 12h or 7d", name, text)
 	}
-	*value = caddy.Duration(parsed)
+	*value = Duration(text)
 	return nil
 }
 
-// durationOrOff reads "off" as the zero that it is in JSON.
-func durationOrOff(d *caddyfile.Dispenser, value *caddy.Duration) error {
+// durationOrOff reads "off" as what it is in JSON: no duration.
+func durationOrOff(d *caddyfile.Dispenser, value *Duration) error {
 	if d.CountRemainingArgs() == 1 && d.NextArg() {
 		if d.Val() == "off" {
 			return nil

@@ -288,7 +288,7 @@ func TestBadJSON(t *testing.T) {
 		{"a scope with a line break", app, `"msn": "123456", "scopes": ["name\n"]`, `is not a scope`},
 		{"a lifetime under zero", app, `"msn": "123456", "session": {"lifetime": "-1h"}`, `session: lifetime and idle_timeout must be positive`},
 		{"an idle timeout under zero", app, `"msn": "123456", "session": {"idle_timeout": -1}`, `session: lifetime and idle_timeout must be positive`},
-		{"a lifetime that is no duration", app, `"msn": "123456", "session": {"lifetime": "long"}`, `invalid duration`},
+		{"a lifetime that is no duration", app, `"msn": "123456", "session": {"lifetime": "long"}`, `session: lifetime: "long" is not a duration`},
 		{"a field with a line break", app, `"msn": "123456", "headers": {"X-A\r\nX-B": "sub"}`, `header: "X-A\r\nX-B" cannot be set`},
 		{"a field in two spellings", app, `"msn": "123456", "headers": {"Remote-User": "sub", "remote-user": "name"}`, `is set twice`},
 		{"a prefix with a line break", app, `"msn": "123456", "header_prefix": "X-A\n-"`, `header_prefix: `},

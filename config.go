@@ -1,10 +1,6 @@
 package vippslogin
 
-import (
-	"crypto/sha256"
-
-	"github.com/caddyserver/caddy/v2"
-)
+import "crypto/sha256"
 
 // PhoneConfig sets up logins from a phone number, for a merchant's own systems.
 type PhoneConfig struct {
@@ -48,8 +44,8 @@ type Merchant struct {
 // SessionConfig says how long a session lasts.
 type SessionConfig struct {
 	// Lifetime is how long after the login it ends, whatever happens. Default: 12h.
-	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+	Lifetime Duration `json:"lifetime,omitempty"`
 
 	// IdleTimeout is how long after the last request it ends. Default: off (0).
-	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+	IdleTimeout Duration `json:"idle_timeout,omitempty"`
 }

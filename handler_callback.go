@@ -155,7 +155,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 		}
 	}
 	now := time.Now()
-	s := newSession(claims, now, time.Duration(h.Session.Lifetime))
+	s := newSession(claims, now, h.lifetime)
 	s.inApp = h.RequireAppConfirmation // checkACR
 	return s, nil
 }

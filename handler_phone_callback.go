@@ -74,7 +74,7 @@ func (h *Handler) completeInBrowser(ctx context.Context, v *visit, code string) 
 		return nil, nil, err
 	}
 	now := time.Now()
-	s := newSession(claims, now, time.Duration(h.Session.Lifetime))
+	s := newSession(claims, now, h.lifetime)
 	s.inApp = true // as every login from a phone number
 	return done, s, nil
 }

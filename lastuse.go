@@ -38,13 +38,13 @@ func lastUse(header http.Header, v *visit, s *session) time.Time {
 // renewSession writes down that the session is in use, when a tenth of its idle timeout has gone by. Where none is
 // configured nothing needs renewing.
 func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
-	idle := time.Duration(h.Session.IdleTimeout)
+	idle := h.idleTimeout
 	if idle <= 0 || v.began.Sub(v.session.seen) < idle/10 {
 		return
 	}
 	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
 	sealed := v.keys.seen.seal(plain, sealContext(v.host, v.msn, v.session.idText()))
-	left := time.Until(v.session.issued.Add(time.Duration(h.Session.Lifetime)))
+	left := time.Until(v.session.issued.Add(h.lifetime))
 	setCookie(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
 }
 

@@ -97,9 +97,11 @@ type Handler struct {
 	// is loaded. Default: none, and no webhook endpoint for it.
 	ConsentWebhookSecrets []string `json:"consent_webhook_secrets,omitempty"`
 
-	app       *App
-	logger    *zap.Logger
-	matchers  caddyhttp.MatcherSets
+	app                   *App
+	logger                *zap.Logger
+	matchers              caddyhttp.MatcherSets
+	lifetime, idleTimeout time.Duration // of sessions; idleTimeout is 0 where there is none
+
 	scope     string                    // Scopes, as Vipps MobilePay is asked for them
 	hosts     atomic.Pointer[hostTable] // swapped as a whole when a merchants file changes
 	origins   origins
@@ -276,15 +278,15 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		return err
 	}
 	s, ok := openSession(v.keys.session, values, v.host, v.msn)
-	if ok && h.Session.IdleTimeout > 0 {
+	if ok && h.idleTimeout > 0 {
 		s.seen = lastUse(r.Header, v, s)
 	}
 	switch {
 	case !ok:
 		results.unreadable.Inc()
-	case s.expired(v.began, time.Duration(h.Session.Lifetime)):
+	case s.expired(v.began, h.lifetime):
 		results.expired.Inc()
-	case s.idle(v.began, time.Duration(h.Session.IdleTimeout)):
+	case s.idle(v.began, h.idleTimeout):
 		results.idle.Inc()
 	case h.RequireAppConfirmation && !s.inApp:
 		results.unconfirmed.Inc()
@@ -320,7 +322,7 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 		h.logger.Warn("claims left out: they do not fit in the session cookies",
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))
 	}
-	left := time.Until(s.issued.Add(time.Duration(h.Session.Lifetime)))
+	left := time.Until(s.issued.Add(h.lifetime))
 	setSessionCookies(w, r, v.names.session, values, v.secure(), left)
 	clearLastUses(w, r, v)
 }

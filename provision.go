@@ -42,7 +42,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	for _, check := range []func() error{
-		h.checkChoices, h.checkSession, h.checkHeaders, h.checkBasePath,
+		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath,
 		func() error { return checkScopes("scope", h.Scopes) },
 	} {
 		if err := check(); err != nil {
@@ -67,6 +67,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.endpoints = h.newEndpoints()
 	h.phoneLogin = h.phoneAPI(h.servePhoneLogin, http.MethodGet, http.MethodDelete)
+	if err := h.checkPlacement(ctx); err != nil {
+		return err
+	}
 	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
 	return nil
 }
@@ -154,9 +157,6 @@ func (h *Handler) setDefaults() {
 	if len(h.Scopes) == 0 {
 		h.Scopes = []string{"openid", "name"}
 	}
-	if h.Session.Lifetime == 0 {
-		h.Session.Lifetime = caddy.Duration(12 * time.Hour)
-	}
 }
 
 func (h *Handler) checkChoices() error {
@@ -186,12 +186,18 @@ func oneOf(name, value string, of []string) error {
 	return fmt.Errorf("%s: %q is not known: use one of %s", name, value, strings.TrimSpace(strings.Join(of, " ")))
 }
 
-func (h *Handler) checkSession() error {
-	const least = caddy.Duration(time.Second) // what a session counts in
-	if h.Session.Lifetime < least || h.Session.IdleTimeout != 0 && h.Session.IdleTimeout < least {
+func (h *Handler) provisionSession() (err error) {
+	if h.lifetime, err = h.Session.Lifetime.resolve("session: lifetime", 12*time.Hour); err != nil {
+		return err
+	}
+	if h.idleTimeout, err = h.Session.IdleTimeout.resolveOrOff("session: idle_timeout"); err != nil {
+		return err
+	}
+	const least = time.Second // what a session counts in
+	if h.lifetime < least || h.idleTimeout != 0 && h.idleTimeout < least {
 		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
 	}
-	if h.Session.Lifetime > caddy.Duration(maxLifetime) {
+	if h.lifetime > maxLifetime {
 		return errors.New("session: lifetime: browsers keep cookies for 400 days at most: use a shorter one")
 	}
 	return nil

@@ -2,8 +2,11 @@ package vippslogin_test
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/caddy-vipps/vippslogin"
 )
 
 // TestPlaceholdersInFields: in each field a placeholder is resolved when the config is loaded, a variable with several
@@ -21,6 +24,8 @@ func TestPlaceholdersInFields(t *testing.T) {
 		"market":             {"market {env.FIELD}", "NO"},
 		"error_pages":        {"error_pages {env.FIELD}", "off"},
 		"phone: scope":       {"phone {\n\t\t\tapi_key " + strings.Repeat("k", 40) + "\n\t\t\tscope {env.FIELD}\n\t\t}", "name email"},
+		"lifetime":           {"session {\n\t\t\tlifetime {env.FIELD}\n\t\t}", "30m"},
+		"idle_timeout":       {"session {\n\t\t\tidle_timeout {env.FIELD}\n\t\t}", "off"},
 		"host":               {"merchant 123456 {env.FIELD}", "one.localhost two.localhost"},
 	} {
 		t.Run(field, func(t *testing.T) {
@@ -45,5 +50,52 @@ func TestPlaceholdersInFields(t *testing.T) {
 	a := newBrowser(t).get(w.shop("shop-a.localhost")+"/").wantStatus(t, http.StatusFound)
 	if got := mustQuery(t, a.location()).Get("scope"); got != "openid name email phoneNumber" {
 		t.Errorf("asked for %q", got)
+	}
+}
+
+// TestEveryFieldResolvesPlaceholders goes through all fields of the config: in each that holds text, an unset variable
+// is an error that names it, so that no field takes a placeholder as it is written.
+func TestEveryFieldResolvesPlaceholders(t *testing.T) {
+	setConfigVariables(t)
+	t.Setenv("UNSET", "")
+	for _, of := range []struct {
+		part  any
+		write func(field, value string) []byte
+	}{
+		{vippslogin.App{}, func(field, value string) []byte { return configWith("app", field+value) }},
+		{vippslogin.Handler{}, func(field, value string) []byte { return configWith("handler", field+value) }},
+		{vippslogin.SessionConfig{}, func(field, value string) []byte {
+			return configWith("handler", `"session":{`+field+value+`}`)
+		}},
+		{vippslogin.PhoneConfig{}, func(field, value string) []byte {
+			keys := `"api_keys":["{env.TILL_API_KEY}"],`
+			if field == `"api_keys":` {
+				keys = ""
+			}
+			return configWith("handler", `"phone":{`+keys+field+value+`}`)
+		}},
+		{vippslogin.Merchant{}, func(field, value string) []byte {
+			members := map[string]string{`"msn":`: `"234567"`, `"hosts":`: `["b.example.no"]`, `"client_id":`: `"a"`, `"client_secret":`: `"b"`}
+			members[field] = value
+			var written []string
+			for name, value := range members {
+				written = append(written, name+value)
+			}
+			return configWith("handler", `"merchants":[{`+strings.Join(written, ",")+`}]`)
+		}},
+	} {
+		kind := reflect.TypeOf(of.part)
+		for i := range kind.NumField() {
+			field := kind.Field(i)
+			values := map[reflect.Kind]string{reflect.String: `"{env.UNSET}"`, reflect.Slice: `["{env.UNSET}"]`, reflect.Map: `{"Remote-User":"{env.UNSET}"}`}
+			value, ok := values[field.Type.Kind()]
+			if field.Type.Kind() == reflect.Slice && field.Type.Elem().Kind() != reflect.String || !field.IsExported() || !ok {
+				continue
+			}
+			err := validate(of.write(`"`+jsonName(field.Tag)+`":`, value))
+			if err == nil || !strings.Contains(err.Error(), "UNSET") {
+				t.Errorf("%s.%s: %v", kind.Name(), field.Name, err)
+			}
+		}
 	}
 }

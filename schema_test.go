@@ -15,7 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	generator "github.com/invopop/jsonschema"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -41,8 +40,8 @@ var fieldSchemas = map[string]func(*generator.Schema){
 	"Handler.MSN":                   pattern(msnPattern),
 	"Handler.Scopes":                items(scopePattern, 0),
 	"Handler.OnUnauthenticated":     oneOf("redirect", "deny", "pass"),
-	"Handler.BasePath":              pattern(`^/[^?#*{}%\\ ]*$`),
-	"Handler.HeaderPrefix":          pattern("^[!#-'*+.^_`|~0-9A-Za-z-]{2,}-$"),
+	"Handler.BasePath":              pattern(`^/[^?#*{}%\\ ]*$|\{.+\}`),
+	"Handler.HeaderPrefix":          pattern("^[!#-'*+.^_`|~0-9A-Za-z-]{2,}-$|\\{.+\\}"),
 	"Handler.HeaderEncoding":        oneOf("utf8", "percent", "base64url"),
 	"Handler.Market":                oneOf("NO", "DK", "FI", "SE"),
 	"Handler.ErrorPages":            oneOf("on", "off"),
@@ -53,10 +52,20 @@ var fieldSchemas = map[string]func(*generator.Schema){
 	"Merchant.Market":               oneOf("NO", "DK", "FI", "SE"),
 	"PhoneConfig.APIKeys":           items(secretPattern, 1),
 	"PhoneConfig.Scopes":            items(scopePattern, 0),
-	"App.Environment":               pattern(`^(production|test|https?://.+)$`),
+	"SessionConfig.IdleTimeout":     orOff,
+	"App.Environment":               pattern(`^(production|test|https?://.+)$|\{.+\}`),
 	"App.CookieSecrets":             items(secretPattern, 0),
 	"App.SystemName":                pattern(`^[ -$\x26-~]{0,30}$|\{.+\}`),
 	"App.SystemVersion":             pattern(`^[ -$\x26-~]{0,30}$|\{.+\}`),
+}
+
+// orOff takes "off" for a duration as well.
+func orOff(s *generator.Schema) {
+	for _, kind := range s.OneOf {
+		if kind.Type == "string" {
+			kind.Pattern += "|^off$"
+		}
+	}
 }
 
 func pattern(p string) func(*generator.Schema) {
@@ -72,19 +81,22 @@ func items(pattern string, least uint64) func(*generator.Schema) {
 	}
 }
 
+// oneOf takes one of the words, or a placeholder.
 func oneOf(words ...string) func(*generator.Schema) {
 	return func(s *generator.Schema) {
+		known := &generator.Schema{}
 		for _, word := range words {
-			s.Enum = append(s.Enum, word)
+			known.Enum = append(known.Enum, word)
 		}
+		s.AnyOf = []*generator.Schema{known, {Pattern: `\{.+\}`}}
 	}
 }
 
-// durationSchema is what caddy.Duration is read from.
+// durationSchema is what a Duration is read from.
 func durationSchema() *generator.Schema {
 	return &generator.Schema{OneOf: []*generator.Schema{
 		{Type: "integer", Minimum: "0", Description: "Nanoseconds."},
-		{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+$`, Description: "Such as 90s, 12h or 30d."},
+		{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+$|^$|\{.+\}`, Description: "Such as 90s, 12h or 30d."},
 	}}
 }
 
@@ -98,7 +110,7 @@ func makeSchema(t *testing.T, of any) []byte {
 			return comments[strings.Trim(of.Name()+"."+field, ".")]
 		},
 		Mapper: func(of reflect.Type) *generator.Schema {
-			if of == reflect.TypeFor[caddy.Duration]() {
+			if of == reflect.TypeFor[vippslogin.Duration]() {
 				return durationSchema()
 			}
 			return nil
@@ -251,7 +263,7 @@ func TestSchemas(t *testing.T) {
 // TestFieldSchemas: every rule is about a field that is there.
 func TestFieldSchemas(t *testing.T) {
 	fields := make(map[string]bool)
-	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}} {
+	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			fields[reflect.TypeOf(of).Name()+"."+field.Name] = true
 		}
@@ -376,6 +388,9 @@ func TestGoodConfigsBySchema(t *testing.T) {
 // TestSchemaAgreesWithCaddy: a schema refuses what Caddy refuses, and nothing that Caddy accepts.
 func TestSchemaAgreesWithCaddy(t *testing.T) {
 	setConfigVariables(t)
+	for name, value := range map[string]string{"LIFETIME": "30m", "MARKET": "FI", "PASS": "pass", "ENCODING": "percent", "OFF": "off"} {
+		t.Setenv(name, value)
+	}
 	const key = `"api_keys":["{env.TILL_API_KEY}"]`
 	for kind, cases := range map[string]map[bool][]string{
 		"handler": {
@@ -395,7 +410,7 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"msn":"123"`, `"msn":"12345678901"`, `"msn":"x123456"`, `"msn":123456`, `"on_unauthenticated":"ask"`,
 				`"header_encoding":"UTF-8"`, `"market":"no"`, `"market":["NO"]`, `"error_pages":false`, `"error_pages":"yes"`,
 				`"base_path":"vipps"`, `"base_path":"/a?b"`, `"header_prefix":"X-User"`, `"header_prefix":"X User-"`, `"headers":{"Remote-User":1}`,
-				`"session":{"lifetime":"12"}`, `"session":{"lifetime":"long"}`, `"session":{"lifetime":-1}`, `"session":{"idle_timeout":"off"}`,
+				`"session":{"lifetime":"12"}`, `"session":{"lifetime":"long"}`, `"session":{"lifetime":-1}`, `"session":{"lifetime":"off"}`,
 				`"session":{"idle":"1h"}`, `"session":"12h"`, `"match":{"path":["/a"]}`, `"match":[["/a"]]`, `"scopes":"openid"`, `"scopes":["a b"]`, `"scopes":["a,b"]`,
 				`"merchants":[{"msn":"234567","hosts":[]}]`, `"merchants":[{"hosts":["b.example.no"]}]`,
 				`"merchants":[{"msn":"234567","hosts":["b.example.no"],"phone":{}}]`, `"merchants":[{"msn":"234567","hosts":["b.example.no"],"market":"IS"}]`,

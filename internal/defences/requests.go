@@ -197,6 +197,14 @@ var requests = []Defence{
 	},
 	{
 		Threat: "identity header not removed",
+		Name:   "a directive that its endpoints do not reach is refused at load",
+		File:   "provision.go",
+		Old:    `if err := h.checkPlacement(ctx); err != nil {`,
+		New:    `if err := h.checkPlacement(ctx); err != nil && h == nil {`,
+		Test:   "TestPlacesThatNobodyReaches",
+	},
+	{
+		Threat: "identity header not removed",
 		Name:   "the directive is refused where it stands twice",
 		File:   "module.go",
 		Old:    `return seen, errTwice`,

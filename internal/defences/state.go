@@ -53,9 +53,9 @@ var state = []Defence{
 		Threat: "a late answer changes who is logged in",
 		Name:   "a renewal leaves the session's cookies alone",
 		File:   "lastuse.go",
-		Old: `	idle := time.Duration(h.Session.IdleTimeout)
+		Old: `	idle := h.idleTimeout
 `,
-		New: `	idle := time.Duration(h.Session.IdleTimeout)
+		New: `	idle := h.idleTimeout
 	if values, _ := sealSession(v.keys.session, v.session, v.host, v.msn); idle > 0 {
 		setCookie(w, v.names.session, values[0], v.secure(), idle)
 	}

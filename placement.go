@@ -1,0 +1,275 @@
+package vippslogin
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// checkPlacement refuses a directive that requests for its own endpoints cannot reach: inside a handle block for
+// other paths, behind a handler that answers first, or behind another vipps_login. People would be sent to Vipps
+// MobilePay and come back to a callback that something else answers.
+//
+// It refuses only what is certain. A matcher that depends on more than method, host and path may match.
+func (h *Handler) checkPlacement(ctx caddy.Context) error {
+	var refusal error
+	for _, place := range findPlaces(ctx) {
+		if refusal = h.checkPlace(place); refusal == nil {
+			return nil
+		}
+	}
+	return refusal
+}
+
+// sampledHosts is how many hosts of a site are tried, where it has more.
+const sampledHosts = 100
+
+func (h *Handler) checkPlace(place place) error {
+	if err := place.checkSiblings(); err != nil {
+		return err
+	}
+	served := false
+	var never error
+	for _, host := range h.hosts.Load().sample(sampledHosts) {
+		reached, barrier := newProbe(place, host, "").walk()
+		if reached == no {
+			// Either another site's host, in a list of merchants that several sites share, or one that is
+			// redirected as a whole. Only where no host at all gets here is something wrong.
+			if barrier.answers() {
+				never = barrier.refusal(host, "/")
+			}
+			continue
+		}
+		served = true
+		for _, path := range slices.Sorted(maps.Keys(h.endpoints)) {
+			if err := h.checkEndpoint(place, host, path); err != nil {
+				return err
+			}
+		}
+	}
+	if served {
+		return nil
+	}
+	return never
+}
+
+func (h *Handler) checkEndpoint(place place, host, path string) error {
+	reached, barrier := newProbe(place, host, path).walk()
+	switch {
+	case barrier.twice:
+		return errTwice
+	case reached != no:
+		return nil
+	case barrier.deliberate() && path != h.paths.callback:
+		return nil
+	}
+	return barrier.refusal(host, path)
+}
+
+// barrier is what keeps a request from the directive.
+type barrier struct {
+	handler string // the name of what answers before; "" where a block around the directive does not match
+	twice   bool   // another of us is on the way
+}
+
+// answers reports whether something answers the request, rather than the block around the directive not matching it.
+func (b barrier) answers() bool { return b.handler != "" || b.twice }
+
+// deliberate reports whether a site closes an endpoint with an answer of its own, as in `respond /vipps/userinfo 404`.
+func (b barrier) deliberate() bool { return b.handler == "static_response" || b.handler == "error" }
+
+func (b barrier) refusal(host, path string) error {
+	switch {
+	case b.twice:
+		return errTwice
+	case b.handler != "":
+		return fmt.Errorf("%s%s never comes to vipps_login: %s answers before it: write vipps_login at the top of the site, outside handle and route, and leave its order as it is (before basic_auth)", host, path, directiveNames.of(b.handler))
+	}
+	return fmt.Errorf("%s%s never comes to vipps_login: the block around it takes other requests: write vipps_login at the top of the site, outside handle, handle_path and route, with what needs a login as its matcher, as in `vipps_login /account/* 123456`", host, path)
+}
+
+// names of handlers, where the Caddyfile has another.
+type names map[string]string
+
+var directiveNames = names{"static_response": "respond", "subroute": "another block"}
+
+func (n names) of(handler string) string {
+	if name, ok := n[handler]; ok {
+		return name
+	}
+	return handler
+}
+
+// sample returns some of the hosts, of wildcards one each, at most n: all of them where there are no more.
+func (t *hostTable) sample(n int) []string {
+	var hosts []string
+	for host := range t.exact {
+		if len(hosts) == n {
+			break
+		}
+		hosts = append(hosts, host)
+	}
+	for parent := range t.wildcard {
+		if len(hosts) >= 2*n {
+			break
+		}
+		hosts = append(hosts, "any."+parent)
+	}
+	slices.Sort(hosts)
+	return hosts
+}
+
+// place is where a handler is in a server's routes, from the outside in.
+type place struct {
+	server *caddyhttp.Server
+	levels []level
+}
+
+// level is one list of routes; current is the index of the one that Caddy is loading.
+type level struct {
+	routes  caddyhttp.RouteList
+	current int
+}
+
+// findPlaces finds the handler that is being provisioned among the routes: one place for each server that may be the
+// one, none where the place cannot be known, as in error routes, named routes and other modules' routes.
+//
+// Caddy loads a list of routes in order, forgets the raw handlers of each when they are loaded, and loads all matchers
+// of a list before its handlers. So the current route of a list is the first that still has raw handlers.
+func findPlaces(ctx caddy.Context) []place {
+	var app *caddyhttp.App
+	var inner []level
+	ancestors := ctx.Modules()
+	for _, ancestor := range ancestors[:len(ancestors)-1] { // the last is the handler itself
+		switch module := ancestor.(type) {
+		case *caddyhttp.App:
+			app = module
+		case *caddyhttp.Subroute:
+			current := currentRoute(module.Routes)
+			if current < 0 {
+				return nil // in its error routes
+			}
+			inner = append(inner, level{module.Routes, current})
+		default:
+			return nil
+		}
+	}
+	if app == nil {
+		return nil
+	}
+	var places []place
+	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+		server := app.Servers[name]
+		switch current := currentRoute(server.Routes); {
+		case current < 0 && hasPendingElsewhere(server):
+			return nil
+		case current >= 0 && slices.ContainsFunc(server.Routes[current].HandlersRaw, mentionsDirective):
+			places = append(places, place{server, slices.Concat([]level{{server.Routes, current}}, inner)})
+		}
+	}
+	return places
+}
+
+func currentRoute(routes caddyhttp.RouteList) int {
+	return slices.IndexFunc(routes, func(route caddyhttp.Route) bool { return len(route.HandlersRaw) > 0 })
+}
+
+// hasPendingElsewhere reports whether a server whose routes are loaded has error routes or named routes to load.
+func hasPendingElsewhere(server *caddyhttp.Server) bool {
+	if server.Errors != nil && currentRoute(server.Errors.Routes) >= 0 {
+		return true
+	}
+	for _, route := range server.NamedRoutes {
+		if len(route.HandlersRaw) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func mentionsDirective(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(`"vipps_login"`)) }
+
+// checkSiblings refuses two of us in one list of handlers: each would see every request.
+func (p place) checkSiblings() error {
+	for _, level := range p.levels {
+		ours := 0
+		for _, raw := range level.routes[level.current].HandlersRaw {
+			if certainlyHolds(raw) {
+				ours++
+			}
+		}
+		if ours > 1 {
+			return errTwice
+		}
+	}
+	return nil
+}
+
+// certainlyHolds reports whether every request that comes to a handler comes to one of us.
+func certainlyHolds(raw json.RawMessage) bool {
+	switch {
+	case !mentionsDirective(raw):
+		return false
+	case handlerName(raw) == "vipps_login":
+		return true
+	}
+	return slices.ContainsFunc(rawRoutes(raw), func(route rawRoute) bool {
+		return len(route.Match) == 0 && route.Group == "" && slices.ContainsFunc(route.Handle, certainlyHolds)
+	})
+}
+
+// rawRoute is a route that Caddy has not loaded.
+type rawRoute struct {
+	Group  string            `json:"group"`
+	Match  []json.RawMessage `json:"match"`
+	Handle []json.RawMessage `json:"handle"`
+}
+
+func rawRoutes(subroute json.RawMessage) []rawRoute {
+	var config struct {
+		Routes []rawRoute `json:"routes"`
+	}
+	_ = json.Unmarshal(subroute, &config) // Caddy says what is wrong with it
+	return config.Routes
+}
+
+// handlerName reads the name of a handler, and no more of it than that takes: it may have 100,000 merchants.
+func handlerName(raw json.RawMessage) string {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if _, err := decoder.Token(); err != nil {
+		return ""
+	}
+	for decoder.More() {
+		key, err := decoder.Token()
+		if err != nil {
+			return ""
+		}
+		var value json.RawMessage
+		if decoder.Decode(&value) != nil {
+			return ""
+		}
+		if key == "handler" {
+			var name string
+			_ = json.Unmarshal(value, &name) // Caddy has read it
+			return name
+		}
+	}
+	return ""
+}
+
+// newProbe makes a request for a path at a host, or for no path in particular: then matchers of paths may match.
+func newProbe(place place, host, path string) *probe {
+	r, err := http.NewRequest(http.MethodGet, "http://"+host+path, nil)
+	if err != nil {
+		r, _ = http.NewRequest(http.MethodGet, "http://host.invalid"+path, nil)
+	}
+	p := &probe{place: place, anyPath: path == "", groups: make(map[string]certainty)}
+	p.request = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), nil, place.server)
+	return p
+}

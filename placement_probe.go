@@ -1,0 +1,258 @@
+package vippslogin
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// certainty is what can be said before there is a request.
+type certainty int
+
+const (
+	no certainty = iota
+	maybe
+	yes
+)
+
+// probe is a made-up request on its way through the routes. Handlers are never run; only matchers are asked, those
+// that depend on nothing but method, host and path.
+type probe struct {
+	place   place
+	request *http.Request
+	anyPath bool                 // the path is not known
+	groups  map[string]certainty // route groups of which one has matched
+	sure    bool                 // it has come as far as this for certain
+}
+
+// walk says whether the request reaches the directive, and what keeps it from it.
+func (p *probe) walk() (reached certainty, stopped barrier) {
+	p.sure = true
+	for i, level := range p.place.levels {
+		for j := range level.routes[:level.current] {
+			if ends, by := p.pass(&level.routes[j]); ends == yes {
+				return no, by
+			}
+		}
+		route := &level.routes[level.current]
+		switch p.matches(route) {
+		case no:
+			return no, barrier{}
+		case maybe:
+			p.sure = false
+		}
+		if ends, by := p.passSiblings(route.HandlersRaw, i == len(p.place.levels)-1); ends == yes {
+			return no, by
+		}
+	}
+	if p.sure {
+		return yes, barrier{}
+	}
+	return maybe, barrier{}
+}
+
+// pass sends the request through a route before ours. It returns yes where the request certainly ends there, no where
+// it certainly comes out again.
+func (p *probe) pass(route *caddyhttp.Route) (ends certainty, by barrier) {
+	matches := p.matches(route)
+	if matches == no {
+		return no, by
+	}
+	before := p.sure
+	p.sure = before && matches == yes
+	ends, by = p.passHandlers(route.Handlers)
+	if route.Terminal && ends != yes {
+		ends, by = yes, barrier{handler: "subroute"}
+	}
+	ends = min(ends, matches)
+	p.sure = before && ends == no
+	return ends, by
+}
+
+func (p *probe) passHandlers(handlers []caddyhttp.MiddlewareHandler) (ends certainty, by barrier) {
+	for _, handler := range handlers {
+		end, by := p.passHandler(handler)
+		if end == yes {
+			return yes, by
+		}
+		ends = max(ends, end)
+	}
+	return ends, by
+}
+
+func (p *probe) passHandler(handler caddyhttp.MiddlewareHandler) (ends certainty, by barrier) {
+	switch handler := handler.(type) {
+	case *Handler:
+		if p.sure {
+			return yes, barrier{twice: true}
+		}
+		return maybe, by
+	case *caddyhttp.Subroute:
+		for i := range handler.Routes {
+			end, by := p.pass(&handler.Routes[i])
+			if end == yes {
+				return yes, by
+			}
+			ends = max(ends, end)
+		}
+		return ends, by
+	}
+	raw, _ := json.Marshal(handler) // what cannot be written may answer
+	return p.passNamed(moduleName(handler), raw)
+}
+
+// passSiblings sends the request through the handlers before ours in its own route, which are not loaded yet.
+func (p *probe) passSiblings(handlers []json.RawMessage, innermost bool) (ends certainty, by barrier) {
+	ours := slices.IndexFunc(handlers, func(raw json.RawMessage) bool {
+		name := handlerName(raw)
+		return innermost && name == "vipps_login" || !innermost && name == "subroute" && mentionsDirective(raw)
+	})
+	// Where several could be the one, only what is before all of them is.
+	return p.passRaw(handlers[:max(ours, 0)])
+}
+
+func (p *probe) passRaw(handlers []json.RawMessage) (ends certainty, by barrier) {
+	for _, raw := range handlers {
+		name := handlerName(raw)
+		end, by := no, barrier{}
+		switch {
+		case name == "vipps_login" && p.sure:
+			return yes, barrier{twice: true}
+		case name == "subroute":
+			end, by = p.passRawRoutes(raw)
+		default:
+			end, by = p.passNamed(name, raw)
+		}
+		if end == yes {
+			return yes, by
+		}
+		ends = max(ends, end)
+	}
+	return ends, by
+}
+
+// passRawRoutes looks into a subroute. Its matchers are not loaded: a route with one may match.
+func (p *probe) passRawRoutes(raw json.RawMessage) (ends certainty, by barrier) {
+	routes := rawRoutes(raw)
+	for _, route := range routes {
+		if len(route.Match) > 0 || route.Group != "" && len(routes) > 1 {
+			p.sure, ends = false, maybe
+			continue
+		}
+		end, by := p.passRaw(route.Handle)
+		if end == yes {
+			return yes, by
+		}
+		ends = max(ends, end)
+	}
+	return ends, by
+}
+
+// passNamed sends the request through a handler of which its name and config are known.
+func (p *probe) passNamed(name string, raw json.RawMessage) (ends certainty, by barrier) {
+	ends = alwaysAnswers(name, raw)
+	p.sure = p.sure && ends == no
+	p.anyPath = p.anyPath || name == "rewrite"
+	return ends, barrier{handler: name}
+}
+
+// transparent are Caddy's handlers that hand every request on.
+var transparent = []string{"encode", "headers", "log_append", "map", "request_body", "rewrite", "templates", "tracing", "vars"}
+
+// alwaysAnswers reports whether a handler of Caddy's answers whatever it is asked.
+func alwaysAnswers(name string, raw json.RawMessage) certainty {
+	var config struct {
+		HandleResponse json.RawMessage     `json:"handle_response"` // forward_auth goes on after some
+		PassThru       bool                `json:"pass_thru"`
+		Headers        map[string][]string `json:"headers"`
+	}
+	readable := json.Unmarshal(raw, &config) == nil
+	switch name {
+	case "error":
+		return yes
+	case "file_server":
+		if readable && !config.PassThru {
+			return yes
+		}
+	case "reverse_proxy":
+		if readable && len(config.HandleResponse) == 0 {
+			return yes
+		}
+	case "static_response":
+		// A redirect of a whole site is how an old name leads to a new one, or a closed site away.
+		if readable && len(config.Headers["Location"]) == 0 {
+			return yes
+		}
+	default:
+		if slices.Contains(transparent, name) {
+			return no
+		}
+	}
+	return maybe
+}
+
+func moduleName(module any) string {
+	id := caddy.GetModuleID(module)
+	return id[strings.LastIndexByte(id, '.')+1:]
+}
+
+// matches asks the matchers of a route. Of the routes of a group the first that matches is the only one.
+func (p *probe) matches(route *caddyhttp.Route) certainty {
+	result := no
+	if len(route.MatcherSets) == 0 {
+		result = yes
+	}
+	for _, set := range route.MatcherSets {
+		result = max(result, p.setMatches(set))
+	}
+	if route.Group == "" {
+		return result
+	}
+	taken := p.groups[route.Group]
+	p.groups[route.Group] = max(taken, result)
+	return min(result, yes-taken)
+}
+
+func (p *probe) setMatches(set caddyhttp.MatcherSet) certainty {
+	result := yes
+	for _, matcher := range set {
+		result = min(result, p.matcherMatches(matcher))
+	}
+	return result
+}
+
+func (p *probe) matcherMatches(matcher any) certainty {
+	switch matcher := matcher.(type) {
+	case *caddyhttp.MatchHost:
+		return p.ask(matcher, *matcher, true)
+	case *caddyhttp.MatchPath:
+		return p.ask(matcher, *matcher, !p.anyPath)
+	case *caddyhttp.MatchPathRE:
+		return p.ask(matcher, []string{matcher.Pattern}, !p.anyPath)
+	case *caddyhttp.MatchNot:
+		result := yes
+		for _, set := range matcher.MatcherSets {
+			result = min(result, yes-p.setMatches(set))
+		}
+		return result
+	}
+	return maybe
+}
+
+// ask asks a matcher whose answer is known before a request: no pattern has a placeholder.
+func (p *probe) ask(matcher caddyhttp.RequestMatcherWithError, patterns []string, known bool) certainty {
+	if !known || slices.ContainsFunc(patterns, func(pattern string) bool { return strings.Contains(pattern, "{") }) {
+		return maybe
+	}
+	switch matches, err := matcher.MatchWithError(p.request); {
+	case err != nil:
+		return maybe
+	case matches:
+		return yes
+	}
+	return no
+}
