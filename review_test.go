@@ -79,8 +79,13 @@ func TestDirectiveTwice(t *testing.T) {
 	w := newWorld(t)
 	w.load(`
 http://shop-a.localhost:$HTTP {
-	vipps_login /a/* 123456
-	vipps_login /b/* 123456
+	@known_later not header X-None *
+	route {
+		route @known_later {
+			vipps_login /a/* 123456
+		}
+		vipps_login /b/* 123456
+	}
 	reverse_proxy $UPSTREAM
 }
 http://shop-b.localhost:$HTTP {
