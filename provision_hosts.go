@@ -137,6 +137,7 @@ func (h *Handler) checkSiteKeys(table *hostTable) error {
 // belong to the same merchant.
 func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
 	var hosts []string
+	inSite := false
 	for _, ancestor := range ctx.Modules() {
 		app, ok := ancestor.(*caddyhttp.App)
 		if !ok {
@@ -147,12 +148,16 @@ func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
 			if route == nil || !slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
 				continue
 			}
+			inSite = true
 			found := routeHosts(*route)
 			if len(found) == 0 {
 				return nil, nil // a site for every host
 			}
 			hosts = append(hosts, found...)
 		}
+	}
+	if !inSite {
+		return nil, fmt.Errorf("MSN %s stands for every host of the site around the directive, and a named route has no site around it: say `merchant %s <host>...` in its block", msn, msn)
 	}
 	return resolveHosts(hosts)
 }
