@@ -23,19 +23,51 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 	case errorCode != "":
 		return h.fail(w, r, v, authorizationError(errorCode), "/")
 	}
+	attempt, first := phoneCodes.begin(v, code)
+	if first {
+		return h.attemptInBrowser(w, r, v, code, attempt)
+	}
+	return h.repeatInBrowser(w, r, v, attempt)
+}
+
+// attemptInBrowser completes a login in the phone's browser, and writes down what came of it.
+func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *visit, code string, attempt *codeAttempt) error {
+	attempt.err = errInternal
+	defer phoneCodes.finish(attempt) // also where something panics
 	l, s, err := h.completeInBrowser(context.WithoutCancel(r.Context()), v, code)
+	if errors.Is(err, errIDToken) || errors.Is(err, errSubMismatch) {
+		err = errors.Join(errForeignCode, err)
+	}
+	attempt.err = err
 	switch {
 	case (errors.Is(err, errNoLogin) || errors.Is(err, errCodeRefused)) && v.session != nil:
 		return redirect(w, http.StatusFound, v.url("/")) // replayed: the back button
-	case errors.Is(err, errIDToken), errors.Is(err, errSubMismatch):
-		return h.fail(w, r, v, errors.Join(errForeignCode, err), "/")
 	case err != nil:
-		return h.fail(w, r, v, err, "/")
+		attempt.reference = h.recordFailure(v, flowPhoneBrowser, failureOf(err), err)
+		return h.showFailure(w, r, v, failureOf(err), attempt.reference, "/")
 	}
+	attempt.returnTo = l.ReturnTo
 	h.recordLogin(v, l.flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
+}
+
+// repeatInBrowser answers a callback that is sent twice as the first time, but with no session: nothing tells that the
+// browser is the same. If it is, it has the session already.
+func (h *Handler) repeatInBrowser(w http.ResponseWriter, r *http.Request, v *visit, attempt *codeAttempt) error {
+	select {
+	case <-attempt.done:
+	case <-r.Context().Done():
+		return h.fail(w, r, v, errNoAnswer, "/")
+	}
+	switch {
+	case attempt.err == nil:
+		return redirect(w, http.StatusFound, v.url(attempt.returnTo))
+	case v.session != nil:
+		return redirect(w, http.StatusFound, v.url("/"))
+	}
+	return h.showFailure(w, r, v, failureOf(attempt.err), attempt.reference, "/")
 }
 
 // errForeignCode is a code whose ID token is not for a login of ours.

@@ -1,12 +1,14 @@
 package vippslogin_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -564,6 +566,45 @@ func TestPhoneBrowser(t *testing.T) {
 	}
 	if log := w.logged(); strings.Contains(log, mustQuery(t, callback).Get("code")) {
 		t.Error("the code is in the log")
+	}
+}
+
+// TestPhoneBrowserTwiceAtOnce: of two callbacks at once one brings the session, and both lead to the page, whichever
+// answer the browser shows. The code is exchanged once, and only one of the two can have the session.
+func TestPhoneBrowserTwiceAtOnce(t *testing.T) {
+	w := newPhoneWorld(t)
+	c := newTill(t, w.shop("shop-a.localhost"))
+	_, authReqID := c.start(w, `{"phone_number":"+4712345678","finish":"browser","return_to":"/account/"}`)
+	callback := mustAnswer(t, w, authReqID, true)
+	asked, goOn := make(chan struct{}, 2), make(chan struct{})
+	w.vipps.answer(pathToken, func(rw http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-goOn
+		w.vipps.sim.ServeHTTP(rw, r)
+	})
+	w.vipps.counted()
+	answers := make(chan answer, 2)
+	phone := newBrowser(t)
+	ask := func() { answers <- phone.get(callback) }
+	go ask()
+	<-asked
+	go ask()
+	waitFor(t, func() bool { // until the second one waits for the first
+		stacks := make([]byte, 1<<20)
+		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("repeatInBrowser"))
+	})
+	close(goOn)
+	for range 2 {
+		if a := (<-answers).wantStatus(t, http.StatusFound); a.location() != c.shop+"/account/" {
+			t.Errorf("led to %s", a.location())
+		}
+	}
+	phone.get(c.shop+"/account/").wantStatus(t, http.StatusOK)
+	if calls := w.vipps.counted(); calls[pathToken] != 1 {
+		t.Errorf("the code was exchanged %d times", calls[pathToken])
+	}
+	if log := w.logged(); strings.Count(log, `"msg":"login completed"`) != 1 || strings.Contains(log, `"msg":"login failed"`) {
+		t.Error("the log has more than one outcome")
 	}
 }
 
