@@ -201,7 +201,7 @@ func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
 func (c *checker) msn(t *checkTarget, named bool, err error) finding {
 	if !named && err == nil {
 		return finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
-			Mend: "Log in at the site yourself to see."}
+			Fix: "Log in at the site yourself to see."}
 	}
 	if named {
 		err = nil

@@ -32,7 +32,7 @@ type finding struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
 	Detail string `json:"detail"`
-	Mend   string `json:"mend,omitempty"` // what to do, where the status is failed or warning
+	Fix    string `json:"fix,omitempty"` // what to do, where the status is failed or warning
 }
 
 var (
@@ -41,15 +41,15 @@ var (
 	errSkew              = errors.New("this machine's clock is wrong")
 )
 
-// mend is what to do about a failed check.
-type mend struct {
+// fix is what to do about a failed check.
+type fix struct {
 	check string // the check's name; "" for any
 	is    error
 	text  string // with {msn}, {uri} and {environment}
 }
 
-// mends is the one table from failed checks to what to do. The first row that fits counts.
-var mends = []mend{
+// fixes is the one table from failed checks to what to do. The first row that fits counts.
+var fixes = []fix{
 	{"", errBusy, "Run the check again in a while, with a lower --parallel."},
 	{"", errNoAnswer, "See that this machine reaches {environment} (DNS, firewall, outgoing proxy), then look at Vipps MobilePay's status page."},
 
@@ -70,9 +70,9 @@ var mends = []mend{
 	{"", errBadAnswer, "Run the check again. If it stays so, tell Vipps MobilePay what was answered."},
 }
 
-// mendFor returns what to do about err, filled in.
-func mendFor(check string, err error, words *strings.Replacer) string {
-	for _, m := range mends {
+// fixFor returns what to do about err, filled in.
+func fixFor(check string, err error, words *strings.Replacer) string {
+	for _, m := range fixes {
 		if (m.check == "" || m.check == check) && errors.Is(err, m.is) {
 			return words.Replace(m.text)
 		}
@@ -98,7 +98,7 @@ func (c *checker) judgeURI(name string, err error, detail string, t *checkTarget
 		msn = t.unit.msn
 	}
 	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.base)
-	return finding{Name: name, Status: statusFailed, Detail: err.Error(), Mend: mendFor(name, err, words)}
+	return finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words)}
 }
 
 func asWarning(f finding) finding {

@@ -158,8 +158,8 @@ func (r *checkReport) writeTroubles(w io.Writer) {
 			subjects += fmt.Sprintf(" and %d more", more)
 		}
 		fmt.Fprintf(w, "\n%s: %s: %s\n  %s\n", strings.ToUpper(words(t.Status)), subjects, words(t.Name), t.Detail)
-		if t.Mend != "" {
-			fmt.Fprintf(w, "  %s\n", t.Mend)
+		if t.Fix != "" {
+			fmt.Fprintf(w, "  %s\n", t.Fix)
 		}
 	}
 }

@@ -42,7 +42,7 @@ type checkReport struct {
 	}
 }
 
-type checkFinding struct{ Name, Status, Detail, Mend string }
+type checkFinding struct{ Name, Status, Detail, Fix string }
 
 // check runs the command on a Caddyfile, and looks for secrets in all that it prints.
 func (w *world) check(caddyfile string, args ...string) checkRun {
@@ -164,7 +164,7 @@ http://shop-c.localhost:$HTTP {
 }
 `
 
-// TestCheck: what each mistake looks like, and what is said to mend it.
+// TestCheck: what each mistake looks like, and what is said to fix it.
 func TestCheck(t *testing.T) {
 	w := newCheckWorld(t)
 	globals := w.globals()
@@ -173,7 +173,7 @@ func TestCheck(t *testing.T) {
 		args            []string
 		partner         string            // default: all is good
 		hosts           map[string]string // default: all is good
-		mend            map[string]string // a check that is not ok, and a part of what to do about it
+		fix             map[string]string // a check that is not ok, and a part of what to do about it
 	}{
 		{name: "all is good", caddyfile: globals + twoShops + ownKeys,
 			hosts: map[string]string{"shop-c.localhost": "keys ok, redirect_uri ok"}},
@@ -181,29 +181,29 @@ func TestCheck(t *testing.T) {
 			partner: "partner_keys failed, discovery ok, signing_keys ok, clock ok",
 			hosts: map[string]string{"shop-a.localhost": "keys not_checked, msn ok, redirect_uri ok",
 				"shop-b.localhost": "keys not_checked, msn ok, redirect_uri ok"},
-			mend: map[string]string{"partner_keys": "Compare client_id, client_secret and subscription_key"}},
+			fix: map[string]string{"partner_keys": "Compare client_id, client_secret and subscription_key"}},
 		{name: "subscription_key", caddyfile: strings.Replace(globals, partnerKey, "wrong-key", 1) + ownKeys,
 			partner: "partner_keys failed, discovery ok, signing_keys ok, clock ok",
 			hosts:   map[string]string{"shop-c.localhost": "keys ok, redirect_uri ok"},
-			mend:    map[string]string{"partner_keys": "Compare client_id, client_secret and subscription_key"}},
+			fix:     map[string]string{"partner_keys": "Compare client_id, client_secret and subscription_key"}},
 		{name: "redirect URI", caddyfile: globals + strings.Replace(twoShops, "vipps_login 123456", "vipps_login 123456 {\nbase_path /other\n}", 1),
 			hosts: map[string]string{"shop-a.localhost": "keys ok, msn ok, redirect_uri failed"},
-			mend: map[string]string{"redirect_uri": "In the business portal, sales unit 123456: register the redirect URI " +
+			fix: map[string]string{"redirect_uri": "In the business portal, sales unit 123456: register the redirect URI " +
 				w.shop("shop-a.localhost") + "/other/callback"}},
 		{name: "MSN", caddyfile: globals + strings.Replace(twoShops, "123456", "999999", 1),
 			hosts: map[string]string{"shop-a.localhost": "keys failed, msn failed, redirect_uri not_checked"},
-			mend:  map[string]string{"msn": "sales unit 999999 must exist", "keys": "sales unit 999999 is connected to the partner"}},
+			fix:   map[string]string{"msn": "sales unit 999999 must exist", "keys": "sales unit 999999 is connected to the partner"}},
 		{name: "own client_secret", caddyfile: globals + strings.Replace(ownKeys, "shop-a-secret", "wrong-secret", 1),
 			hosts: map[string]string{"shop-c.localhost": "keys failed, redirect_uri ok"},
-			mend:  map[string]string{"keys": "sales unit 345678: compare client_id and client_secret"}},
+			fix:   map[string]string{"keys": "sales unit 345678: compare client_id and client_secret"}},
 		{name: "own client_id", caddyfile: globals + strings.Replace(ownKeys, "client_id shop-c", "client_id shop-d", 1),
 			hosts: map[string]string{"shop-c.localhost": "keys failed, redirect_uri failed"},
-			mend:  map[string]string{"keys": "compare client_id and client_secret"}},
+			fix:   map[string]string{"keys": "compare client_id and client_secret"}},
 		{name: "one merchant", caddyfile: globals + strings.Replace(twoShops, "123456", "999999", 1), args: []string{"--merchant", "234567"},
 			hosts: map[string]string{"shop-b.localhost": hostGood}},
 		{name: "phone", caddyfile: globals + strings.ReplaceAll(twoShops, "vipps_login 123456", "vipps_login 123456 {\nphone {\napi_key "+apiKey+"\n}\n}"),
 			hosts: map[string]string{"shop-a.localhost": hostGood + ", phone_redirect_uri warning"},
-			mend:  map[string]string{"phone_redirect_uri": "For finish: browser only. In the business portal, sales unit 123456: register the redirect URI " + w.shop("shop-a.localhost") + "/vipps/phone/callback"}},
+			fix:   map[string]string{"phone_redirect_uri": "For finish: browser only. In the business portal, sales unit 123456: register the redirect URI " + w.shop("shop-a.localhost") + "/vipps/phone/callback"}},
 		{name: "phone registered", caddyfile: globals + strings.ReplaceAll(twoShops, "vipps_login /account/* 234567", "vipps_login /account/* 234567 {\nphone {\napi_key "+apiKey+"\n}\n}"),
 			hosts: map[string]string{"shop-b.localhost": hostGood + ", phone_redirect_uri ok"}},
 		{name: "placeholder and wildcard", caddyfile: globals + `
@@ -228,7 +228,7 @@ https://shop-b.localhost:$HTTPS {
 `},
 		{name: "behind a proxy", caddyfile: strings.Replace(globals, "servers {", "servers {\ntrusted_proxies static private_ranges", 1) + twoShops,
 			hosts: map[string]string{"shop-b.localhost": "keys ok, msn ok, redirect_uri failed"},
-			mend:  map[string]string{"redirect_uri": "register the redirect URI https://shop-b.localhost/vipps/callback"}},
+			fix:   map[string]string{"redirect_uri": "register the redirect URI https://shop-b.localhost/vipps/callback"}},
 		{name: "no partner", caddyfile: strings.NewReplacer("client_id "+partnerID, "", "client_secret "+partnerSecret, "", "subscription_key "+partnerKey, "").Replace(globals) + ownKeys,
 			partner: "partner_keys not_checked, discovery ok, signing_keys ok, clock ok",
 			hosts:   map[string]string{"shop-c.localhost": "keys ok, redirect_uri ok"}},
@@ -247,8 +247,8 @@ https://shop-b.localhost:$HTTPS {
 					t.Errorf("%s: %s", merchant.Host, got)
 				}
 			}
-			for name, want := range test.mend {
-				if found := report.find(name); !strings.Contains(found.Mend, want) {
+			for name, want := range test.fix {
+				if found := report.find(name); !strings.Contains(found.Fix, want) {
 					t.Errorf("%+v, want it to say %q", found, want)
 				}
 			}
@@ -320,7 +320,7 @@ func TestCheckWithoutVipps(t *testing.T) {
 			if got := report.outcome("shop-a.localhost"); got != test.host {
 				t.Errorf("host: %s", got)
 			}
-			if found := report.find(test.check); !strings.Contains(found.Mend, test.says) {
+			if found := report.find(test.check); !strings.Contains(found.Fix, test.says) {
 				t.Errorf("%+v, want it to say %q", found, test.says)
 			}
 		})
@@ -332,7 +332,7 @@ func TestCheckWithoutVipps(t *testing.T) {
 		if got := report.outcome(""); got != "partner_keys failed, discovery failed, signing_keys not_checked, clock not_checked" {
 			t.Error(got)
 		}
-		if found := report.find("discovery"); !strings.Contains(found.Mend, "See that this machine reaches "+w.vipps.URL) {
+		if found := report.find("discovery"); !strings.Contains(found.Fix, "See that this machine reaches "+w.vipps.URL) {
 			t.Errorf("%+v", found)
 		}
 	})
@@ -380,7 +380,7 @@ http://shop-a.localhost:$HTTP {
 			if got := report.outcome("shop-a.localhost"); got != test.want {
 				t.Errorf("%s: %s", got, run.stdout)
 			}
-			if found := report.find("redirect_uri"); !strings.Contains(found.Mend, test.says) {
+			if found := report.find("redirect_uri"); !strings.Contains(found.Fix, test.says) {
 				t.Errorf("%+v, want it to say %q", found, test.says)
 			}
 		})
@@ -472,7 +472,7 @@ func TestCheckJSON(t *testing.T) {
           "name": "redirect_uri",
           "status": "failed",
           "detail": "auth: the login page was refused by Vipps MobilePay: status 400",
-          "mend": "In the business portal, sales unit 123456: register the redirect URI http://shop-a.localhost:$HTTP/other/callback"
+          "fix": "In the business portal, sales unit 123456: register the redirect URI http://shop-a.localhost:$HTTP/other/callback"
         }
       ]
     }

@@ -52,7 +52,7 @@ func newCheckCommand() *cobra.Command {
 		Short: "Checks keys, MSNs and redirect URIs with Vipps MobilePay",
 		Long: `
 Reads a config as 'caddy validate' does, asks Vipps MobilePay whether logins at its
-merchants can work, and says what to mend where they cannot. Nobody is logged in,
+merchants can work, and says what to fix where they cannot. Nobody is logged in,
 nothing is started, stored or changed, and no secret is printed.
 
 The exit status is 1 if a check fails or the config cannot be loaded, and 0

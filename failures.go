@@ -24,7 +24,7 @@ type failure struct {
 
 // failures is the one table from errors to answers. The first row that an error wraps counts. What a
 // person does is logged at INFO, what an operator should look at as a warning, what an operator must
-// mend as an error.
+// fix as an error.
 var failures = []failure{
 	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel, "login_required"},
 	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.InfoLevel, "no_merchant"},

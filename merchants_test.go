@@ -152,7 +152,7 @@ func TestMerchantsFileInDocumentation(t *testing.T) {
 	}
 }
 
-// TestBadMerchantsFile: each mistake is told with the line and the mend, and no key is.
+// TestBadMerchantsFile: each mistake is told with the line and the fix, and no key is.
 func TestBadMerchantsFile(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"empty":                     {"", `m.csv:1: it is empty: begin with the line host,msn`},

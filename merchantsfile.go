@@ -109,9 +109,9 @@ func csvError(name string, err error) error {
 	if !errors.As(err, &parse) {
 		return err
 	}
-	mend := `a quotation mark is out of place: put the whole value between two, and write each one in it twice`
+	fix := `a quotation mark is out of place: put the whole value between two, and write each one in it twice`
 	if errors.Is(parse.Err, csv.ErrFieldCount) {
-		mend = "it has more or fewer columns than the first line: write a comma for a value that is not there, too"
+		fix = "it has more or fewer columns than the first line: write a comma for a value that is not there, too"
 	}
-	return fmt.Errorf("%s:%d: %s", name, parse.StartLine, mend)
+	return fmt.Errorf("%s:%d: %s", name, parse.StartLine, fix)
 }

@@ -35,7 +35,7 @@ const (
 	finishBrowser = "browser"
 )
 
-// inputError is a mistake in a request. Its text tells what to mend and repeats nothing of the input.
+// inputError is a mistake in a request. Its text tells what to fix and repeats nothing of the input.
 type inputError struct {
 	status int
 	text   string

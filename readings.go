@@ -139,11 +139,11 @@ func otherQueries(query string) []string {
 	return []string{strings.ReplaceAll(query, ";", "%3B"), strings.ReplaceAll(query, ";", "&")}
 }
 
-// isUnreadable reports whether a query cannot be mended: Go, and so Caddy's matcher, reads none of more than
+// isUnreadable reports whether a query cannot be repaired: Go, and so Caddy's matcher, reads none of more than
 // 10,000 parameters, and many a site reads the first ones.
 func isUnreadable(query string) bool {
-	return slices.ContainsFunc(otherQueries(query), func(mended string) bool {
-		_, err := url.ParseQuery(mended)
+	return slices.ContainsFunc(otherQueries(query), func(repaired string) bool {
+		_, err := url.ParseQuery(repaired)
 		return err != nil
 	})
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// Every mistake is refused by a message with the field and the mend.
+// Every mistake is refused by a message with the field and the fix.
 func TestConfigMistakes(t *testing.T) {
 	merchant := func(change func(*Merchant)) func(*Config) {
 		return func(c *Config) { change(&c.Merchants[1]) }

@@ -489,7 +489,7 @@ var requests = []Defence{
 	},
 	{
 		Threat: "path confusion around public rules",
-		Name:   "the matcher is asked about a query that is mended",
+		Name:   "the matcher is asked about a query that is repaired",
 		File:   "readings.go",
 		Old:    `for _, query := range otherQueries(request.URL.RawQuery) {`,
 		New:    `for _, query := range otherQueries("") {`,
