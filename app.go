@@ -334,7 +334,7 @@ func (a *App) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.shared.deleteExpired()
 		if a.sweeps {
-			if err := sweepStorage(ctx, a.storage, time.Now()); err != nil && ctx.Err() == nil {
+			if err := sweepStorage(ctx, a.storage, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
 		}
@@ -351,3 +351,6 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 )
+
+// sweptFolders hold what ends by itself.
+var sweptFolders = append([]string{redeemedPrefix}, phoneFolders...)

@@ -99,10 +99,10 @@ func FuzzWebhookSignature(f *testing.F) {
 	f.Fuzz(func(t *testing.T, date, authorization, hash string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, target, nil)
 		r.Header["X-Ms-Date"], r.Header["Authorization"], r.Header["X-Ms-Content-Sha256"] = []string{date}, []string{authorization}, []string{hash}
-		if signedWebhook(r, host, body, []string{string(randomBytes(32))}) {
+		if signedWebhook(r, requestTarget(r), host, body, []string{string(randomBytes(32))}) {
 			t.Errorf("a signature: %q %q %q", date, authorization, hash)
 		}
-		if signedWebhook(r, host, body, nil) {
+		if signedWebhook(r, requestTarget(r), host, body, nil) {
 			t.Error("signed by nobody")
 		}
 	})

@@ -51,7 +51,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	}
 	app := &App{storage: newMemoryStorage()}
 	app.keys.Store(newTestKeys(t))
-	app.shared = &shared{client: newPartnerClient(bubbleVipps, partnerKeys{"id", "secret", "key"}, systemHeaders{"a", "1", "b", "2"}), revocations: newRevocations()}
+	app.shared = &shared{client: newPartnerClient(bubbleVipps, partnerKeys{"id", "secret", "key"}, systemHeaders{"a", "1", "b", "2"}, counted.observeCall), phones: newPhoneMemory(), revocations: newRevocations()}
 	app.shared.client.http.Transport = b
 	t.Cleanup(app.shared.client.stop)
 	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults("")}

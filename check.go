@@ -109,7 +109,7 @@ func (c *checker) signingKeys(ctx context.Context) finding {
 	usable := 0
 	if err == nil {
 		if usable = set.usableKeys(ctx); usable == 0 {
-			err = callError{"keys: none can sign an ID token", errBadAnswer}
+			err = fmt.Errorf("keys: none can sign an ID token: %w", errBadAnswer)
 		}
 	}
 	return c.judge(aboutSigningKeys, err, fmt.Sprintf("read, %d can be used", usable), nil)
@@ -132,9 +132,9 @@ func (c *checker) clock(ctx context.Context) finding {
 	case err != nil:
 		return c.judge(aboutClock, err, "", nil)
 	case skew.Abs() > skewFailure:
-		return c.judge(aboutClock, wrapped{detail + "; ID tokens forgive " + skewFailure.String(), errSkew}, "", nil)
+		return c.judge(aboutClock, fmt.Errorf("%w: %s; ID tokens forgive %s", errSkew, detail, skewFailure), "", nil)
 	case skew.Abs() > skewWarning:
-		return asWarning(c.judge(aboutClock, wrapped{detail, errSkew}, "", nil))
+		return asWarning(c.judge(aboutClock, fmt.Errorf("%w: %s", errSkew, detail), "", nil))
 	}
 	return c.judge(aboutClock, nil, "within "+skewWarning.String()+" of Vipps MobilePay's", nil)
 }
@@ -160,16 +160,16 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	var refused statusError
 	switch {
 	case err == nil:
-		err = callError{"token: a made-up code was redeemed", errBadAnswer}
+		err = fmt.Errorf("token: a made-up code was redeemed: %w", errBadAnswer)
 	case errors.Is(err, errCodeRefused):
 		err = nil
 	case errors.As(err, &refused) && refused.status == 403:
-		err = callError{"token: status 403", errKeysRefused}
+		err = fmt.Errorf("token: status 403: %w", errKeysRefused)
 	case errors.As(err, &refused) && refused.status == 400:
 		return asWarning(c.judge(aboutMerchantKeys, err, "", t))
 	}
 	if errors.Is(err, errKeysRefused) && t.unit.hasOwnKeys() {
-		err = callError{"token", errOwnKeysRefused}
+		err = fmt.Errorf("token: %w", errOwnKeysRefused)
 	}
 	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
 }

@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -36,8 +37,8 @@ type finding struct {
 }
 
 var (
-	errKeysRefusedInTest = wrapped{"partner keys do not work in the test environment", errKeysRefused}
-	errOwnKeysRefused    = wrapped{"the sales unit's own", errKeysRefused}
+	errKeysRefusedInTest = fmt.Errorf("%w: partner keys do not work in the test environment", errKeysRefused)
+	errOwnKeysRefused    = fmt.Errorf("%w: the sales unit's own", errKeysRefused)
 	errSkew              = errors.New("this machine's clock is wrong")
 )
 

@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -229,5 +230,5 @@ func authorizationError(code string) error {
 	if !isErrorCode(code) {
 		code = "unreadable code"
 	}
-	return wrapped{code, errRefused}
+	return fmt.Errorf("%w: %s", errRefused, code)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -26,7 +25,7 @@ func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 		if !h.validAPIKey(r) {
 			return refuseAPIKey(w)
 		}
-		if isCrossOrigin(r, v) {
+		if isCrossOrigin(r, v.origin) {
 			return writeAPI(w, http.StatusForbidden, apiError{"forbidden", "Vipps MobilePay does not allow this login on web pages: call it from the merchant's own system"})
 		}
 		if !slices.Contains(methods, r.Method) {
@@ -62,9 +61,16 @@ func (h *Handler) validAPIKey(r *http.Request) bool {
 	return valid == 1
 }
 
-// phones is where this merchant's logins are.
-func (h *Handler) phones(v *visit) phoneStore {
-	return phoneStore{storage: h.app.storage, shared: h.app.shared, keys: v.keys}
+// desk answers for the phone logins of this merchant.
+func (h *Handler) desk(v *visit) *phoneDesk {
+	return &phoneDesk{
+		phoneStore: phoneStore{storage: h.app.storage, memory: h.app.shared.phones, keys: v.keys},
+		client:     h.app.shared.client, unit: v.unit, msn: v.msn,
+		check: func(ctx context.Context, got tokens, want expectation) ([]claim, error) {
+			return h.checkedClaims(ctx, v, got, want)
+		},
+		outcomes: phoneOutcome{h, v}, logger: h.logger, stopping: h.stopping,
+	}
 }
 
 // servePhoneStart is POST /vipps/phone: it asks a person to confirm in the app.
@@ -80,7 +86,7 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 	if input.Finish == finishBrowser {
 		request.redirectURI = v.url(h.paths.phoneCallback)
 	}
-	l, err := h.startPhone(r.Context(), v, input, request, msisdn)
+	l, err := h.desk(v).start(r.Context(), request, msisdn, input.Finish, input.ReturnTo)
 	if err != nil {
 		h.countPhoneFailure(v, err)
 		return h.failPhone(w, v, err)
@@ -99,33 +105,6 @@ func (h *Handler) phoneScope(v *visit) string {
 	return v.unit.scope
 }
 
-func (h *Handler) startPhone(ctx context.Context, v *visit, input phoneInput, request phoneRequest, msisdn string) (*phoneLogin, error) {
-	now := time.Now()
-	if err := h.phones(v).ask(ctx, request.loginHint, now); err != nil {
-		return nil, err
-	}
-	request.nonce = base64.RawURLEncoding.EncodeToString(randomBytes(nonceBytes))
-	// From here on a phone may ring: the login is kept even when the till has hung up.
-	ctx = context.WithoutCancel(ctx)
-	started, err := h.app.shared.client.startPhone(ctx, v.unit, v.msn, request)
-	if err != nil {
-		return nil, err
-	}
-	now = time.Now()
-	l := &phoneLogin{
-		ID:     base64.RawURLEncoding.EncodeToString(randomBytes(idBytes)),
-		Status: phonePending, AuthReqID: started.authReqID, Nonce: request.nonce, MSISDN: msisdn,
-		Started: now, Expires: now.Add(started.expiresIn), Forgotten: now.Add(started.expiresIn + lingers),
-		Interval: started.interval, NextPoll: now.Add(started.interval),
-		Finish: input.Finish, ReturnTo: input.ReturnTo,
-	}
-	if err := h.phones(v).create(ctx, l, v.msn); err != nil {
-		return nil, err
-	}
-	h.recordStart(v, l.flow())
-	return l, nil
-}
-
 // servePhoneLogin is GET and DELETE /vipps/phone/{id}.
 func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	id := strings.TrimPrefix(r.URL.EscapedPath(), h.paths.phone+"/")
@@ -133,7 +112,7 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 		return h.failPhone(w, v, errUnknownPhoneLogin)
 	}
 	if r.Method == http.MethodDelete {
-		if err := h.phones(v).remove(r.Context(), id, v.msn); err != nil {
+		if err := h.desk(v).remove(r.Context(), id, v.msn); err != nil {
 			return h.failPhone(w, v, err)
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -143,7 +122,7 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
-	l, err := h.waitFor(r.Context(), v, id, wait)
+	l, err := h.desk(v).wait(r.Context(), id, wait)
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
@@ -177,7 +156,7 @@ func (h *Handler) servePhoneExists(w http.ResponseWriter, r *http.Request, v *vi
 	}
 	var msisdn string
 	if err == nil {
-		msisdn, err = parseMSISDN(input.PhoneNumber)
+		_, msisdn, err = input.loginHint()
 	}
 	if err != nil {
 		return h.failPhone(w, v, err)

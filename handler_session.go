@@ -14,7 +14,7 @@ var errCrossSiteLogout = errors.New("another site asked for the logout")
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	returnTo := returnParameter(r)
 	switch {
-	case isCrossSite(r, v):
+	case isCrossSite(r, v.origin):
 		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
 	case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):
 		return refuseWith(w, r, v, page{Kind: "cross_site_logout", Link: v.url(returnTo)}, problem{

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -37,16 +38,7 @@ var (
 	errSubMismatch    = errors.New("userinfo is about somebody else than the ID token (sub)")
 )
 
-func idTokenError(text string) error { return wrapped{text, errIDToken} }
-
-// wrapped is an error with a text of its own that errors.Is finds another in.
-type wrapped struct {
-	text string
-	err  error
-}
-
-func (w wrapped) Error() string { return w.err.Error() + ": " + w.text }
-func (w wrapped) Unwrap() error { return w.err }
+func idTokenError(text string) error { return fmt.Errorf("%w: %s", errIDToken, text) }
 
 const (
 	maxIDToken = 32 << 10 // bytes; they have about one KiB
@@ -130,11 +122,11 @@ func checkIDToken(ctx context.Context, raw string, keys keySource, want expectat
 		return "", errTokenSize
 	}
 	claims, token, err := parseIDToken(ctx, raw, keys, want.issuer, false)
-	if errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+	if errors.Is(err, errTokenSignature) {
 		claims, token, err = parseIDToken(ctx, raw, keys, want.issuer, true)
 	}
 	if err != nil {
-		return "", parseError(err)
+		return "", err
 	}
 	for _, check := range []func() error{
 		func() error { return checkIssuedAt(claims) },
@@ -155,6 +147,7 @@ func checkIDToken(ctx context.Context, raw string, keys keySource, want expectat
 // parseIDToken checks what the library checks.
 func parseIDToken(ctx context.Context, raw string, keys keySource, issuer string, newer bool) (*idTokenClaims, *jwt.Token, error) {
 	claims := new(idTokenClaims)
+	var keyError error // the library's error only quotes it
 	token, err := jwt.NewParser(
 		jwt.WithValidMethods(signingAlgorithms),
 		jwt.WithIssuer(issuer),
@@ -164,25 +157,29 @@ func parseIDToken(ctx context.Context, raw string, keys keySource, issuer string
 		jwt.WithStrictDecoding(),
 	).ParseWithClaims(raw, claims, func(token *jwt.Token) (any, error) {
 		if _, critical := token.Header["crit"]; critical {
-			return nil, errTokenCritical // RFC 7515 section 4.1.11: we understand none
+			keyError = errTokenCritical // RFC 7515 section 4.1.11: we understand none
+			return nil, keyError
 		}
-		return keys.verificationKey(ctx, token, newer)
+		var key any
+		key, keyError = keys.verificationKey(ctx, token, newer)
+		return key, keyError
 	})
-	return claims, token, err
+	switch {
+	case err == nil:
+		return claims, token, nil
+	case keyError != nil:
+		return nil, nil, keyError // the key set could not be read, say: not the token's fault
+	}
+	return nil, nil, parseError(err)
 }
 
 // parseError turns the library's error into ours. Its text may quote the token and is left behind.
 func parseError(err error) error {
-	for _, known := range []error{errNoAnswer, errBusy, errBadAnswer, errTokenCritical} {
-		if errors.Is(err, known) {
-			return known // the key set could not be read: not the token's fault
-		}
-	}
 	var wrongType wrongTypeError
 	switch {
 	case errors.As(err, &wrongType):
 		return wrongType
-	case errors.Is(err, errUnknownKey), errors.Is(err, jwt.ErrTokenUnverifiable):
+	case errors.Is(err, jwt.ErrTokenUnverifiable):
 		return errTokenKey
 	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
 		return errTokenMissing

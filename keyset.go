@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/MicahParks/jwkset"
@@ -47,11 +47,11 @@ func (c *partnerClient) fetchKeySet(ctx context.Context) (*keySet, time.Duration
 	var answer jwkset.JWKSMarshal
 	header, err := c.get(calling(ctx, "keys"), doc.JWKSURI, "", &answer)
 	if err != nil {
-		return nil, 0, callError{"keys", err}
+		return nil, 0, fmt.Errorf("keys: %w", err)
 	}
 	set, err := newKeySet(ctx, answer)
 	if err != nil {
-		return nil, 0, callError{"keys", errBadAnswer}
+		return nil, 0, fmt.Errorf("keys: %w", errBadAnswer)
 	}
 	if before, ok := c.keySet.load(); ok {
 		set.remember(before.value)
@@ -94,8 +94,6 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 	return set, err
 }
 
-var errUnknownKey = errors.New("no key of that id")
-
 // verificationKey finds the key that a token names, and asks Vipps MobilePay once, not too often,
 // about one that is not known: keys rotate (OpenID Connect Core section 10.1.1). With newer, the key that is known did
 // not fit, and it asks whether there are others by now.
@@ -106,7 +104,7 @@ var errUnknownKey = errors.New("no key of that id")
 func (c *partnerClient) verificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
 	kid, _ := token.Header["kid"].(string)
 	if kid == "" {
-		return nil, errUnknownKey // no guessing among the keys
+		return nil, errTokenKey // no guessing among the keys
 	}
 	since := time.Now()
 	set, err := c.keySet.get(ctx)
@@ -125,13 +123,13 @@ func (c *partnerClient) verificationKey(ctx context.Context, token *jwt.Token, n
 	others := set.others(kid, token.Method.Alg())
 	if !set.ids[kid] {
 		if len(others) == 0 {
-			return nil, errUnknownKey
+			return nil, errTokenKey
 		}
 		return jwt.VerificationKeySet{Keys: others}, nil
 	}
 	named, err := set.keys.KeyfuncCtx(ctx)(token)
 	if err != nil {
-		return nil, err
+		return nil, errTokenKey
 	}
 	return jwt.VerificationKeySet{Keys: append([]jwt.VerificationKey{named}, others...)}, nil
 }

@@ -10,9 +10,7 @@ import (
 
 // What a login can be, as a label and in log lines.
 const (
-	flowBrowser      = "browser"
-	flowPhone        = "phone"
-	flowPhoneBrowser = "phone_browser" // from a phone number, with finish browser
+	flowBrowser = "browser" // and those of logins from phone numbers
 )
 
 // counters are those of the whole process: they go on through reloads, each of which has a registry of
@@ -111,5 +109,5 @@ func (c sharedCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, now.Sub(fetched).Seconds())
 		metrics <- prometheus.MustNewConstMetric(tokenEnd, prometheus.GaugeValue, expires.Sub(now).Seconds())
 	}
-	metrics <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(len(c.shared.pending.Items())))
+	metrics <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(len(c.shared.phones.pending.Items())))
 }

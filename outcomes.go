@@ -82,3 +82,21 @@ func (h *Handler) recordLogout(v *visit) {
 	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()),
 		zap.String("session", v.session.idText()))
 }
+
+// phoneOutcome records what becomes of a merchant's logins from phone numbers.
+type phoneOutcome struct {
+	handler *Handler
+	visit   *visit
+}
+
+func (o phoneOutcome) phoneStarted(flow string) { o.handler.recordStart(o.visit, flow) }
+
+func (o phoneOutcome) phoneCompleted(flow string, claims []claim, since time.Time, took time.Duration) {
+	o.handler.recordLogin(o.visit, flow, &session{claims: claims}, since, took) // a till opens no session
+}
+
+func (o phoneOutcome) phoneFailed(flow string, err error) {
+	o.handler.recordFailure(o.visit, flow, failureOf(err), err)
+}
+
+func (o phoneOutcome) phoneReason(err error) string { return failureOf(err).reason }

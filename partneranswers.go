@@ -18,7 +18,7 @@ func (c *partnerClient) do(req *http.Request, answer any) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), callTimeout)
 	defer cancel()
 	began, status := time.Now(), 0
-	defer func() { counted.observeCall(callIn(ctx), status, time.Since(began)) }()
+	defer func() { c.observe(callIn(ctx), status, time.Since(began)) }()
 	resp, err := c.http.Do(req.WithContext(ctx))
 	if err != nil {
 		return nil, connectionError(err)
@@ -121,15 +121,6 @@ func (e statusError) Unwrap() error {
 	}
 	return errBadAnswer
 }
-
-// callError says at which call something went wrong.
-type callError struct {
-	call string
-	err  error
-}
-
-func (e callError) Error() string { return e.call + ": " + e.err.Error() }
-func (e callError) Unwrap() error { return e.err }
 
 // isBearerToken reports whether s can stand in an Authorization header (RFC 6750 section 2.1). One that
 // cannot would be kept for its life, and fail each call.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/time/rate"
 )
 
@@ -54,6 +56,9 @@ type partnerClient struct {
 	system systemHeaders
 	http   *http.Client
 
+	// observe hears of every call: which one, its status (0 for no answer), and how long it took.
+	observe func(call string, status int, took time.Duration)
+
 	token     kept[partnerToken]
 	discovery kept[discoveryDocument]
 	keySet    kept[*keySet]
@@ -65,6 +70,34 @@ type partnerClient struct {
 	rotations, misfits *rate.Limiter
 
 	close context.CancelFunc
+}
+
+func newPartnerClient(base string, keys partnerKeys, system systemHeaders, observe func(call string, status int, took time.Duration)) *partnerClient {
+	closed, cancel := context.WithCancel(context.Background())
+	// No janitor: what expires is few things, read often.
+	cache := gocache.New(gocache.NoExpiration, 0)
+	c := &partnerClient{
+		base: base, keys: keys, system: system,
+		http:      newHTTPClient(),
+		observe:   observe,
+		refusals:  newRefusals(),
+		rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),
+		misfits:   rate.NewLimiter(rate.Every(10*time.Second), 1),
+		close:     cancel,
+	}
+	c.token = kept[partnerToken]{name: "token", fetch: c.fetchToken, cache: cache, closed: closed}
+	c.discovery = kept[discoveryDocument]{name: "discovery", fetch: c.fetchDiscovery, lasting: true, cache: cache, closed: closed}
+	c.keySet = kept[*keySet]{name: "keys", fetch: c.fetchKeySet, lasting: true, cache: cache, closed: closed}
+	return c
+}
+
+// stop ends the renewals in the background.
+func (c *partnerClient) stop() {
+	c.close()
+	c.token.stop()
+	c.discovery.stop()
+	c.keySet.stop()
+	c.http.CloseIdleConnections()
 }
 
 func newHTTPClient() *http.Client {
@@ -100,18 +133,18 @@ func (c *partnerClient) fetchDiscovery(ctx context.Context) (discoveryDocument, 
 	var doc discoveryDocument
 	header, err := c.get(calling(ctx, "discovery"), c.issuer()+".well-known/openid-configuration", "", &doc)
 	if err != nil {
-		return doc, 0, callError{"discovery", err}
+		return doc, 0, fmt.Errorf("discovery: %w", err)
 	}
 	// OpenID Connect Discovery section 4.3: the issuer must be the one that was asked.
 	if doc.Issuer != c.issuer() {
-		return doc, 0, callError{"discovery: another issuer", errBadAnswer}
+		return doc, 0, fmt.Errorf("discovery: another issuer: %w", errBadAnswer)
 	}
 	if doc.BackchannelEndpoint == "" { // older documents lack it
 		doc.BackchannelEndpoint = c.base + "/vipps-login-ciba/api/backchannel/authentication"
 	}
 	for _, endpoint := range []string{doc.BackchannelEndpoint, doc.AuthorizationEndpoint, doc.TokenEndpoint, doc.UserinfoEndpoint, doc.JWKSURI} {
 		if !c.mayCall(endpoint) {
-			return doc, 0, callError{"discovery: an endpoint is missing or not HTTPS", errBadAnswer}
+			return doc, 0, fmt.Errorf("discovery: an endpoint is missing or not HTTPS: %w", errBadAnswer)
 		}
 	}
 	return doc, documentLife(header), nil
@@ -152,7 +185,7 @@ func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Dura
 		err = errBadAnswer
 	}
 	if err != nil {
-		return "", 0, callError{"accesstoken", err}
+		return "", 0, fmt.Errorf("accesstoken: %w", err)
 	}
 	return partnerToken(answer.AccessToken), tokenLife(int64(answer.ExpiresIn)), nil
 }
@@ -210,7 +243,7 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 		err = errUnusable
 	}
 	if err != nil {
-		return tokens{}, callError{"token", err}
+		return tokens{}, fmt.Errorf("token: %w", err)
 	}
 	return answer, nil
 }
@@ -290,11 +323,11 @@ func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]cla
 	}
 	var raw json.RawMessage
 	if _, err := c.get(calling(ctx, "userinfo"), doc.UserinfoEndpoint, accessToken, &raw); err != nil {
-		return nil, callError{"userinfo", err}
+		return nil, fmt.Errorf("userinfo: %w", err)
 	}
 	claims, err := parseClaims(raw)
 	if err != nil {
-		return nil, callError{"userinfo", errors.Join(errBadAnswer, err)}
+		return nil, fmt.Errorf("userinfo: %w", errors.Join(errBadAnswer, err))
 	}
 	return claims, nil
 }

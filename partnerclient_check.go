@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -23,7 +24,7 @@ var (
 	// errPageRefused is an error page in the place of the login.
 	errPageRefused = errors.New("the login page was refused by Vipps MobilePay")
 	// errNoLoginClient is an error page that names the client: there is none for logins.
-	errNoLoginClient = wrapped{"no such client", errPageRefused}
+	errNoLoginClient = fmt.Errorf("%w: no such client", errPageRefused)
 	// errRequestRefused is an error that came back to the redirect URI, which is registered then
 	// (RFC 6749 section 4.1.2.1).
 	errRequestRefused = errors.New("the redirect URI is registered, but the login is refused")
@@ -61,14 +62,14 @@ func (c *partnerClient) openAuthorization(ctx context.Context, address, redirect
 		}
 		at = next
 	}
-	return named, callError{"auth: redirects without end", errBadAnswer}
+	return named, fmt.Errorf("auth: redirects without end: %w", errBadAnswer)
 }
 
 func callErrorAt(call string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return callError{call, err}
+	return fmt.Errorf("%s: %w", call, err)
 }
 
 // openPage opens one page and returns where it redirects to, or nil for a page.
@@ -97,7 +98,7 @@ func (c *partnerClient) openPage(ctx context.Context, at *url.URL) (next *url.UR
 		}
 		return next, nil
 	case status >= 400 && status < 500 && status != http.StatusTooManyRequests:
-		return nil, wrapped{newStatusError(resp, body).Error(), errPageRefused}
+		return nil, fmt.Errorf("%w: %s", errPageRefused, newStatusError(resp, body))
 	}
 	return nil, newStatusError(resp, body)
 }
@@ -114,7 +115,7 @@ func redirectedError(to *url.URL, redirectURI string) error {
 	case withoutParameters(to) == redirectURI && !to.Query().Has("error"):
 		return errBadAnswer // back without a login: nobody was there to approve it
 	case withoutParameters(to) == redirectURI:
-		return wrapped{code, errRequestRefused}
+		return fmt.Errorf("%w: %s", errRequestRefused, code)
 	case code == "invalid_client" || code == "unauthorized_client":
 		return errNoLoginClient
 	case code == "server_error":
@@ -122,7 +123,7 @@ func redirectedError(to *url.URL, redirectURI string) error {
 	case code == "temporarily_unavailable":
 		return errBusy
 	}
-	return wrapped{code, errPageRefused}
+	return fmt.Errorf("%w: %s", errPageRefused, code)
 }
 
 func withoutParameters(u *url.URL) string {
@@ -139,11 +140,11 @@ func (c *partnerClient) clockSkew(ctx context.Context) (time.Duration, error) {
 	asked := time.Now()
 	header, err := c.get(calling(ctx, "discovery"), c.issuer()+".well-known/openid-configuration", "", &document)
 	if err != nil {
-		return 0, callError{"clock", err}
+		return 0, fmt.Errorf("clock: %w", err)
 	}
 	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
-		return 0, callError{"clock", errNoDate}
+		return 0, fmt.Errorf("clock: %w", errNoDate)
 	}
 	if age, err := strconv.Atoi(header.Get("Age")); err == nil && age > 0 {
 		theirs = theirs.Add(time.Duration(age) * time.Second)

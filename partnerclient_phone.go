@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
@@ -70,7 +71,7 @@ func (c *partnerClient) startPhone(ctx context.Context, unit *salesUnit, msn str
 		err = errBadAnswer
 	}
 	if err != nil {
-		return phoneStarted{}, callError{"backchannel", err}
+		return phoneStarted{}, fmt.Errorf("backchannel: %w", err)
 	}
 	return phoneStarted{
 		authReqID: answer.AuthReqID,
@@ -124,7 +125,7 @@ func (c *partnerClient) phoneExists(ctx context.Context, unit *salesUnit, msn, m
 		err = errBadAnswer
 	}
 	if err != nil {
-		return false, callError{"user-exists", err}
+		return false, fmt.Errorf("user-exists: %w", err)
 	}
 	return *answer.Exists, nil
 }

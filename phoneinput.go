@@ -13,8 +13,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-
-	"github.com/nyaruka/phonenumbers"
 )
 
 // phoneInput is what a till sends to start a login.
@@ -30,9 +28,6 @@ type phoneInput struct {
 
 const (
 	maxPhoneBody = 16 << 10 // bytes
-
-	finishApp     = "app"
-	finishBrowser = "browser"
 )
 
 // inputError is a mistake in a request. Its text tells what to fix and repeats nothing of the input.
@@ -178,39 +173,7 @@ func (in *phoneInput) loginHint() (hint, msisdn string, err error) {
 		return "urn:customer-token:" + in.CustomerToken, "", nil
 	}
 	if msisdn, err = parseMSISDN(in.PhoneNumber); err != nil {
-		return "", "", err
+		return "", "", badInput("phone_number %v", err)
 	}
 	return "urn:msisdn:" + msisdn, msisdn, nil
-}
-
-// spacing is what people and programs put between the digits of a phone number.
-var spacing = strings.NewReplacer(" ", "", "\t", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
-
-// parseMSISDN turns a phone number in any international spelling into country code and number, digits
-// only. Digits without "+" or "00" must be ten at least: with fewer the country code may have been
-// forgotten, and a stranger abroad would be rung.
-func parseMSISDN(number string) (string, error) {
-	errNumber := badInput("phone_number must be a country code and a number, such as +47 12 34 56 78")
-	if len(number) > 60 {
-		return "", errNumber
-	}
-	digits := spacing.Replace(strings.TrimPrefix(strings.TrimSpace(number), "tel:"))
-	digits, plus := strings.CutPrefix(digits, "+")
-	digits, zeros := strings.CutPrefix(digits, "00")
-	if strings.Trim(digits, "0123456789") != "" || plus && zeros || !plus && !zeros && len(digits) < 10 {
-		return "", errNumber
-	}
-	parsed, err := phonenumbers.Parse("+"+digits, "")
-	if err != nil || phonenumbers.IsPossibleNumberWithReason(parsed) != phonenumbers.IS_POSSIBLE {
-		return "", errNumber
-	}
-	e164 := phonenumbers.Format(parsed, phonenumbers.E164)
-	if len(e164) > len("+")+15 { // ITU-T E.164, section 6: fifteen digits at most; some national plans have longer ones
-		return "", errNumber
-	}
-	// Of "+358 00 40…" one 0 is left, and would go at the next reading: one number, counted as several.
-	if again, err := phonenumbers.Parse(e164, ""); err != nil || phonenumbers.Format(again, phonenumbers.E164) != e164 {
-		return "", errNumber
-	}
-	return strings.TrimPrefix(e164, "+"), nil
 }

@@ -83,14 +83,29 @@ func (l *phoneLogin) flow() string {
 	return flowPhone
 }
 
+// What a login from a phone number can be, as a label and in log lines.
+const (
+	flowPhone        = "phone"
+	flowPhoneBrowser = "phone_browser" // with finish browser
+)
+
+// Where a login ends: with the answer in the app, or in the phone's browser.
+const (
+	finishApp     = "app"
+	finishBrowser = "browser"
+)
+
 var errUnknownPhoneLogin = errors.New("there is no such login")
 
 // phoneStore keeps logins from phone numbers in Caddy's storage.
 type phoneStore struct {
 	storage certmagic.Storage
-	shared  *shared
+	memory  *phoneMemory
 	keys    *cookieKeys
 }
+
+// phoneFolders are the folders in Caddy's storage that hold what ends by itself.
+var phoneFolders = []string{phonePrefix, phoneIndexPrefix, askedPrefix}
 
 const (
 	phonePrefix      = storagePrefix + "/phone_login"
@@ -105,14 +120,14 @@ func phoneKey(id string) string { return phonePrefix + "/" + id }
 
 // read returns a login of this merchant. It takes no lock.
 func (s phoneStore) read(ctx context.Context, id, msn string) (*phoneLogin, error) {
-	if found, ok := s.shared.phones.Get(msn + "/" + id); ok {
+	if found, ok := s.memory.logins.Get(msn + "/" + id); ok {
 		return found.(*phoneLogin).known(time.Now())
 	}
 	l, err := s.load(ctx, id, msn)
 	if err != nil {
 		return nil, err
 	}
-	_ = s.shared.phones.Add(msn+"/"+id, l, cachedFor) // not over what was saved in the meantime
+	_ = s.memory.logins.Add(msn+"/"+id, l, cachedFor) // not over what was saved in the meantime
 	return l.known(time.Now())
 }
 
@@ -164,16 +179,16 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 // remember keeps what is known of a login for a moment.
 func (s phoneStore) remember(l *phoneLogin, msn string) {
 	known := *l
-	s.shared.phones.Set(msn+"/"+l.ID, &known, cachedFor)
+	s.memory.logins.Set(msn+"/"+l.ID, &known, cachedFor)
 	if l.Status != phonePending {
-		s.shared.pending.Delete(l.ID)
+		s.memory.pending.Delete(l.ID)
 	}
 }
 
 // update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
 // save what it did. All who wait for the login are woken.
 func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Duration, do func(*phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
-	unlock := s.shared.phoneLocks.lock(id)
+	unlock := s.memory.locks.lock(id)
 	defer unlock()
 	var l *phoneLogin
 	err := withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, patience, func(ctx context.Context) error {
@@ -185,7 +200,7 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 		changed, err := do(l)
 		if changed {
 			err = errors.Join(err, s.save(ctx, l, msn))
-			s.shared.waiters.wake(id)
+			s.memory.waiters.wake(id)
 		}
 		return err
 	})
@@ -200,7 +215,7 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 	if err := s.save(ctx, l, msn); err != nil {
 		return err
 	}
-	s.shared.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
+	s.memory.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
 	name := s.indexNames(l.AuthReqID)[0]
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
@@ -239,9 +254,9 @@ func (s phoneStore) find(ctx context.Context, authReqID string) (msn, id string,
 
 // remove forgets a login.
 func (s phoneStore) remove(ctx context.Context, id, msn string) error {
-	unlock := s.shared.phoneLocks.lock(id)
+	unlock := s.memory.locks.lock(id)
 	defer unlock()
-	defer s.shared.waiters.wake(id)
+	defer s.memory.waiters.wake(id)
 	return withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, lockTimeout, func(ctx context.Context) error {
 		l, err := s.load(ctx, id, msn)
 		if err != nil {
@@ -252,7 +267,7 @@ func (s phoneStore) remove(ctx context.Context, id, msn string) error {
 				return fmt.Errorf("%w: %w", errStorage, err)
 			}
 		}
-		s.shared.phones.Delete(msn + "/" + id)
+		s.memory.logins.Delete(msn + "/" + id)
 		return nil
 	})
 }

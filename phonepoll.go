@@ -32,42 +32,41 @@ func (l *phoneLogin) polled() bool {
 func (l *phoneLogin) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
 
 // nextPoll is when this instance may ask next.
-func (s *shared) nextPoll(l *phoneLogin, msn string) time.Time {
+func (m *phoneMemory) nextPoll(l *phoneLogin, msn string) time.Time {
 	// Storage says whose lease it is: after a ping another instance may have taken it.
-	if held, ok := s.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {
+	if held, ok := m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {
 		return held.next
 	}
 	return l.NextPoll
 }
 
 // due reports whether this instance may ask now.
-func (s *shared) due(l *phoneLogin, msn string, now time.Time) bool {
-	return l.polled() && now.Before(l.lastPoll()) && !now.Before(s.nextPoll(l, msn))
+func (m *phoneMemory) due(l *phoneLogin, msn string, now time.Time) bool {
+	return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))
 }
 
-func (s *shared) lease(id, msn string) (lease, bool) {
-	found, _ := s.leases.Get(msn + "/" + id)
+func (m *phoneMemory) lease(id, msn string) (lease, bool) {
+	found, _ := m.leases.Get(msn + "/" + id)
 	held, ok := found.(lease)
 	return held, ok && time.Now().Before(held.until)
 }
 
-func (s *shared) setLease(id, msn string, held lease) {
+func (m *phoneMemory) setLease(id, msn string, held lease) {
 	if left := time.Until(held.until); left > 0 { // go-cache keeps for ever what has no time left
-		s.leases.Set(msn+"/"+id, held, left)
+		m.leases.Set(msn+"/"+id, held, left)
 	}
 }
 
 // pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
 // as it is then. However many requests call it, here and on other instances, one asks. The request
 // waits for the login as long as wait.
-func (h *Handler) pollIfDue(ctx context.Context, v *visit, l *phoneLogin, wait time.Duration) (*phoneLogin, error) {
-	shared := h.app.shared
-	if !shared.due(l, v.msn, time.Now()) {
+func (d *phoneDesk) pollIfDue(ctx context.Context, l *phoneLogin, wait time.Duration) (*phoneLogin, error) {
+	if !d.memory.due(l, d.msn, time.Now()) {
 		return l, nil
 	}
-	polled, err, _ := shared.polls.Do(v.msn+"/"+l.ID, func() (any, error) {
+	polled, err, _ := d.memory.polls.Do(d.msn+"/"+l.ID, func() (any, error) {
 		// The exchange succeeds once: it goes on when the client that asked has left.
-		return h.claimAndPoll(context.WithoutCancel(ctx), v, l.ID, wait)
+		return d.claimAndPoll(context.WithoutCancel(ctx), l.ID, wait)
 	})
 	if errors.Is(err, errLocked) {
 		return l, nil // another instance asks, or died asking: then its lock ends by itself
@@ -76,16 +75,16 @@ func (h *Handler) pollIfDue(ctx context.Context, v *visit, l *phoneLogin, wait t
 }
 
 // claimAndPoll asks once if this instance is the one to ask, and writes down what has changed.
-func (h *Handler) claimAndPoll(ctx context.Context, v *visit, id string, wait time.Duration) (*phoneLogin, error) {
-	l, claimed, err := h.claim(ctx, v, id, wait)
+func (d *phoneDesk) claimAndPoll(ctx context.Context, id string, wait time.Duration) (*phoneLogin, error) {
+	l, claimed, err := d.claim(ctx, id, wait)
 	if err != nil || !claimed {
 		return l, err
 	}
 	polled := *l
-	h.poll(ctx, v, &polled)
-	if held, ok := h.app.shared.lease(id, v.msn); ok {
+	d.poll(ctx, &polled)
+	if held, ok := d.memory.lease(id, d.msn); ok {
 		held.next = polled.NextPoll
-		h.app.shared.setLease(id, v.msn, held)
+		d.memory.setLease(id, d.msn, held)
 		if held.next.Before(held.until) { // else Vipps asked for a longer pause than the lease is
 			polled.NextPoll = l.NextPoll // the end of the lease
 		}
@@ -93,29 +92,29 @@ func (h *Handler) claimAndPoll(ctx context.Context, v *visit, id string, wait ti
 	if polled == *l {
 		return l, nil
 	}
-	return h.writeDown(ctx, v, &polled)
+	return d.writeDown(ctx, &polled)
 }
 
 // writeDown saves what a poll has found out. It tries more than once: what the exchange gave, Vipps
 // MobilePay does not give again.
-func (h *Handler) writeDown(ctx context.Context, v *visit, polled *phoneLogin) (l *phoneLogin, err error) {
+func (d *phoneDesk) writeDown(ctx context.Context, polled *phoneLogin) (l *phoneLogin, err error) {
 	for try := range 3 {
 		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
-		l, err = h.phones(v).update(ctx, polled.ID, v.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
-			return l.merge(polled), nil
+		l, err = d.update(ctx, polled.ID, d.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
+			return d.merge(l, polled), nil
 		})
 		if err == nil || errors.Is(err, errUnknownPhoneLogin) {
 			return l, err
 		}
 	}
-	h.logger.Error("phone login: the answer could not be stored", zap.String("msn", v.msn), zap.Error(err))
+	d.logger.Error("phone login: the answer could not be stored", zap.String("msn", d.msn), zap.Error(err))
 	return nil, fmt.Errorf("%w: %s", errStorage, err.Error()) // not errLocked any more
 }
 
 // merge takes over what a poll has found out, as far as nothing better was written down meanwhile by
 // another instance or a ping. It reports whether anything was.
-func (l *phoneLogin) merge(polled *phoneLogin) bool {
-	lost := l.Status == phoneFailed && l.Error == phoneFailureReason(errCodeRefused)
+func (d *phoneDesk) merge(l, polled *phoneLogin) bool {
+	lost := l.Status == phoneFailed && l.Error == d.reason(errCodeRefused)
 	if l.Status != phonePending && !(lost && polled.Status == phoneComplete) {
 		return false
 	}
@@ -133,23 +132,22 @@ func (l *phoneLogin) merge(polled *phoneLogin) bool {
 
 // claim makes sure that this instance is the one to ask, and returns the login as it is. The claim is
 // written down before the call: an instance that dies during it has still asked.
-func (h *Handler) claim(ctx context.Context, v *visit, id string, wait time.Duration) (l *phoneLogin, claimed bool, err error) {
-	shared := h.app.shared
-	held, ok := shared.lease(id, v.msn)
-	if l, err = h.phones(v).load(ctx, id, v.msn); err != nil {
+func (d *phoneDesk) claim(ctx context.Context, id string, wait time.Duration) (l *phoneLogin, claimed bool, err error) {
+	held, ok := d.memory.lease(id, d.msn)
+	if l, err = d.load(ctx, id, d.msn); err != nil {
 		return nil, false, err
 	}
 	now := time.Now()
 	if ok && l.NextPoll.Equal(held.until) && held.until.Sub(now) >= l.Interval {
-		if claimed = shared.due(l, v.msn, now); claimed {
+		if claimed = d.memory.due(l, d.msn, now); claimed {
 			held.next = now.Add(l.Interval)
-			shared.setLease(id, v.msn, held)
+			d.memory.setLease(id, d.msn, held)
 		}
 		return l, claimed, nil
 	}
-	l, err = h.phones(v).update(ctx, id, v.msn, cachedFor, func(l *phoneLogin) (bool, error) {
+	l, err = d.update(ctx, id, d.msn, cachedFor, func(l *phoneLogin) (bool, error) {
 		now := time.Now()
-		if claimed = shared.due(l, v.msn, now); !claimed {
+		if claimed = d.memory.due(l, d.msn, now); !claimed {
 			return false, nil // another instance asks, or has asked
 		}
 		// Half an interval more, so that a poll that ends late is still within.
@@ -159,20 +157,19 @@ func (h *Handler) claim(ctx context.Context, v *visit, id string, wait time.Dura
 		return true, nil
 	})
 	if err == nil && claimed {
-		shared.setLease(id, v.msn, held)
+		d.memory.setLease(id, d.msn, held)
 	}
 	return l, claimed, err
 }
 
 // release lets other instances poll, when the last request that waits here has left.
-func (h *Handler) release(ctx context.Context, v *visit, l *phoneLogin) {
-	shared := h.app.shared
-	held, ok := shared.lease(l.ID, v.msn)
-	if !ok || !l.polled() || shared.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
+func (d *phoneDesk) release(ctx context.Context, l *phoneLogin) {
+	held, ok := d.memory.lease(l.ID, d.msn)
+	if !ok || !l.polled() || d.memory.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
 		return
 	}
-	shared.leases.Delete(v.msn + "/" + l.ID)
-	_, err := h.phones(v).update(context.WithoutCancel(ctx), l.ID, v.msn, cachedFor, func(l *phoneLogin) (bool, error) {
+	d.memory.leases.Delete(d.msn + "/" + l.ID)
+	_, err := d.update(context.WithoutCancel(ctx), l.ID, d.msn, cachedFor, func(l *phoneLogin) (bool, error) {
 		if !l.NextPoll.Equal(held.until) {
 			return false, nil
 		}
@@ -180,36 +177,36 @@ func (h *Handler) release(ctx context.Context, v *visit, l *phoneLogin) {
 		return true, nil
 	})
 	if err != nil && !errors.Is(err, errUnknownPhoneLogin) {
-		h.logger.Debug("phone login: lease kept", zap.String("msn", v.msn), zap.Error(err)) // it ends by itself
+		d.logger.Debug("phone login: lease kept", zap.String("msn", d.msn), zap.Error(err)) // it ends by itself
 	}
 }
 
 // poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
-func (h *Handler) poll(ctx context.Context, v *visit, l *phoneLogin) {
+func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
 	began := time.Now()
 	if l.Tokens == nil {
-		got, err := h.app.shared.client.pollPhone(ctx, v.unit, v.msn, l.AuthReqID)
+		got, err := d.client.pollPhone(ctx, d.unit, d.msn, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
 		if err != nil {
-			h.endPoll(v, l, err, errors.Is(err, errUnusable)) // the exchange succeeds once
+			d.endPoll(l, err, errors.Is(err, errUnusable)) // the exchange succeeds once
 			return
 		}
 		l.Tokens = &got
 		// Before anything else: they are given once.
-		if _, err := h.writeDown(ctx, v, l); err != nil {
+		if _, err := d.writeDown(ctx, l); err != nil {
 			return
 		}
 	}
-	claims, err := h.checkedClaims(ctx, v, *l.Tokens, expectation{phone: l.sameRequest})
+	claims, err := d.check(ctx, *l.Tokens, expectation{phone: l.sameRequest})
 	if err == nil {
 		err = l.checkNumber(claims)
 	}
 	if err != nil {
-		h.endPoll(v, l, err, false)
+		d.endPoll(l, err, false)
 		return
 	}
 	l.complete(claims)
-	h.recordLogin(v, l.flow(), &session{claims: claims}, l.Started, time.Since(began))
+	d.outcomes.phoneCompleted(l.flow(), claims, l.Started, time.Since(began))
 }
 
 // sameRequest is the poll's side of checkRequest: the answer to our auth_req_id is about it, and where
@@ -243,7 +240,7 @@ func (l *phoneLogin) complete(claims []claim) {
 }
 
 // endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.
-func (h *Handler) endPoll(v *visit, l *phoneLogin, err error, lost bool) {
+func (d *phoneDesk) endPoll(l *phoneLogin, err error, lost bool) {
 	now := time.Now()
 	if errors.Is(err, errSlowDown) {
 		l.Interval += 5 * time.Second // OpenID CIBA Core section 11: at least, for this and all later polls
@@ -262,54 +259,55 @@ func (h *Handler) endPoll(v *visit, l *phoneLogin, err error, lost bool) {
 		l.Refused, l.NextPoll = true, now.Add(2*callTimeout)
 		return
 	case lost, errors.Is(err, errIDToken), errors.Is(err, errSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
-		l.end(phoneFailed, phoneFailureReason(err), now)
+		l.end(phoneFailed, d.reason(err), now)
 	default:
 		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.
-		h.logger.Warn("phone login: poll failed", zap.String("msn", v.msn), zap.Error(err))
+		d.logger.Warn("phone login: poll failed", zap.String("msn", d.msn), zap.Error(err))
 		return
 	}
-	h.recordFailure(v, l.flow(), failureOf(err), err)
+	d.outcomes.phoneFailed(l.flow(), err)
 }
 
-func phoneFailureReason(err error) string {
+// reason is an error in one word, as a till reads it.
+func (d *phoneDesk) reason(err error) string {
 	if errors.Is(err, errOtherNumber) {
 		return "other_number"
 	}
-	return failureOf(err).reason
+	return d.outcomes.phoneReason(err)
 }
 
 // otherInstances is how often a request that waits looks whether another instance has ended the login.
 const otherInstances = 2 * time.Second
 
-// waitFor returns the login when it has ended, or as it is when the wait is over. While it waits, the
+// wait returns the login when it has ended, or as it is when the wait is over. While it waits, the
 // request that waits is the one that polls.
-func (h *Handler) waitFor(ctx context.Context, v *visit, id string, wait time.Duration) (*phoneLogin, error) {
+func (d *phoneDesk) wait(ctx context.Context, id string, wait time.Duration) (*phoneLogin, error) {
 	deadline := time.Now().Add(wait)
 	for {
 		// Before the look, so that nothing is missed between the two.
-		woken, done := h.app.shared.waiters.wait(id)
-		l, err := h.phones(v).read(ctx, id, v.msn)
+		woken, done := d.memory.waiters.wait(id)
+		l, err := d.read(ctx, id, d.msn)
 		if err == nil {
-			l, err = h.pollIfDue(ctx, v, l, time.Until(deadline))
+			l, err = d.pollIfDue(ctx, l, time.Until(deadline))
 		}
 		left := time.Until(deadline)
 		if err != nil || l.Status != phonePending || left <= 0 || ctx.Err() != nil {
 			done()
 			if err == nil {
-				h.release(ctx, v, l)
+				d.release(ctx, l)
 			}
 			return l, err
 		}
 		pause := min(left, otherInstances)
 		if l.polled() {
-			pause = min(pause, max(time.Until(h.app.shared.nextPoll(l, v.msn)), 10*time.Millisecond))
+			pause = min(pause, max(time.Until(d.memory.nextPoll(l, d.msn)), 10*time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-woken:
 		case <-timer.C:
 		case <-ctx.Done():
-		case <-h.stopping:
+		case <-d.stopping:
 			deadline = time.Now() // the client asks again, and comes to the next config
 		}
 		timer.Stop()

@@ -84,8 +84,8 @@ func parameters(query string, names ...string) (values map[string]string, ok boo
 
 // pageOf is the page that a script's request came from, as far as it is ours: the person wants to come
 // back to that, not to what the script asked for.
-func (v *visit) pageOf(r *http.Request) string {
-	page, ok := strings.CutPrefix(r.Referer(), v.url("/"))
+func (o origin) pageOf(r *http.Request) string {
+	page, ok := strings.CutPrefix(r.Referer(), o.url("/"))
 	if !ok {
 		return "/"
 	}
@@ -222,7 +222,7 @@ func isTooEarly(err error) bool {
 
 // isCrossSite reports whether another site made the browser send this: browsers say so
 // (Sec-Fetch-Site), older ones name the page's origin on a POST.
-func isCrossSite(r *http.Request, v *visit) bool {
+func isCrossSite(r *http.Request, o origin) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "":
 	case "same-site": // another merchant's site may be: a link is fine, an image or a script is not
@@ -231,14 +231,14 @@ func isCrossSite(r *http.Request, v *visit) bool {
 		return r.Header.Get("Sec-Fetch-Site") == "cross-site"
 	}
 	from := r.Header.Get("Origin")
-	return from != "" && from != v.url("")
+	return from != "" && from != o.url("")
 }
 
 // isCrossOrigin reports whether a page of another origin made the browser send this.
-func isCrossOrigin(r *http.Request, v *visit) bool {
+func isCrossOrigin(r *http.Request, o origin) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return true
 	}
 	from := r.Header.Get("Origin")
-	return from != "" && from != v.url("")
+	return from != "" && from != o.url("")
 }

@@ -28,9 +28,6 @@ const (
 
 var errStorage = errors.New("the storage of Caddy does not work")
 
-// sweptFolders hold what ends by itself.
-var sweptFolders = []string{redeemedPrefix, phonePrefix, phoneIndexPrefix, askedPrefix}
-
 // errLocked says that another instance is at it.
 var errLocked = errors.New("locked by another request")
 
@@ -87,9 +84,9 @@ func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
 	}
 }
 
-// sweepStorage deletes what is of no use to anybody any more.
-func sweepStorage(ctx context.Context, storage certmagic.Storage, now time.Time) error {
-	for _, folder := range sweptFolders {
+// sweepStorage deletes from folders what is of no use to anybody any more.
+func sweepStorage(ctx context.Context, storage certmagic.Storage, folders []string, now time.Time) error {
+	for _, folder := range folders {
 		names, err := storage.List(ctx, folder, false)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

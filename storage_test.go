@@ -49,7 +49,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := sweepStorage(t.Context(), storage, time.Now()); err != nil {
+	if err := sweepStorage(t.Context(), storage, sweptFolders, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range old {

@@ -39,8 +39,8 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "whoever asks",
-		File:   "handler_phone.go",
-		Old:    `ask(ctx, request.loginHint, now)`,
+		File:   "phonedesk.go",
+		Old:    `ask(ctx, request.loginHint, time.Now())`,
 		New:    `ask(ctx, v.msn+request.loginHint, now)`,
 		Test:   "TestPhoneAskedTooOften",
 	},
@@ -63,15 +63,15 @@ var life = []Defence{
 	{
 		Threat: "somebody else's phone login",
 		Name:   "bound to auth_req_id, in a browser",
-		File:   "handler_phone_callback.go",
+		File:   "phonedesk.go",
 		Old: `	if authReqID == "" {
-		return nil, errNoLogin
+		return nil, errUnknownPhoneLogin
 	}
-	msn, id, err := h.phones(v).find(ctx, authReqID)
+	msn, id, err := d.find(ctx, authReqID)
 	if err != nil {
-		return nil, noLogin(err)
+		return nil, err
 	}`,
-		New: `	msn, id, err := h.phones(v).find(ctx, authReqID)
+		New: `	msn, id, err := d.find(ctx, authReqID)
 	if err != nil {
 		var last *phoneLogin
 		for id := range h.app.shared.pending.Items() {
@@ -102,7 +102,7 @@ var life = []Defence{
 	{
 		Threat: "somebody else's phone login",
 		Name:   "a login of a till does not end in a browser",
-		File:   "handler_phone_callback.go",
+		File:   "phonedesk.go",
 		Old:    `l.AuthReqID != authReqID || l.Finish != finishBrowser || `,
 		New:    `l.AuthReqID != authReqID || `,
 		Test:   "TestBrowserCannotEndATillsLogin",
@@ -119,7 +119,7 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "the interval",
 		File:   "phonepoll.go",
-		Old:    `return l.polled() && now.Before(l.lastPoll()) && !now.Before(s.nextPoll(l, msn))`,
+		Old:    `return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))`,
 		New:    `return l.polled() && now.Before(l.lastPoll())`,
 		Test:   "TestPhonePolling",
 	},
@@ -160,8 +160,8 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "a lease that another instance has taken is none",
 		File:   "phonepoll.go",
-		Old:    `s.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
-		New:    `s.lease(l.ID, msn); ok {`,
+		Old:    `m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
+		New:    `m.lease(l.ID, msn); ok {`,
 		Test:   "TestOneLease",
 	},
 	{
@@ -178,7 +178,7 @@ var life = []Defence{
 		Threat: "forged webhooks",
 		Name:   "over path and query",
 		File:   "webhook.go",
-		Old:    `"POST\n" + requestTarget(r) + `,
+		Old:    `"POST\n" + target + `,
 		New:    `"POST\n" + r.URL.Path + `,
 		Test:   "TestPing",
 	},
@@ -403,7 +403,7 @@ func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	{
 		Threat: "somebody else's phone login",
 		Name:   "userinfo of somebody else ends it",
-		File:   "handler_phone_callback.go",
+		File:   "phonedesk.go",
 		Old:    `case errors.Is(failure, errOtherNumber), errors.Is(failure, errSubMismatch):`,
 		New:    `case false:`,
 		Test:   "TestPhoneBrowserOfAnother",

@@ -355,7 +355,7 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "not too often",
-		File:   "pool.go",
+		File:   "partnerclient.go",
 		Old:    `rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),`,
 		New:    `rotations: rate.NewLimiter(rate.Inf, 1),`,
 		Test:   "TestKeysBehindTheSignature",

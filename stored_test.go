@@ -1,0 +1,145 @@
+package vippslogin
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// stored is what an earlier version of this code has sealed, with testSecret, for shop.example.no and MSN 123456. It is
+// in browsers and in storage, and every later version must be able to open it.
+type stored struct {
+	Session, LargeSession []string // cookie values
+	LastUse               string
+	Login, State          string
+	PhoneLogins           map[string][]byte // Caddy's storage, by key
+	Revoked               map[string][]byte
+}
+
+func readStored(t *testing.T) (s stored) {
+	t.Helper()
+	content, err := os.ReadFile("testdata/stored/v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+const (
+	storedHost, storedMSN = "shop.example.no", "123456"
+	storedPending         = "AAAAAAAAAAAAAAAAAAAAAA"
+	storedComplete        = "BBBBBBBBBBBBBBBBBBBBBB"
+)
+
+var storedAt = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+// storedClaims are the claims of the sessions: those of typicalUserinfo, and what makes the large one large.
+func storedClaims(t *testing.T, large bool) []claim {
+	t.Helper()
+	claims, err := parseClaims([]byte(typicalUserinfo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if large {
+		text := ""
+		for i := range 800 {
+			text += string(rune('a'+i%26)) + "æø"
+		}
+		claims = append(claims, textClaim("zz", text))
+	}
+	return claims
+}
+
+func TestStoredSessions(t *testing.T) {
+	s, keys := readStored(t), newTestKeys(t)
+	for large, values := range map[bool][]string{false: s.Session, true: s.LargeSession} {
+		got, ok := openSession(keys.session, values, storedHost, storedMSN)
+		if !ok {
+			t.Fatalf("large %t: does not open", large)
+		}
+		if !got.issued.Equal(storedAt) || !got.ends.Equal(storedAt.Add(12*time.Hour)) || !got.seen.Equal(storedAt) || !got.inApp ||
+			got.idText() != "c2Vzc2lvbi0wMTIz"[:16] || !reflect.DeepEqual(got.claims, storedClaims(t, large)) {
+			t.Errorf("large %t: %+v", large, got)
+		}
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(s.LastUse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, ok := keys.seen.open(sealed, sealContext(storedHost, storedMSN, "c2Vzc2lvbi0wMTIz"[:16]))
+	if !ok || !timeAt(plain).Equal(storedAt.Add(time.Hour)) {
+		t.Errorf("last use: %v", plain)
+	}
+}
+
+func TestStoredLogins(t *testing.T) {
+	s, keys := readStored(t), newTestKeys(t)
+	l, ok := openLogin(keys.login, s.Login, storedHost, storedMSN)
+	want := &login{id: base64.RawURLEncoding.EncodeToString([]byte("login-id-of-16-b")), started: storedAt,
+		nonce:    base64.RawURLEncoding.EncodeToString([]byte("nonce-of-16-byte")),
+		verifier: base64.RawURLEncoding.EncodeToString([]byte("a-verifier-that-has-32-bytes-yes")), returnTo: "/account?x=1#y"}
+	if !ok || !l.started.Equal(want.started) || l.id != want.id || l.nonce != want.nonce || l.verifier != want.verifier || l.returnTo != want.returnTo {
+		t.Errorf("in a cookie: %+v", l)
+	}
+	l, ok = openLogin(keys.state, s.State, storedHost, storedMSN)
+	if !ok || l.id != want.id || l.carried() || l.returnTo != want.returnTo {
+		t.Errorf("in a state: %+v", l)
+	}
+}
+
+func TestStoredPhoneLogins(t *testing.T) {
+	s, keys := readStored(t), newTestKeys(t)
+	storage := newMemoryStorage()
+	storage.files = s.PhoneLogins
+	phones := phoneStore{storage: storage, memory: newPhoneMemory(), keys: keys}
+	msn, id, err := phones.find(t.Context(), "auth-req-id-of-the-first")
+	if err != nil || msn != storedMSN || id != storedPending {
+		t.Errorf("found %s %s %v", msn, id, err)
+	}
+	want := storedPhoneLogins()
+	for id, want := range want {
+		got, err := phones.load(t.Context(), id, storedMSN)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v %v\nwant %+v", got, err, want)
+		}
+	}
+}
+
+func storedPhoneLogins() map[string]*phoneLogin {
+	return map[string]*phoneLogin{
+		storedPending: {
+			ID: storedPending, Status: phonePending, AuthReqID: "auth-req-id-of-the-first", Nonce: "nonce", MSISDN: "4712345678",
+			Started: storedAt, Expires: storedAt.Add(10 * time.Minute), Forgotten: storedAt.Add(15 * time.Minute),
+			Interval: 5 * time.Second, NextPoll: storedAt.Add(5 * time.Second), Pinged: true, Refused: true,
+			Finish: finishBrowser, ReturnTo: "/welcome", Tokens: &tokens{AccessToken: "access", IDToken: "id"},
+		},
+		storedComplete: {
+			ID: storedComplete, Status: phoneComplete, AuthReqID: "auth-req-id-of-the-second", Nonce: "nonce",
+			Started: storedAt, Expires: storedAt.Add(10 * time.Minute), Forgotten: storedAt.Add(15 * time.Minute),
+			Interval: 5 * time.Second, NextPoll: storedAt.Add(5 * time.Second), Finish: finishApp, Userinfo: `{"sub":"c06c4afe"}`,
+		},
+	}
+}
+
+func TestStoredRevocations(t *testing.T) {
+	s, keys := readStored(t), newTestKeys(t)
+	storage := newMemoryStorage()
+	storage.files = s.Revoked
+	entries, err := (revocationAccess{storage, keys}).loadPart(t.Context(), revokedPrefix+"/1795694400-abc")
+	if err != nil || !reflect.DeepEqual(entries, storedRevocations()) {
+		t.Errorf("%+v %v", entries, err)
+	}
+}
+
+func storedRevocations() []revocation {
+	return []revocation{
+		{Session: "c2Vzc2lvbi0wMTIz", Before: storedAt.Unix(), Until: storedAt.Add(12 * time.Hour).Unix()},
+		{MSN: storedMSN, Sub: "c06c4afe", Before: storedAt.Unix(), Until: storedAt.Add(maxLifetime).Unix()},
+	}
+}
