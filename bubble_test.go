@@ -56,6 +56,9 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	t.Cleanup(app.shared.client.stop)
 	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults("")}
 	h.setDefaults()
+	if err := h.provisionSession(); err != nil {
+		t.Fatal(err)
+	}
 	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, nil)
 	h.paths = newEndpointPaths(h.BasePath)
 	h.endpoints = h.newEndpoints()

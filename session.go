@@ -1,12 +1,9 @@
 package vippslogin
 
 import (
-	"bytes"
-	"compress/flate"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -73,9 +70,6 @@ const maxLifetime = 400 * 24 * time.Hour
 const clockSkew = 10 * time.Minute
 
 const (
-	formatPlain    = 1 // a sealed session starts with one of these bytes
-	formatDeflated = 2
-
 	sessionIDBytes = 12
 	atInApp        = 1  // 1 or 0
 	atSession      = 2  // id, and then
@@ -83,9 +77,8 @@ const (
 	atCount        = 38 // of the claims, so that there is room for just as many
 	atClaims       = 39
 
-	// maxSessionBytes bounds a session before compression: what an upstream can take in headers, and
-	// what inflating a cookie may cost.
-	maxSessionBytes = 16 << 10
+	// maxSessionBytes bounds a session before compression: what an upstream can take in headers.
+	maxSessionBytes = maxUnpacked
 )
 
 var errSessionFormat = errors.New("not a session")
@@ -256,22 +249,4 @@ func cutString(s string) (text, rest string, ok bool) {
 		}
 	}
 	return "", "", false
-}
-
-func deflate(plain []byte) []byte {
-	var out bytes.Buffer
-	out.WriteByte(formatDeflated)
-	w, _ := flate.NewWriter(&out, flate.BestCompression) // errs on an unknown level only
-	w.Write(plain)
-	w.Close()
-	return out.Bytes()
-}
-
-// inflate reads no more than a session may have, whatever it is given.
-func inflate(deflated []byte) ([]byte, error) {
-	plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxSessionBytes+1))
-	if err == nil && len(plain) > maxSessionBytes {
-		err = errSessionFormat
-	}
-	return plain, err
 }

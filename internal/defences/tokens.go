@@ -157,8 +157,8 @@ var tokens = []Defence{
 	{
 		Threat: "token bombs",
 		Name:   "a limit to what a session inflates to",
-		File:   "session.go",
-		Old:    `io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxSessionBytes+1)`,
+		File:   "pack.go",
+		Old:    `io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxUnpacked+1)`,
 		New:    `flate.NewReader(bytes.NewReader(deflated))`,
 		Test:   "TestDecodeSessionTrustsNoLength",
 	},
