@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -57,7 +59,7 @@ type App struct {
 	files       []*merchantsFile
 	twins       twins // hosts of more than one merchant
 
-	keys     atomic.Pointer[cookieKeys] // nil until they were read from storage
+	keys     atomic.Pointer[seal.Keys] // nil until they were read from storage
 	keysLock sync.Mutex
 	stop     context.CancelFunc
 }
@@ -234,13 +236,13 @@ func (a *App) resolveCookieSecrets(base string) error {
 		if err != nil {
 			return fmt.Errorf("cookie_secret %d: %w", i+1, err)
 		}
-		if len(secret) < minSecretBytes {
+		if len(secret) < seal.MinSecretBytes {
 			return fmt.Errorf("cookie_secret %d: it has %d bytes and needs at least %d: make one with `openssl rand -base64 48`",
-				i+1, len(secret), minSecretBytes)
+				i+1, len(secret), seal.MinSecretBytes)
 		}
 		secrets = append(secrets, secret)
 	}
-	keys, err := newCookieKeys(base, secrets)
+	keys, err := seal.NewKeys(base, secrets)
 	a.keys.Store(keys)
 	return err
 }
@@ -277,8 +279,8 @@ func (a *App) Cleanup() error {
 	return releaseShared(a.sharedKey)
 }
 
-// cookieKeys returns the keys, reading them from storage when a request comes before Start did.
-func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
+// seal.Keys returns the keys, reading them from storage when a request comes before Start did.
+func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
@@ -291,7 +293,7 @@ func (a *App) cookieKeys(ctx context.Context) (*cookieKeys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", errStorage, err)
 	}
-	keys, err := newCookieKeys(a.shared.client.base, []string{secret})
+	keys, err := seal.NewKeys(a.shared.client.base, []string{secret})
 	if err == nil {
 		a.keys.Store(keys)
 	}
@@ -308,7 +310,7 @@ func storedSecret(ctx context.Context, storage certmagic.Storage) (secret string
 		if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
 			return err // another instance was faster
 		}
-		secret = base64.RawStdEncoding.EncodeToString(randomBytes(48))
+		secret = base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))
 		return storage.Store(ctx, secretKey, []byte(secret))
 	})
 	return secret, err
@@ -321,7 +323,7 @@ func loadSecret(ctx context.Context, storage certmagic.Storage) (string, error) 
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
 	stored, err := storage.Load(ctx, secretKey)
-	if err == nil && len(stored) < minSecretBytes {
+	if err == nil && len(stored) < seal.MinSecretBytes {
 		err = fmt.Errorf("%s in storage is too short: delete it to have a new one made", secretKey)
 	}
 	return string(stored), err

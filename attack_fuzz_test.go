@@ -10,19 +10,21 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // FuzzLogin: nothing that nobody sealed opens as a login, and no bytes crash the reader behind the seal.
 func FuzzLogin(f *testing.F) {
-	keys := newTestKeys(f, string(randomBytes(32))) // of this process: seeds come from another one
+	keys := newTestKeys(f, string(seal.RandomBytes(32))) // of this process: seeds come from another one
 	l := newLogin("/x?y=1", time.Now())
-	good := sealLogin(keys.login, l, "h", "123456", maxState)
+	good := sealLogin(keys.Login, l, "h", "123456", maxState)
 	f.Add(good, l.encode())
 	f.Add("", newLogin("/"+strings.Repeat("long/", 100), time.Now()).encode())
-	f.Add(sealLogin(keys.state, l, "h", "123456", maxState), []byte(strings.Repeat("\x02", 80)))
+	f.Add(sealLogin(keys.State, l, "h", "123456", maxState), []byte(strings.Repeat("\x02", 80)))
 	f.Add("AAAA", l.encode()[:loginFixedBytes])
 	f.Fuzz(func(t *testing.T, value string, plain []byte) {
-		if _, ok := openLogin(keys.login, value, "h", "123456"); ok && strings.NewReplacer("\r", "", "\n", "").Replace(value) != good {
+		if _, ok := openLogin(keys.Login, value, "h", "123456"); ok && strings.NewReplacer("\r", "", "\n", "").Replace(value) != good {
 			t.Errorf("opened %q", value)
 		}
 		if read, ok := decodeLogin(plain); ok && len(read.returnTo) > maxSessionBytes {
@@ -99,7 +101,7 @@ func FuzzWebhookSignature(f *testing.F) {
 	f.Fuzz(func(t *testing.T, date, authorization, hash string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, target, nil)
 		r.Header["X-Ms-Date"], r.Header["Authorization"], r.Header["X-Ms-Content-Sha256"] = []string{date}, []string{authorization}, []string{hash}
-		if signedWebhook(r, requestTarget(r), host, body, []string{string(randomBytes(32))}) {
+		if signedWebhook(r, requestTarget(r), host, body, []string{string(seal.RandomBytes(32))}) {
 			t.Errorf("a signature: %q %q %q", date, authorization, hash)
 		}
 		if signedWebhook(r, requestTarget(r), host, body, nil) {

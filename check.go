@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 const (
@@ -25,7 +27,7 @@ type checker struct {
 	client   *partnerClient
 	parallel int    // calls at the same time, at most
 	step     func() // tells the progress; called by many at once
-	keys     *cookieKeys
+	keys     *seal.Keys
 
 	doc     discoveryDocument
 	noDoc   bool // there is no discovery document
@@ -35,7 +37,7 @@ type checker struct {
 
 // newChecker makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
 func newChecker(client *partnerClient, parallel int, step func()) (*checker, error) {
-	keys, err := newCookieKeys(client.base, []string{base64.RawStdEncoding.EncodeToString(randomBytes(48))})
+	keys, err := seal.NewKeys(client.base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
 	return &checker{client: client, parallel: parallel, step: step, keys: keys}, err
 }
 
@@ -79,7 +81,7 @@ func steps(targets []*checkTarget) int {
 
 // keysOf names the keys that logins at a target use.
 func keysOf(t *checkTarget) string {
-	return string(sealContext(t.unit.msn, t.unit.clientID, t.unit.clientSecret))
+	return string(seal.Context(t.unit.msn, t.unit.clientID, t.unit.clientSecret))
 }
 
 func (c *checker) partnerKeys(ctx context.Context) finding {
@@ -212,7 +214,7 @@ func (c *checker) msn(t *checkTarget, named bool, err error) finding {
 // loginURL is where the plugin itself would send the browser.
 func (c *checker) loginURL(t *checkTarget) string {
 	v, l := t.visit(), newLogin("/", time.Now())
-	state := sealLogin(c.keys.state, l, v.host, v.msn, maxState)
+	state := sealLogin(c.keys.State, l, v.host, v.msn, maxState)
 	return t.handler.authorizationURL(c.doc.AuthorizationEndpoint, v, l, state)
 }
 

@@ -45,8 +45,8 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	if h.ReturnInAnyBrowser {
 		told = l
 	}
-	state := sealLogin(v.keys.state, told, v.host, v.msn, maxState)
-	setLoginCookie(w, r, v.names.login, v.keys.login, l, v.host, v.msn, v.secure(), now)
+	state := sealLogin(v.keys.State, told, v.host, v.msn, maxState)
+	setLoginCookie(w, r, v.names.login, v.keys.Login, l, v.host, v.msn, v.secure(), now)
 	v.clearInvalid(w, r)
 	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, h.authorizationURL(doc.AuthorizationEndpoint, v, l, state))

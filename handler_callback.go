@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // What a callback can be refused for, beyond what Vipps MobilePay's answers are refused for.
@@ -91,7 +93,7 @@ type callback struct {
 
 // fingerprint is what two callbacks with the same outcome have in common.
 func (c callback) fingerprint(v *visit) [sha256.Size]byte {
-	return sha256.Sum256(sealContext(v.host, v.msn, c.state, c.code, c.errorCode))
+	return sha256.Sum256(seal.Context(v.host, v.msn, c.state, c.code, c.errorCode))
 }
 
 // parseCallback reads the query. Two values for one parameter could be read one way here and another
@@ -109,7 +111,7 @@ func parseCallback(query string) (callback, error) {
 // found. Where it cannot be completed here, the error says why, and the login still says where the
 // person was going.
 func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Time) (*login, error) {
-	told, ok := openLogin(v.keys.state, state, v.host, v.msn)
+	told, ok := openLogin(v.keys.State, state, v.host, v.msn)
 	if !ok || now.Sub(told.started) > returnsFor {
 		return &login{returnTo: "/"}, errNoLogin
 	}
@@ -117,7 +119,7 @@ func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Ti
 		return told, errTooLate
 	}
 	// The cookie knows the whole return path; the state may not have had room.
-	if l, ok := loginInCookie(v.keys.login, r, v.names.login, told.id, v.host, v.msn, v.secure(), now); ok {
+	if l, ok := loginInCookie(v.keys.Login, r, v.names.login, told.id, v.host, v.msn, v.secure(), now); ok {
 		l.inCookie = true
 		return l, nil
 	}

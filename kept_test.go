@@ -10,6 +10,8 @@ import (
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // fetcher counts fetches, takes a second for each, and fails while broken.
@@ -224,7 +226,7 @@ func TestSpentLogins(t *testing.T) {
 			t.Error("a login is good for one use")
 		}
 		for i := range 3 * maxSpentLogins {
-			spend(string(randomBytes(8)) + string(rune(i)))
+			spend(string(seal.RandomBytes(8)) + string(rune(i)))
 		}
 		if n := s.cache.ItemCount(); n > maxSpentLogins {
 			t.Errorf("%d are remembered", n)

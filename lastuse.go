@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it
@@ -27,7 +29,7 @@ func lastUse(header http.Header, v *visit, s *session) time.Time {
 		if err != nil {
 			continue
 		}
-		plain, ok := v.keys.seen.open(sealed, sealContext(v.host, v.msn, s.idText()))
+		plain, ok := v.keys.Seen.Open(sealed, seal.Context(v.host, v.msn, s.idText()))
 		if ok && len(plain) == timeBytes && timeAt(plain).After(seen) {
 			seen = timeAt(plain)
 		}
@@ -43,7 +45,7 @@ func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 		return
 	}
 	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
-	sealed := v.keys.seen.seal(plain, sealContext(v.host, v.msn, v.session.idText()))
+	sealed := v.keys.Seen.Seal(plain, seal.Context(v.host, v.msn, v.session.idText()))
 	left := time.Until(v.session.issued.Add(h.lifetime))
 	setCookie(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // login is a login in progress: what must come back from Vipps MobilePay, and where the person was
@@ -44,7 +46,7 @@ const (
 
 func newLogin(returnTo string, now time.Time) *login {
 	encode := base64.RawURLEncoding.EncodeToString
-	random := randomBytes(idBytes + nonceBytes + verifierBytes) // at once: what costs is the call
+	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // at once: what costs is the call
 	return &login{
 		id:       encode(random[:idBytes]),
 		started:  now,
@@ -79,11 +81,11 @@ func (l *login) encode() []byte {
 	putBase64(b[atNonce:], l.nonce)
 	putBase64(b[atVerifier:], l.verifier)
 	if len(l.returnTo) >= 128 {
-		if packed := deflate([]byte(l.returnTo)); len(packed) <= len(l.returnTo) {
+		if packed := seal.Deflate([]byte(l.returnTo)); len(packed) <= len(l.returnTo) {
 			return append(b, packed...)
 		}
 	}
-	return append(append(b, formatPlain), l.returnTo...)
+	return append(append(b, seal.FormatPlain), l.returnTo...)
 }
 
 // putBase64 writes the bytes that newLogin encoded.
@@ -94,9 +96,9 @@ func decodeLogin(b []byte) (*login, bool) {
 		return nil, false
 	}
 	returnTo := b[loginFixedBytes+1:]
-	if b[loginFixedBytes] == formatDeflated {
+	if b[loginFixedBytes] == seal.FormatDeflated {
 		var err error
-		if returnTo, err = inflate(returnTo); err != nil {
+		if returnTo, err = seal.Inflate(returnTo); err != nil {
 			return nil, false
 		}
 	}
@@ -114,10 +116,10 @@ func decodeLogin(b []byte) (*login, bool) {
 
 // sealLogin returns l sealed for one host and MSN, in at most size characters: a return path that does
 // not fit loses its query, and then is the front page.
-func sealLogin(keys keyring, l *login, host, msn string, size int) string {
+func sealLogin(keys seal.Keyring, l *login, host, msn string, size int) string {
 	short := *l
 	for _, short.returnTo = range []string{l.returnTo, withoutQuery(l.returnTo), "/"} {
-		sealed := base64.RawURLEncoding.EncodeToString(keys.seal(short.encode(), sealContext(host, msn)))
+		sealed := base64.RawURLEncoding.EncodeToString(keys.Seal(short.encode(), seal.Context(host, msn)))
 		if len(sealed) <= size {
 			return sealed
 		}
@@ -133,12 +135,12 @@ func withoutQuery(returnTo string) string {
 }
 
 // openLogin opens what sealLogin made for the same host and MSN.
-func openLogin(keys keyring, value, host, msn string) (*login, bool) {
+func openLogin(keys seal.Keyring, value, host, msn string) (*login, bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
 	if err != nil {
 		return nil, false
 	}
-	plain, ok := keys.open(sealed, sealContext(host, msn))
+	plain, ok := keys.Open(sealed, seal.Context(host, msn))
 	if !ok {
 		return nil, false
 	}
@@ -153,7 +155,7 @@ func isLoginID(s string) bool {
 
 // loginInCookie returns the login of that id, from the cookie of this browser. The id sealed inside must
 // be the one asked for: the name of a cookie alone proves nothing.
-func loginInCookie(keys keyring, r *http.Request, prefix, id, host, msn string, secure bool, now time.Time) (*login, bool) {
+func loginInCookie(keys seal.Keyring, r *http.Request, prefix, id, host, msn string, secure bool, now time.Time) (*login, bool) {
 	want := cookieName(prefix+id, secure)
 	for name, value := range cookies(r.Header) {
 		if name == want {
@@ -166,7 +168,7 @@ func loginInCookie(keys keyring, r *http.Request, prefix, id, host, msn string, 
 
 // setLoginCookie sets the cookie of a new login, and clears the oldest ones where there are too many
 // of them, or too much: a browser full of abandoned logins could not send a request any more.
-func setLoginCookie(w http.ResponseWriter, r *http.Request, prefix string, keys keyring, l *login, host, msn string, secure bool, now time.Time) {
+func setLoginCookie(w http.ResponseWriter, r *http.Request, prefix string, keys seal.Keyring, l *login, host, msn string, secure bool, now time.Time) {
 	name := prefix + l.id
 	const perCookie = len("=; ") // in the Cookie header
 	overhead := len(cookieName(name, secure)) + perCookie
@@ -188,7 +190,7 @@ type pendingCookie struct {
 }
 
 // loginsInProgress returns the login cookies of r, the newest first.
-func loginsInProgress(keys keyring, r *http.Request, name, host, msn string, secure bool, now time.Time) []pendingCookie {
+func loginsInProgress(keys seal.Keyring, r *http.Request, name, host, msn string, secure bool, now time.Time) []pendingCookie {
 	var found []pendingCookie
 	prefix := cookieName(name, secure)
 	for name, value := range cookies(r.Header) {

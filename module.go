@@ -20,6 +20,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -130,7 +132,7 @@ type visit struct {
 	asked string // the canonical host that was asked for; origin has what browsers see
 	unit  *salesUnit
 	msn   string
-	keys  *cookieKeys
+	keys  *seal.Keys
 	names cookieNames
 
 	client  string // the client's IP address, as Caddy knows it
@@ -277,7 +279,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if err := h.app.shared.revocations.loaded(r.Context(), revocationAccess{h.app.storage, v.keys}); err != nil {
 		return err
 	}
-	s, ok := openSession(v.keys.session, values, v.host, v.msn)
+	s, ok := openSession(v.keys.Session, values, v.host, v.msn)
 	if ok && h.idleTimeout > 0 {
 		s.seen = lastUse(r.Header, v, s)
 	}
@@ -317,7 +319,7 @@ func resolveMSN(r *http.Request, msn, host string) string {
 
 // setSession is the one way a session gets into a browser. It names the claims that did not fit.
 func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session) {
-	values, dropped := sealSession(v.keys.session, s, v.host, v.msn)
+	values, dropped := sealSession(v.keys.Session, s, v.host, v.msn)
 	if len(dropped) > 0 {
 		h.logger.Warn("claims left out: they do not fit in the session cookies",
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))

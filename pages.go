@@ -9,6 +9,8 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 var (
@@ -93,7 +95,7 @@ func writeProblem(w http.ResponseWriter, p problem) error {
 func newReference() string {
 	const letters = "23456789abcdefghjkmnpqrstuvwxyz" // none that is taken for another
 	var reference strings.Builder
-	for _, b := range randomBytes(8) {
+	for _, b := range seal.RandomBytes(8) {
 		reference.WriteByte(letters[int(b)%len(letters)])
 	}
 	return reference.String()

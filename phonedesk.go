@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // phoneDesk answers for the logins from phone numbers of one merchant. It knows nothing of HTTP requests to the site.
@@ -41,7 +43,7 @@ func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, fin
 	if err := d.ask(ctx, request.loginHint, time.Now()); err != nil {
 		return nil, err
 	}
-	request.nonce = base64.RawURLEncoding.EncodeToString(randomBytes(nonceBytes))
+	request.nonce = base64.RawURLEncoding.EncodeToString(seal.RandomBytes(nonceBytes))
 	// From here on a phone may ring: the login is kept even when the till has hung up.
 	ctx = context.WithoutCancel(ctx)
 	started, err := d.client.startPhone(ctx, d.unit, d.msn, request)
@@ -50,7 +52,7 @@ func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, fin
 	}
 	now := time.Now()
 	l := &phoneLogin{
-		ID:     base64.RawURLEncoding.EncodeToString(randomBytes(idBytes)),
+		ID:     base64.RawURLEncoding.EncodeToString(seal.RandomBytes(idBytes)),
 		Status: phonePending, AuthReqID: started.authReqID, Nonce: request.nonce, MSISDN: msisdn,
 		Started: now, Expires: now.Add(started.expiresIn), Forgotten: now.Add(started.expiresIn + lingers),
 		Interval: started.interval, NextPoll: now.Add(started.interval),

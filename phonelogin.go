@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // phoneLogin is a login from a phone number, as it is kept in Caddy's storage, sealed: any instance can
@@ -101,7 +103,7 @@ var errUnknownPhoneLogin = errors.New("there is no such login")
 type phoneStore struct {
 	storage certmagic.Storage
 	memory  *phoneMemory
-	keys    *cookieKeys
+	keys    *seal.Keys
 }
 
 // phoneFolders are the folders in Caddy's storage that hold what ends by itself.
@@ -150,7 +152,7 @@ func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, erro
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errStorage, err)
 	}
-	plain, ok := s.keys.phone.open(bytes.Clone(sealed), sealContext(id, msn)) // a storage may keep what it gave
+	plain, ok := s.keys.Phone.Open(bytes.Clone(sealed), seal.Context(id, msn)) // a storage may keep what it gave
 	if !ok {
 		return nil, errUnknownPhoneLogin
 	}
@@ -169,7 +171,7 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
-	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.phone.seal(plain, sealContext(l.ID, msn))); err != nil {
+	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.Phone.Seal(plain, seal.Context(l.ID, msn))); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	s.remember(l, msn)
@@ -219,16 +221,16 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 	name := s.indexNames(l.AuthReqID)[0]
 	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
 	defer cancel()
-	if err := s.storage.Store(ctx, name, s.keys.phone.seal([]byte(msn+" "+l.ID), sealContext(name))); err != nil {
+	if err := s.storage.Store(ctx, name, s.keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name))); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
 	return nil
 }
 
-// indexNames are where storage says which login Vipps MobilePay calls authReqID: under the newest secret
+// IndexNames are where storage says which login Vipps MobilePay calls authReqID: under the newest secret
 // first.
 func (s phoneStore) indexNames(authReqID string) []string {
-	names := s.keys.indexNames("auth_req_id", authReqID)
+	names := s.keys.IndexNames("auth_req_id", authReqID)
 	for i, name := range names {
 		names[i] = phoneIndexPrefix + "/" + name
 	}
@@ -244,7 +246,7 @@ func (s phoneStore) find(ctx context.Context, authReqID string) (msn, id string,
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", "", fmt.Errorf("%w: %w", errStorage, err)
 		}
-		if plain, ok := s.keys.phone.open(bytes.Clone(sealed), sealContext(name)); err == nil && ok {
+		if plain, ok := s.keys.Phone.Open(bytes.Clone(sealed), seal.Context(name)); err == nil && ok {
 			msn, id, _ := strings.Cut(string(plain), " ")
 			return msn, id, nil
 		}
@@ -285,7 +287,7 @@ func (askedTooOften) Error() string { return "this person was asked too often" }
 // ask counts a login for the person behind hint, and fails when there were too many: nobody's phone is
 // made to ring without end. Storage sees a name that tells nothing about the number.
 func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
-	names := s.keys.indexNames("asked", hint)
+	names := s.keys.IndexNames("asked", hint)
 	name := askedPrefix + "/" + names[0]
 	return withStorageLock(ctx, s.storage, storagePrefix+"_asked_"+names[0], lockTimeout, func(ctx context.Context) error {
 		stored, err := s.storage.Load(ctx, name)

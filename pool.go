@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // sharedPool holds what outlives a config: a reload with the same keys goes on with the same tokens,
@@ -22,7 +24,7 @@ type shared struct {
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
 // other list of parts gives.
 func sharedKey(base string, keys partnerKeys, system systemHeaders) string {
-	sum := sha256.Sum256(sealContext(base, keys.clientID, keys.clientSecret, keys.subscriptionKey,
+	sum := sha256.Sum256(seal.Context(base, keys.clientID, keys.clientSecret, keys.subscriptionKey,
 		system.name, system.version, system.pluginName, system.pluginVersion))
 	return hex.EncodeToString(sum[:])
 }

@@ -19,6 +19,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // revocations brings the list to all instances, through Caddy's storage. Each instance writes parts of
@@ -71,7 +73,7 @@ type revokedPart struct {
 // revocationAccess is where the parts are, and what opens them.
 type revocationAccess struct {
 	storage certmagic.Storage
-	keys    *cookieKeys
+	keys    *seal.Keys
 }
 
 const (
@@ -147,7 +149,7 @@ func (r *revocations) add(ctx context.Context, at revocationAccess, entry revoca
 
 // openPart begins a part of this instance. mu is held.
 func (r *revocations) openPart(now time.Time) {
-	random := base64.RawURLEncoding.EncodeToString(randomBytes(9))
+	random := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
 	r.own = &revokedPart{name: fmt.Sprintf("%s/%d-%s", revokedPrefix, now.Unix(), random), mine: true, began: now}
 	r.parts[r.own.name] = r.own
 }
@@ -207,7 +209,7 @@ func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
 		if !r.untold {
 			return nil
 		}
-		version := base64.RawURLEncoding.EncodeToString(randomBytes(9))
+		version := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
 		if err := at.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
 			return fmt.Errorf("%w: %w", errStorage, err)
 		}
@@ -233,14 +235,14 @@ func (r *revocations) unstored(now time.Time) (parts []revokedPart) {
 // damaged is known from one that strangers wrote with another secret on the same storage.
 
 // partKeyNames are the names of the keys, the newest first.
-func (at revocationAccess) partKeyNames() []string { return at.keys.indexNames("revoked part") }
+func (at revocationAccess) partKeyNames() []string { return at.keys.IndexNames("revoked part") }
 
 func (r *revocations) storePart(ctx context.Context, at revocationAccess, p revokedPart) error {
 	plain, err := json.Marshal(p.entries)
 	if err != nil {
 		return err
 	}
-	sealed := append([]byte(at.partKeyNames()[0]+"."), at.keys.revoked.seal(plain, sealContext(p.name))...)
+	sealed := append([]byte(at.partKeyNames()[0]+"."), at.keys.Revoked.Seal(plain, seal.Context(p.name))...)
 	if err := at.storage.Store(ctx, p.name, sealed); err != nil {
 		return fmt.Errorf("%w: %w", errStorage, err)
 	}
@@ -269,7 +271,7 @@ func (at revocationAccess) loadPart(ctx context.Context, name string) (entries [
 	if ok && !slices.Contains(at.partKeyNames(), string(key)) {
 		return nil, nil
 	}
-	plain, ok := at.keys.revoked.open(sealed, sealContext(name))
+	plain, ok := at.keys.Revoked.Open(sealed, seal.Context(name))
 	if !ok || json.Unmarshal(plain, &entries) != nil {
 		return nil, fmt.Errorf("%w: %w: %s", errStorage, errDamaged, name)
 	}

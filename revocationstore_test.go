@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // memoryStorage is a storage that can be away, and counts what it is asked for.
@@ -204,7 +206,7 @@ func TestRevocationsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
 		ours := newTestKeys(t)
-		theirs, err := newCookieKeys("", []string{"another secret that has 32 bytes or even more"})
+		theirs, err := seal.NewKeys("", []string{"another secret that has 32 bytes or even more"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unsafe"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // session is what a login leaves behind: who the person is to this merchant. It lives in the
@@ -23,7 +25,7 @@ type session struct {
 
 // newSession is what a login opens.
 func newSession(claims []claim, now time.Time, lifetime time.Duration) *session {
-	return &session{id: string(randomBytes(sessionIDBytes)), issued: now, ends: now.Add(lifetime), seen: now, claims: claims}
+	return &session{id: string(seal.RandomBytes(sessionIDBytes)), issued: now, ends: now.Add(lifetime), seen: now, claims: claims}
 }
 
 // idText is the id as it is shown and asked for: 16 characters of base64url.
@@ -78,17 +80,17 @@ const (
 	atClaims       = 39
 
 	// maxSessionBytes bounds a session before compression: what an upstream can take in headers.
-	maxSessionBytes = maxUnpacked
+	maxSessionBytes = seal.MaxUnpacked
 )
 
 var errSessionFormat = errors.New("not a session")
 
 // sealSession returns the cookie values of s for one host and MSN. Claims that do not fit are left
 // out, the largest first, and named.
-func sealSession(keys keyring, s *session, host, msn string) (values, dropped []string) {
+func sealSession(keys seal.Keyring, s *session, host, msn string) (values, dropped []string) {
 	claims := slices.Clone(s.claims)
 	for {
-		values, ok := sealClaims(keys, s, claims, sealContext(host, msn))
+		values, ok := sealClaims(keys, s, claims, seal.Context(host, msn))
 		if ok {
 			return values, dropped
 		}
@@ -112,14 +114,14 @@ func largestClaim(claims []claim) int {
 
 // sealClaims seals s with these claims, compressed where one cookie is not enough. It is false when
 // they do not fit.
-func sealClaims(keys keyring, s *session, claims []claim, context []byte) ([]string, bool) {
+func sealClaims(keys seal.Keyring, s *session, claims []claim, context []byte) ([]string, bool) {
 	plain := encodeSession(s, claims)
 	if len(plain) > maxSessionBytes {
 		return nil, false
 	}
-	value := base64.RawURLEncoding.EncodeToString(keys.seal(plain, context))
+	value := base64.RawURLEncoding.EncodeToString(keys.Seal(plain, context))
 	if len(value) >= maxChunkBytes {
-		value = base64.RawURLEncoding.EncodeToString(keys.seal(deflate(plain), context))
+		value = base64.RawURLEncoding.EncodeToString(keys.Seal(seal.Deflate(plain), context))
 	}
 	return splitChunks(value)
 }
@@ -156,7 +158,7 @@ func joinChunks(values []string) (string, bool) {
 
 // openSession opens the cookie values that sealSession made for the same host and MSN. It is false
 // for anything else: such a cookie is no session, and no error either.
-func openSession(keys keyring, values []string, host, msn string) (*session, bool) {
+func openSession(keys seal.Keyring, values []string, host, msn string) (*session, bool) {
 	value, ok := joinChunks(values)
 	if !ok {
 		return nil, false
@@ -165,7 +167,7 @@ func openSession(keys keyring, values []string, host, msn string) (*session, boo
 	if err != nil {
 		return nil, false
 	}
-	plain, ok := keys.open(sealed, sealContext(host, msn))
+	plain, ok := keys.Open(sealed, seal.Context(host, msn))
 	if !ok {
 		return nil, false
 	}
@@ -176,7 +178,7 @@ func openSession(keys keyring, values []string, host, msn string) (*session, boo
 // encodeSession lays a session out as: format, inApp, id, issued, ends, seen (milliseconds since 1970), number
 // of claims, then of each claim its kind, name and text, the strings with their lengths in front.
 func encodeSession(s *session, claims []claim) []byte {
-	b := []byte{formatPlain, 0}
+	b := []byte{seal.FormatPlain, 0}
 	if s.inApp {
 		b[atInApp] = 1
 	}
@@ -200,13 +202,13 @@ func appendString(b []byte, s string) []byte {
 // decodeSession undoes encodeSession. It reads what we sealed ourselves, and still trusts no length
 // in it. It takes plain over: the claims are parts of it.
 func decodeSession(plain []byte) (*session, error) {
-	if len(plain) > 0 && plain[0] == formatDeflated {
+	if len(plain) > 0 && plain[0] == seal.FormatDeflated {
 		var err error
-		if plain, err = inflate(plain[1:]); err != nil {
+		if plain, err = seal.Inflate(plain[1:]); err != nil {
 			return nil, err
 		}
 	}
-	if len(plain) < atClaims || plain[0] != formatPlain {
+	if len(plain) < atClaims || plain[0] != seal.FormatPlain {
 		return nil, errSessionFormat
 	}
 	// A copy would be a kilobyte at every request (BenchmarkOpenSession). Nobody else has plain.

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 const testSecret = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
 
-func newTestKeys(t testing.TB, secrets ...string) *cookieKeys {
+func newTestKeys(t testing.TB, secrets ...string) *seal.Keys {
 	t.Helper()
-	keys, err := newCookieKeys("https://api.vipps.no", append(secrets, testSecret)[:max(1, len(secrets))])
+	keys, err := seal.NewKeys("https://api.vipps.no", append(secrets, testSecret)[:max(1, len(secrets))])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +43,7 @@ func newTestSession(t testing.TB) *session {
 }
 
 func TestSessionRoundTrip(t *testing.T) {
-	keys := newTestKeys(t).session
+	keys := newTestKeys(t).Session
 	s := newTestSession(t)
 	values, dropped := sealSession(keys, s, "shop.example.no", "123456")
 	if len(values) != 1 || len(dropped) != 0 {
@@ -56,16 +58,16 @@ func TestSessionRoundTrip(t *testing.T) {
 			t.Errorf("opened for %v", other)
 		}
 	}
-	if _, ok := openSession(newTestKeys(t).login, values, "shop.example.no", "123456"); ok {
+	if _, ok := openSession(newTestKeys(t).Login, values, "shop.example.no", "123456"); ok {
 		t.Error("opened as a login")
 	}
 }
 
 // TestEveryByteCounts flips each bit of each character of a session's cookies.
 func TestEveryByteCounts(t *testing.T) {
-	keys := newTestKeys(t).session
+	keys := newTestKeys(t).Session
 	s := newTestSession(t)
-	s.claims = append(s.claims, textClaim("large", strings.Repeat(base64.StdEncoding.EncodeToString(randomBytes(300)), 1)))
+	s.claims = append(s.claims, textClaim("large", strings.Repeat(base64.StdEncoding.EncodeToString(seal.RandomBytes(300)), 1)))
 	values, _ := sealSession(keys, s, "h", "123456")
 	for i, value := range values {
 		for at := range len(value) {
@@ -120,7 +122,7 @@ func TestDecodeSessionTrustsNoLength(t *testing.T) {
 		}
 		_, _ = decodeSession(b)
 	}
-	bomb := deflate(append([]byte{formatPlain}, make([]byte, 10<<20)...))
+	bomb := seal.Deflate(append([]byte{seal.FormatPlain}, make([]byte, 10<<20)...))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := decodeSession(bomb)
@@ -131,7 +133,7 @@ func TestDecodeSessionTrustsNoLength(t *testing.T) {
 }
 
 func FuzzOpenSession(f *testing.F) {
-	keys := newTestKeys(f, string(randomBytes(32))).session // of this process: seeds come from another one
+	keys := newTestKeys(f, string(seal.RandomBytes(32))).Session // of this process: seeds come from another one
 	s := newTestSession(f)
 	values, _ := sealSession(keys, s, "h", "123456")
 	f.Add(values[0], "", "")
@@ -148,7 +150,7 @@ func FuzzOpenSession(f *testing.F) {
 func FuzzDecodeSession(f *testing.F) {
 	s := newTestSession(f)
 	f.Add(encodeSession(s, s.claims))
-	f.Add(deflate(encodeSession(s, s.claims)))
+	f.Add(seal.Deflate(encodeSession(s, s.claims)))
 	f.Add(encodeSession(s, nil)[:atCount])
 	f.Add(encodeSession(s, []claim{textClaim("cut", "short")})[:atClaims+4])
 	f.Fuzz(func(t *testing.T, plain []byte) {
@@ -162,7 +164,7 @@ func FuzzDecodeSession(f *testing.F) {
 
 // BenchmarkOpenSession against the least it could cost: base64 and AES-256-GCM of the same bytes.
 func BenchmarkOpenSession(b *testing.B) {
-	keys := newTestKeys(b).session
+	keys := newTestKeys(b).Session
 	values, _ := sealSession(keys, newTestSession(b), "shop.example.no", "123456")
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()
@@ -189,7 +191,7 @@ func BenchmarkOpenSession(b *testing.B) {
 // TestOpenSessionAllocations: the figure of the design, held by a test since it does not depend on
 // the machine.
 func TestOpenSessionAllocations(t *testing.T) {
-	keys := newTestKeys(t).session
+	keys := newTestKeys(t).Session
 	values, _ := sealSession(keys, newTestSession(t), "shop.example.no", "123456")
 	got := testing.AllocsPerRun(100, func() { openSession(keys, values, "shop.example.no", "123456") })
 	if got > 10 {

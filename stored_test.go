@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 // stored is what an earlier version of this code has sealed, with testSecret, for shop.example.no and MSN 123456. It is
@@ -59,7 +61,7 @@ func storedClaims(t *testing.T, large bool) []claim {
 func TestStoredSessions(t *testing.T) {
 	s, keys := readStored(t), newTestKeys(t)
 	for large, values := range map[bool][]string{false: s.Session, true: s.LargeSession} {
-		got, ok := openSession(keys.session, values, storedHost, storedMSN)
+		got, ok := openSession(keys.Session, values, storedHost, storedMSN)
 		if !ok {
 			t.Fatalf("large %t: does not open", large)
 		}
@@ -72,7 +74,7 @@ func TestStoredSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, ok := keys.seen.open(sealed, sealContext(storedHost, storedMSN, "c2Vzc2lvbi0wMTIz"[:16]))
+	plain, ok := keys.Seen.Open(sealed, seal.Context(storedHost, storedMSN, "c2Vzc2lvbi0wMTIz"[:16]))
 	if !ok || !timeAt(plain).Equal(storedAt.Add(time.Hour)) {
 		t.Errorf("last use: %v", plain)
 	}
@@ -80,14 +82,14 @@ func TestStoredSessions(t *testing.T) {
 
 func TestStoredLogins(t *testing.T) {
 	s, keys := readStored(t), newTestKeys(t)
-	l, ok := openLogin(keys.login, s.Login, storedHost, storedMSN)
+	l, ok := openLogin(keys.Login, s.Login, storedHost, storedMSN)
 	want := &login{id: base64.RawURLEncoding.EncodeToString([]byte("login-id-of-16-b")), started: storedAt,
 		nonce:    base64.RawURLEncoding.EncodeToString([]byte("nonce-of-16-byte")),
 		verifier: base64.RawURLEncoding.EncodeToString([]byte("a-verifier-that-has-32-bytes-yes")), returnTo: "/account?x=1#y"}
 	if !ok || !l.started.Equal(want.started) || l.id != want.id || l.nonce != want.nonce || l.verifier != want.verifier || l.returnTo != want.returnTo {
 		t.Errorf("in a cookie: %+v", l)
 	}
-	l, ok = openLogin(keys.state, s.State, storedHost, storedMSN)
+	l, ok = openLogin(keys.State, s.State, storedHost, storedMSN)
 	if !ok || l.id != want.id || l.carried() || l.returnTo != want.returnTo {
 		t.Errorf("in a state: %+v", l)
 	}

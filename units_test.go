@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 func TestCanonicalHost(t *testing.T) {
@@ -219,9 +221,9 @@ func TestLoginEnds(t *testing.T) {
 	start := time.Now()
 	l := newLogin("/x", start)
 	for _, size := range []int{maxState, maxLoginBytes} {
-		sealed := sealLogin(keys.login, l, "h", "123456", size)
+		sealed := sealLogin(keys.Login, l, "h", "123456", size)
 		for after, want := range map[time.Duration]bool{0: true, loginLife - time.Second: true, loginLife: false, time.Hour: false, -time.Minute: true, -time.Hour: false} {
-			opened, ok := openLogin(keys.login, sealed, "h", "123456")
+			opened, ok := openLogin(keys.Login, sealed, "h", "123456")
 			if alive := ok && opened.alive(start.Add(after)); alive != want {
 				t.Errorf("after %s: alive %v", after, alive)
 			}
@@ -233,7 +235,7 @@ func TestLoginEnds(t *testing.T) {
 func TestStateTells(t *testing.T) {
 	keys := newTestKeys(t)
 	l := newLogin("/kurv?x=1", time.Now())
-	told, ok := openLogin(keys.state, sealLogin(keys.state, l.withoutSecrets(), "h", "123456", maxState), "h", "123456")
+	told, ok := openLogin(keys.State, sealLogin(keys.State, l.withoutSecrets(), "h", "123456", maxState), "h", "123456")
 	if !ok || told.id != l.id || told.returnTo != l.returnTo || told.carried() || told.nonce != "" || !l.carried() {
 		t.Errorf("told %+v", told)
 	}
@@ -243,7 +245,7 @@ func TestStateTells(t *testing.T) {
 		to  string
 	}{0: {errOtherBrowser, "/kurv?x=1"}, loginLife: {errTooLate, "/kurv?x=1"}, returnsFor + time.Second: {errNoLogin, "/"}, -time.Hour: {errTooLate, "/kurv?x=1"}} {
 		old := newLogin(l.returnTo, time.Now().Add(-age))
-		state := sealLogin(keys.state, old.withoutSecrets(), "h", "123456", maxState)
+		state := sealLogin(keys.State, old.withoutSecrets(), "h", "123456", maxState)
 		v := &visit{origin: origin{host: "h"}, msn: "123456", keys: keys}
 		r, _ := http.NewRequest(http.MethodGet, "https://h/vipps/callback", nil)
 		if got, err := h.findLogin(r, v, state, time.Now()); err != want.err || got.returnTo != want.to {
@@ -263,10 +265,10 @@ func TestLoginCookiesFit(t *testing.T) {
 			line = append(line, name+"="+value)
 		}
 		r.Header.Set("Cookie", strings.Join(line, "; "))
-		path := "/" + base64.RawURLEncoding.EncodeToString(randomBytes(450+75*i)) // no shorter when deflated
+		path := "/" + base64.RawURLEncoding.EncodeToString(seal.RandomBytes(450+75*i)) // no shorter when deflated
 		w := httptest.NewRecorder()
 		now := time.Now().Add(time.Duration(i) * time.Second)
-		setLoginCookie(w, r, plainNames.login, keys.login, newLogin(safeReturn(path), now), "h", "123456", true, now)
+		setLoginCookie(w, r, plainNames.login, keys.Login, newLogin(safeReturn(path), now), "h", "123456", true, now)
 		for _, c := range w.Result().Cookies() {
 			if c.MaxAge < 0 {
 				delete(jar, c.Name)

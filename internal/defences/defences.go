@@ -1,11 +1,14 @@
 // Package defences says how to take each defence out that SECURITY.md names, and which test must fail
-// then. The command in run does so; defences_test.go in the root package holds the table true.
+// then. The command in run does so; security_test.go in the root package holds the table true.
 package defences
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 )
 
 // Defence is one defence against a threat of SECURITY.md, and the way to do without it.
@@ -26,6 +29,33 @@ func All() []Defence {
 	}
 	return all
 }
+
+// Folder returns the folder of the package that has the test, from the repository's root: ".", or one of internal.
+func (d Defence) Folder() string {
+	name, _, _ := strings.Cut(d.Test, "/")
+	return TestFolders()[name]
+}
+
+// TestFolders returns the folder of each test of the root package and of those in internal, from the repository's root,
+// which is the working directory.
+var TestFolders = sync.OnceValue(func() map[string]string {
+	folders := make(map[string]string)
+	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go"} {
+		files, _ := filepath.Glob(pattern) // errs on a bad pattern only
+		for _, file := range files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				continue
+			}
+			for _, found := range testFunction.FindAllStringSubmatch(string(source), -1) {
+				folders[found[1]] = filepath.Dir(file)
+			}
+		}
+	}
+	return folders
+})
+
+var testFunction = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 
 // Without returns the text of the file with the defence taken out.
 func (d Defence) Without() (string, error) {

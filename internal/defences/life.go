@@ -354,11 +354,11 @@ var life = []Defence{
 	{
 		Threat: "logins lost under load",
 		Name:   "a login's state is in the browser, and opens at every instance",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old: `// deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
 func deriveKey(environment, secret, purpose string) ([]byte, error) {
 `,
-		New: `var ofThisProcess = string(randomBytes(8))
+		New: `var ofThisProcess = string(RandomBytes(8))
 
 func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	secret += ofThisProcess

@@ -244,7 +244,7 @@ var state = []Defence{
 	{
 		Threat: "cookie cryptography",
 		Name:   "what was altered does not open",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old: `	return cipher.NewGCMWithRandomNonce(block)
 }
 `,
@@ -257,7 +257,7 @@ func (encryptedOnly) NonceSize() int { return 0 }
 func (encryptedOnly) Overhead() int  { return 28 }
 
 func (e encryptedOnly) Seal(_, _, plain, _ []byte) []byte {
-	sealed := randomBytes(28 + len(plain))
+	sealed := RandomBytes(28 + len(plain))
 	cipher.NewCTR(e, sealed[:16]).XORKeyStream(sealed[28:], plain)
 	return sealed
 }
@@ -284,7 +284,7 @@ func (e encryptedOnly) Open(_, _, sealed, _ []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "random nonces",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old: `	return cipher.NewGCMWithRandomNonce(block)
 }
 `,
@@ -307,7 +307,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "keys of 256 bits",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old:    `+purpose+" v1", 32)`,
 		New:    `+purpose+" v1", 16)`,
 		Test:   "TestOnePurposeIsNoOther",
@@ -315,7 +315,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "a key for each purpose",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old:    `"github.com/caddy-vipps/vippslogin "+purpose+" v1"`,
 		New:    `"github.com/caddy-vipps/vippslogin v1"`,
 		Test:   "TestOnePurposeIsNoOther",
@@ -323,7 +323,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "a key for each environment",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old:    `[]byte(secret), []byte(environment), "github.com`,
 		New:    `[]byte(secret), nil, "github.com`,
 		Test:   "TestSessionBelongsToEnvironment",
@@ -331,10 +331,10 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "host and MSN are associated data",
-		File:   "seal.go",
-		Old: `func sealContext(parts ...string) []byte {
+		File:   "internal/seal/seal.go",
+		Old: `func Context(parts ...string) []byte {
 `,
-		New: `func sealContext(parts ...string) []byte {
+		New: `func Context(parts ...string) []byte {
 	parts = parts[:0]
 `,
 		Test: "TestSessionBelongsToHostAndMerchant",
@@ -342,7 +342,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "associated data are joined with separators",
-		File:   "seal.go",
+		File:   "internal/seal/seal.go",
 		Old:    `append(append(context, part...), 0)`,
 		New:    `append(context, part...)`,
 		Test:   "TestOnePurposeIsNoOther",
@@ -412,12 +412,12 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "an undecodable cookie as an error for ever",
 		Name:   "a secret that is withdrawn opens nothing",
-		File:   "seal.go",
-		Old: `func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
+		File:   "internal/seal/seal.go",
+		Old: `func NewKeys(environment string, secrets []string) (*Keys, error) {
 `,
 		New: `var everConfigured []string
 
-func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
+func NewKeys(environment string, secrets []string) (*Keys, error) {
 	secrets = append(secrets[:len(secrets):len(secrets)], everConfigured...)
 	everConfigured = secrets
 `,

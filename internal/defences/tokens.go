@@ -157,8 +157,8 @@ var tokens = []Defence{
 	{
 		Threat: "token bombs",
 		Name:   "a limit to what a session inflates to",
-		File:   "pack.go",
-		Old:    `io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), maxUnpacked+1)`,
+		File:   "internal/seal/pack.go",
+		Old:    `io.LimitReader(flate.NewReader(bytes.NewReader(deflated)), MaxUnpacked+1)`,
 		New:    `flate.NewReader(bytes.NewReader(deflated))`,
 		Test:   "TestDecodeSessionTrustsNoLength",
 	},
@@ -194,8 +194,8 @@ var tokens = []Defence{
 		Threat: "parser panics",
 		Name:   "a session is as long as its format says",
 		File:   "session.go",
-		Old:    `if len(plain) < atClaims || plain[0] != formatPlain {`,
-		New:    `if len(plain) > 0 && plain[0] != formatPlain {`,
+		Old:    `if len(plain) < atClaims || plain[0] != seal.FormatPlain {`,
+		New:    `if len(plain) > 0 && plain[0] != seal.FormatPlain {`,
 		Test:   "FuzzDecodeSession",
 	},
 	{

@@ -1,4 +1,4 @@
-package vippslogin
+package seal
 
 import (
 	"crypto/aes"
@@ -10,35 +10,35 @@ import (
 	"encoding/base64"
 )
 
-// minSecretBytes is the least a cookie secret may have: the size of the keys made from it.
-const minSecretBytes = 32
+// MinSecretBytes is the least a cookie secret may have: the size of the keys made from it.
+const MinSecretBytes = 32
 
-// cookieKeys holds one keyring for each purpose. Each purpose has a key of its own, so that a value
+// Keys holds one keyring for each purpose. Each purpose has a key of its own, so that a value
 // sealed for one can never be taken for another.
-type cookieKeys struct {
-	session keyring // session cookies
-	seen    keyring // cookies with the time of a session's last use
-	login   keyring // cookies of logins in progress
-	state   keyring // logins carried in the state parameter (return_in_any_browser)
-	phone   keyring // logins from a phone number, in Caddy's storage
-	revoked keyring // the list of sessions that were ended, in Caddy's storage
+type Keys struct {
+	Session Keyring // session cookies
+	Seen    Keyring // cookies with the time of a session's last use
+	Login   Keyring // cookies of logins in progress
+	State   Keyring // logins carried in the state parameter (return_in_any_browser)
+	Phone   Keyring // logins from a phone number, in Caddy's storage
+	Revoked Keyring // the list of sessions that were ended, in Caddy's storage
 	// index names things in storage after what they belong to, without showing it: one HMAC key a
 	// secret, the first names new things.
 	index [][]byte
 }
 
-// newCookieKeys derives all keys from the secrets. The first secret seals; all of them open. They are other
+// NewKeys derives all keys from the secrets. The first secret seals; all of them open. They are other
 // keys for another environment: anybody can log in as anybody at a simulator, and must not be that person
 // where the same secret is used in production.
-func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
-	keys := new(cookieKeys)
-	for purpose, ring := range map[string]*keyring{
-		"session": &keys.session,
-		"seen":    &keys.seen,
-		"login":   &keys.login,
-		"state":   &keys.state,
-		"phone":   &keys.phone,
-		"revoked": &keys.revoked,
+func NewKeys(environment string, secrets []string) (*Keys, error) {
+	keys := new(Keys)
+	for purpose, ring := range map[string]*Keyring{
+		"session": &keys.Session,
+		"seen":    &keys.Seen,
+		"login":   &keys.Login,
+		"state":   &keys.State,
+		"phone":   &keys.Phone,
+		"revoked": &keys.Revoked,
 	} {
 		for _, secret := range secrets {
 			aead, err := newAEAD(environment, secret, purpose)
@@ -58,13 +58,13 @@ func newCookieKeys(environment string, secrets []string) (*cookieKeys, error) {
 	return keys, nil
 }
 
-// indexNames returns the names in storage for something that must not be seen there, such as a phone
+// IndexNames returns the names in storage for something that must not be seen there, such as a phone
 // number: the first for new things, all for looking up.
-func (k *cookieKeys) indexNames(parts ...string) []string {
+func (k *Keys) IndexNames(parts ...string) []string {
 	var names []string
 	for _, key := range k.index {
 		mac := hmac.New(sha256.New, key)
-		mac.Write(sealContext(parts...))
+		mac.Write(Context(parts...))
 		names = append(names, base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
 	}
 	return names
@@ -90,17 +90,17 @@ func newAEAD(environment, secret, purpose string) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-// keyring seals with its first key and opens with any of them.
-type keyring []cipher.AEAD
+// Keyring seals with its first key and opens with any of them.
+type Keyring []cipher.AEAD
 
-// seal encrypts and authenticates plaintext, bound to context: open needs the same context.
-func (k keyring) seal(plaintext, context []byte) []byte {
+// Seal encrypts and authenticates plaintext, bound to context: open needs the same context.
+func (k Keyring) Seal(plaintext, context []byte) []byte {
 	return k[0].Seal(nil, nil, plaintext, context)
 }
 
-// open decrypts what seal made under any key of the ring. With one key the result takes the place of
+// Open decrypts what seal made under any key of the ring. With one key the result takes the place of
 // sealed, which must not be used again.
-func (k keyring) open(sealed, context []byte) ([]byte, bool) {
+func (k Keyring) Open(sealed, context []byte) ([]byte, bool) {
 	if len(k) == 1 {
 		plaintext, err := k[0].Open(sealed[:0], nil, sealed, context)
 		return plaintext, err == nil
@@ -113,9 +113,9 @@ func (k keyring) open(sealed, context []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// sealContext joins what a sealed value is bound to. A NUL stands in none of the parts, so no two
+// Context joins what a sealed value is bound to. A NUL stands in none of the parts, so no two
 // lists of parts give the same bytes.
-func sealContext(parts ...string) []byte {
+func Context(parts ...string) []byte {
 	n := len(parts)
 	for _, part := range parts {
 		n += len(part)
@@ -127,8 +127,8 @@ func sealContext(parts ...string) []byte {
 	return context
 }
 
-// randomBytes returns n bytes nobody can guess.
-func randomBytes(n int) []byte {
+// RandomBytes returns n bytes nobody can guess.
+func RandomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b) // never fails: crypto/rand documents it
 	return b
