@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -201,7 +202,7 @@ func (a *App) systemHeaders() (systemHeaders, error) {
 		if err := resolveText(part.name, &part.value); err != nil {
 			return system, err
 		}
-		if len(part.value) > maxSystemHeader || !isPlain(part.value) {
+		if len(part.value) > maxSystemHeader || !userinfo.IsPlain(part.value) {
 			return system, fmt.Errorf("%s: %q: write at most %d characters of ASCII", part.name, part.value, maxSystemHeader)
 		}
 		if part.value != "" {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // TestEveryByteOfEveryCookieCounts: chunked and compressed sessions, logins in progress and states, with
@@ -15,7 +16,7 @@ import (
 func TestEveryByteOfEveryCookieCounts(t *testing.T) {
 	keys := newTestKeys(t)
 	s := newTestSession(t)
-	s.claims = append(s.claims, textClaim("large", base64.StdEncoding.EncodeToString(seal.RandomBytes(5000))))
+	s.claims = append(s.claims, userinfo.NewText("large", base64.StdEncoding.EncodeToString(seal.RandomBytes(5000))))
 	values, _ := sealSession(keys.Session, s, "h", "123456")
 	if len(values) < 2 {
 		t.Fatalf("%d chunks: this test is about more than one", len(values))

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // newPhoneEndpoints are the endpoints that `phone` switches on.
@@ -66,7 +68,7 @@ func (h *Handler) desk(v *visit) *phoneDesk {
 	return &phoneDesk{
 		phoneStore: phoneStore{storage: h.app.storage, memory: h.app.shared.phones, keys: v.keys},
 		client:     h.app.shared.client, unit: v.unit, msn: v.msn,
-		check: func(ctx context.Context, got tokens, want expectation) ([]claim, error) {
+		check: func(ctx context.Context, got tokens, want expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)
 		},
 		outcomes: phoneOutcome{h, v}, logger: h.logger, stopping: h.stopping,

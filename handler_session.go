@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 var errCrossSiteLogout = errors.New("another site asked for the logout")
@@ -66,6 +68,6 @@ func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err := w.Write(claimsJSON(v.session.claims))
+	_, err := w.Write(userinfo.JSON(v.session.claims))
 	return err
 }

@@ -11,6 +11,8 @@ import (
 	"unicode"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // identity writes who the person is into a request's headers and placeholders, and first takes away
@@ -22,7 +24,7 @@ type identity struct {
 	fields   map[string]string // configured field, canonical, to the claim it shows
 	foldedBy map[string]bool   // the configured fields as fold spells them
 	names    map[string]string // header names of well-known claims, so that no request has to build them
-	encode   func(claim) string
+	encode   func(userinfo.Claim) string
 }
 
 // Header encodings, as header_encoding names them.
@@ -154,7 +156,7 @@ func (id *identity) present(r *http.Request, s *session, msn string) {
 		header[field] = values[len(values)-1 : len(values) : len(values)]
 	}
 	for _, c := range s.claims {
-		if field := id.headerName(c.name); id.fields[field] == "" {
+		if field := id.headerName(c.Name); id.fields[field] == "" {
 			set(field, id.encode(c))
 		}
 	}
@@ -165,7 +167,7 @@ func (id *identity) present(r *http.Request, s *session, msn string) {
 			continue
 		}
 		for _, c := range s.claims {
-			if c.name == name {
+			if c.Name == name {
 				set(field, id.encode(c))
 			}
 		}
@@ -235,14 +237,14 @@ func (s *session) placeholder(name string) any {
 		return s.sub()
 	case name == "age":
 		birthdate, _ := s.claim("birthdate")
-		if age, ok := ageOn(time.Now(), birthdate); ok {
+		if age, ok := userinfo.Age(time.Now(), birthdate); ok {
 			return age
 		}
 		return nil
 	}
 	// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
 	for _, c := range s.claims {
-		if c.name == name {
+		if c.Name == name {
 			return encodeUTF8(c)
 		}
 	}
@@ -250,27 +252,27 @@ func (s *session) placeholder(name string) any {
 }
 
 // encodeUTF8 leaves text as it is, but for what no header may hold: a line break becomes a space.
-func encodeUTF8(c claim) string {
-	if c.kind != kindText {
-		return c.text
+func encodeUTF8(c userinfo.Claim) string {
+	if c.Kind != userinfo.KindText {
+		return c.Text
 	}
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
 			return ' '
 		}
 		return r
-	}, c.text)
+	}, c.Text)
 }
 
 // encodePercent encodes what is not printable ASCII, and "%" itself (RFC 3986 section 2.1).
-func encodePercent(c claim) string {
-	if c.kind == kindPlain || isPlain(c.text) {
-		return c.text
+func encodePercent(c userinfo.Claim) string {
+	if c.Kind == userinfo.KindPlain || userinfo.IsPlain(c.Text) {
+		return c.Text
 	}
 	const hex = "0123456789ABCDEF"
 	var out strings.Builder
-	for i := range len(c.text) {
-		b := c.text[i]
+	for i := range len(c.Text) {
+		b := c.Text[i]
 		if b < ' ' || b > '~' || b == '%' {
 			out.Write([]byte{'%', hex[b>>4], hex[b&15]})
 			continue
@@ -282,11 +284,11 @@ func encodePercent(c claim) string {
 
 // encodeBase64URL encodes every string (RFC 4648 section 5, no padding), so that a receiver need not
 // guess; numbers, booleans and JSON are ASCII already.
-func encodeBase64URL(c claim) string {
-	if c.kind == kindLiteral || c.kind == kindJSON {
-		return c.text
+func encodeBase64URL(c userinfo.Claim) string {
+	if c.Kind == userinfo.KindLiteral || c.Kind == userinfo.KindJSON {
+		return c.Text
 	}
-	return base64.RawURLEncoding.EncodeToString([]byte(c.text))
+	return base64.RawURLEncoding.EncodeToString([]byte(c.Text))
 }
 
 // fold spells a field name as the upstreams do that see least difference: lower case, and "-" for

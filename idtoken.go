@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // errIDToken is what every refusal of an ID token wraps.
@@ -279,9 +281,9 @@ func checkSubject(claims *idTokenClaims) error {
 
 // checkUserinfoSub compares userinfo's sub to the ID token's: otherwise userinfo must not be used
 // (OpenID Connect Core section 5.3.2).
-func checkUserinfoSub(claims []claim, sub string) error {
+func checkUserinfoSub(claims []userinfo.Claim, sub string) error {
 	for _, c := range claims {
-		if c.name == "sub" && (c.kind == kindText || c.kind == kindPlain) && c.text == sub {
+		if c.Name == "sub" && (c.Kind == userinfo.KindText || c.Kind == userinfo.KindPlain) && c.Text == sub {
 			return nil
 		}
 	}

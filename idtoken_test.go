@@ -20,6 +20,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 var (
@@ -228,16 +230,16 @@ func TestIDTokenRefused(t *testing.T) {
 }
 
 func TestUserinfoSub(t *testing.T) {
-	for userinfo, ok := range map[string]bool{
+	for text, ok := range map[string]bool{
 		`{"sub":"the-sub"}`: true, `{"sub":"another"}`: false, `{}`: false, `{"sub":null}`: false, `{"sub":["the-sub"]}`: false,
 		`{"Sub":"the-sub"}`: false, `{"sub":"the-sub","sub":"another"}`: false,
 	} {
-		claims, err := parseClaims([]byte(userinfo))
+		claims, err := userinfo.Parse([]byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := checkUserinfoSub(claims, "the-sub"); (got == nil) != ok {
-			t.Errorf("%s: %v", userinfo, got)
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }

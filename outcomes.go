@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // One line and one count for what becomes of each login. INFO has at most one line for each login that
@@ -91,7 +93,7 @@ type phoneOutcome struct {
 
 func (o phoneOutcome) phoneStarted(flow string) { o.handler.recordStart(o.visit, flow) }
 
-func (o phoneOutcome) phoneCompleted(flow string, claims []claim, since time.Time, took time.Duration) {
+func (o phoneOutcome) phoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration) {
 	o.handler.recordLogin(o.visit, flow, &session{claims: claims}, since, took) // a till opens no session
 }
 

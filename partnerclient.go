@@ -14,6 +14,8 @@ import (
 
 	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/time/rate"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // What a call to Vipps MobilePay can come to. Errors of the client wrap one of them and hold nothing
@@ -316,7 +318,7 @@ func (c *partnerClient) post(ctx context.Context, endpoint string, form url.Valu
 
 // userinfo reads the claims with the login's own access token, and nothing else: the call fails when
 // a subscription key comes with it.
-func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]claim, error) {
+func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]userinfo.Claim, error) {
 	doc, err := c.discovery.get(ctx)
 	if err != nil {
 		return nil, err
@@ -325,7 +327,7 @@ func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]cla
 	if _, err := c.get(calling(ctx, "userinfo"), doc.UserinfoEndpoint, accessToken, &raw); err != nil {
 		return nil, fmt.Errorf("userinfo: %w", err)
 	}
-	claims, err := parseClaims(raw)
+	claims, err := userinfo.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("userinfo: %w", errors.Join(errBadAnswer, err))
 	}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // phoneDesk answers for the logins from phone numbers of one merchant. It knows nothing of HTTP requests to the site.
@@ -21,7 +22,7 @@ type phoneDesk struct {
 	msn    string
 
 	// check checks an ID token and reads userinfo, which must be about the same person.
-	check    func(ctx context.Context, got tokens, want expectation) ([]claim, error)
+	check    func(ctx context.Context, got tokens, want expectation) ([]userinfo.Claim, error)
 	outcomes phoneOutcomes
 	logger   *zap.Logger
 	stopping <-chan struct{} // closed when the server stops: nobody waits any longer
@@ -31,7 +32,7 @@ type phoneDesk struct {
 type phoneOutcomes interface {
 	phoneStarted(flow string)
 	// phoneCompleted is told when the login was started, and how much of the time since was ours and Vipps MobilePay's.
-	phoneCompleted(flow string, claims []claim, since time.Time, took time.Duration)
+	phoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration)
 	phoneFailed(flow string, err error)
 	// phoneReason is an error in one word.
 	phoneReason(err error) string
@@ -67,7 +68,7 @@ func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, fin
 
 // complete exchanges the code that the phone's browser brought, and completes the one login that the ID token names. A
 // code of anything else leaves every login as it was. Where it names none, the error is errUnknownPhoneLogin.
-func (d *phoneDesk) complete(ctx context.Context, code string) (*phoneLogin, []claim, error) {
+func (d *phoneDesk) complete(ctx context.Context, code string) (*phoneLogin, []userinfo.Claim, error) {
 	got, err := d.client.redeemPhoneCode(ctx, d.unit, d.msn, code)
 	if err != nil {
 		return nil, nil, err

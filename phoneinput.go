@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // phoneInput is what a till sends to start a login.
@@ -167,7 +169,7 @@ func (in *phoneInput) loginHint() (hint, msisdn string, err error) {
 	case in.PhoneNumber != "" && in.CustomerToken != "":
 		return "", "", badInput("send phone_number or customer_token, not both")
 	case in.CustomerToken != "":
-		if len(in.CustomerToken) > 2048 || !isPlain(in.CustomerToken) || strings.Contains(in.CustomerToken, " ") {
+		if len(in.CustomerToken) > 2048 || !userinfo.IsPlain(in.CustomerToken) || strings.Contains(in.CustomerToken, " ") {
 			return "", "", badInput("customer_token is not one of Vipps MobilePay's")
 		}
 		return "urn:customer-token:" + in.CustomerToken, "", nil

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // lease is an instance's right to poll for one login. It is taken under the login's lock, which says who
@@ -221,12 +223,12 @@ func (l *phoneLogin) sameRequest(authReqID string) (nonce string, err error) {
 var errOtherNumber = errors.New("somebody else than the person asked has answered")
 
 // checkNumber compares the number that was asked to the one in userinfo, where there are both.
-func (l *phoneLogin) checkNumber(claims []claim) error {
+func (l *phoneLogin) checkNumber(claims []userinfo.Claim) error {
 	for _, c := range claims {
-		if c.name != "phone_number" || l.MSISDN == "" {
+		if c.Name != "phone_number" || l.MSISDN == "" {
 			continue
 		}
-		if answered, err := parseMSISDN("+" + strings.TrimPrefix(c.text, "+")); err != nil || answered != l.MSISDN {
+		if answered, err := parseMSISDN("+" + strings.TrimPrefix(c.Text, "+")); err != nil || answered != l.MSISDN {
 			return errOtherNumber
 		}
 	}
@@ -234,9 +236,9 @@ func (l *phoneLogin) checkNumber(claims []claim) error {
 }
 
 // complete ends a login well.
-func (l *phoneLogin) complete(claims []claim) {
+func (l *phoneLogin) complete(claims []userinfo.Claim) {
 	l.end(phoneComplete, "", time.Now())
-	l.Userinfo = string(claimsJSON(claims))
+	l.Userinfo = string(userinfo.JSON(claims))
 }
 
 // endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.

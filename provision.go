@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // What on_unauthenticated can be.
@@ -256,7 +258,7 @@ func (h *Handler) checkBasePath() error {
 // that somebody wrote with the wrong separator.
 func checkScopes(name string, scopes []string) error {
 	for _, scope := range scopes {
-		if scope == "" || !isPlain(scope) || strings.ContainsAny(scope, ` ",\`) {
+		if scope == "" || !userinfo.IsPlain(scope) || strings.ContainsAny(scope, ` ",\`) {
 			return fmt.Errorf("%s: %q is not a scope: write names such as openid name email", name, scope)
 		}
 	}

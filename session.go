@@ -10,21 +10,22 @@ import (
 	"unsafe"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // session is what a login leaves behind: who the person is to this merchant. It lives in the
 // browser's cookies and nowhere else.
 type session struct {
-	id     string    // 12 random bytes, so that it alone can be ended
-	issued time.Time // when the login was completed
-	ends   time.Time // when it is over, whatever lifetime is configured later
-	seen   time.Time // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
-	inApp  bool      // the login was confirmed in the app
-	claims []claim   // of userinfo, sorted by name; "sub" is always among them
+	id     string           // 12 random bytes, so that it alone can be ended
+	issued time.Time        // when the login was completed
+	ends   time.Time        // when it is over, whatever lifetime is configured later
+	seen   time.Time        // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
+	inApp  bool             // the login was confirmed in the app
+	claims []userinfo.Claim // of userinfo, sorted by name; "sub" is always among them
 }
 
 // newSession is what a login opens.
-func newSession(claims []claim, now time.Time, lifetime time.Duration) *session {
+func newSession(claims []userinfo.Claim, now time.Time, lifetime time.Duration) *session {
 	return &session{id: string(seal.RandomBytes(sessionIDBytes)), issued: now, ends: now.Add(lifetime), seen: now, claims: claims}
 }
 
@@ -40,8 +41,8 @@ func (s *session) sub() string {
 // claim returns the text of a claim: of an object or an array, its JSON.
 func (s *session) claim(name string) (string, bool) {
 	for i := range s.claims {
-		if s.claims[i].name == name {
-			return s.claims[i].text, true
+		if s.claims[i].Name == name {
+			return s.claims[i].Text, true
 		}
 	}
 	return "", false
@@ -95,17 +96,17 @@ func sealSession(keys seal.Keyring, s *session, host, msn string) (values, dropp
 			return values, dropped
 		}
 		i := largestClaim(claims)
-		dropped = append(dropped, claims[i].name)
+		dropped = append(dropped, claims[i].Name)
 		claims = slices.Delete(claims, i, i+1)
 	}
 }
 
 // largestClaim is the index of the claim to give up first. It is never "sub": that alone always fits,
 // since idtoken.go bounds it.
-func largestClaim(claims []claim) int {
+func largestClaim(claims []userinfo.Claim) int {
 	largest := -1
 	for i, c := range claims {
-		if c.name != "sub" && (largest < 0 || c.size() > claims[largest].size()) {
+		if c.Name != "sub" && (largest < 0 || c.Size() > claims[largest].Size()) {
 			largest = i
 		}
 	}
@@ -114,7 +115,7 @@ func largestClaim(claims []claim) int {
 
 // sealClaims seals s with these claims, compressed where one cookie is not enough. It is false when
 // they do not fit.
-func sealClaims(keys seal.Keyring, s *session, claims []claim, context []byte) ([]string, bool) {
+func sealClaims(keys seal.Keyring, s *session, claims []userinfo.Claim, context []byte) ([]string, bool) {
 	plain := encodeSession(s, claims)
 	if len(plain) > maxSessionBytes {
 		return nil, false
@@ -177,7 +178,7 @@ func openSession(keys seal.Keyring, values []string, host, msn string) (*session
 
 // encodeSession lays a session out as: format, inApp, id, issued, ends, seen (milliseconds since 1970), number
 // of claims, then of each claim its kind, name and text, the strings with their lengths in front.
-func encodeSession(s *session, claims []claim) []byte {
+func encodeSession(s *session, claims []userinfo.Claim) []byte {
 	b := []byte{seal.FormatPlain, 0}
 	if s.inApp {
 		b[atInApp] = 1
@@ -188,9 +189,9 @@ func encodeSession(s *session, claims []claim) []byte {
 	}
 	b = append(b, byte(min(len(claims), 255)))
 	for _, c := range claims {
-		b = append(b, byte(c.kind))
-		b = appendString(b, c.name)
-		b = appendString(b, c.text)
+		b = append(b, byte(c.Kind))
+		b = appendString(b, c.Name)
+		b = appendString(b, c.Text)
 	}
 	return b
 }
@@ -219,14 +220,14 @@ func decodeSession(plain []byte) (*session, error) {
 		issued: timeAt(plain[atIssued:]),
 		ends:   timeAt(plain[atIssued+8:]),
 		seen:   timeAt(plain[atIssued+16:]),
-		claims: make([]claim, 0, plain[atCount]),
+		claims: make([]userinfo.Claim, 0, plain[atCount]),
 	}
 	rest := text[atClaims:]
 	for rest != "" {
-		c := claim{kind: claimKind(rest[0])}
+		c := userinfo.Claim{Kind: userinfo.Kind(rest[0])}
 		var ok1, ok2 bool
-		c.name, rest, ok1 = cutString(rest[1:])
-		c.text, rest, ok2 = cutString(rest)
+		c.Name, rest, ok1 = cutString(rest[1:])
+		c.Text, rest, ok2 = cutString(rest)
 		if !ok1 || !ok2 {
 			return nil, errSessionFormat
 		}

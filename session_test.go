@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 const testSecret = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
@@ -34,7 +35,7 @@ const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d
 
 func newTestSession(t testing.TB) *session {
 	t.Helper()
-	claims, err := parseClaims([]byte(typicalUserinfo))
+	claims, err := userinfo.Parse([]byte(typicalUserinfo))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestSessionRoundTrip(t *testing.T) {
 func TestEveryByteCounts(t *testing.T) {
 	keys := newTestKeys(t).Session
 	s := newTestSession(t)
-	s.claims = append(s.claims, textClaim("large", strings.Repeat(base64.StdEncoding.EncodeToString(seal.RandomBytes(300)), 1)))
+	s.claims = append(s.claims, userinfo.NewText("large", strings.Repeat(base64.StdEncoding.EncodeToString(seal.RandomBytes(300)), 1)))
 	values, _ := sealSession(keys, s, "h", "123456")
 	for i, value := range values {
 		for at := range len(value) {
@@ -152,7 +153,7 @@ func FuzzDecodeSession(f *testing.F) {
 	f.Add(encodeSession(s, s.claims))
 	f.Add(seal.Deflate(encodeSession(s, s.claims)))
 	f.Add(encodeSession(s, nil)[:atCount])
-	f.Add(encodeSession(s, []claim{textClaim("cut", "short")})[:atClaims+4])
+	f.Add(encodeSession(s, []userinfo.Claim{userinfo.NewText("cut", "short")})[:atClaims+4])
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		if s, err := decodeSession(plain); err == nil {
 			for _, c := range s.claims {

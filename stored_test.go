@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // stored is what an earlier version of this code has sealed, with testSecret, for shop.example.no and MSN 123456. It is
@@ -42,9 +43,9 @@ const (
 var storedAt = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 
 // storedClaims are the claims of the sessions: those of typicalUserinfo, and what makes the large one large.
-func storedClaims(t *testing.T, large bool) []claim {
+func storedClaims(t *testing.T, large bool) []userinfo.Claim {
 	t.Helper()
-	claims, err := parseClaims([]byte(typicalUserinfo))
+	claims, err := userinfo.Parse([]byte(typicalUserinfo))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func storedClaims(t *testing.T, large bool) []claim {
 		for i := range 800 {
 			text += string(rune('a'+i%26)) + "æø"
 		}
-		claims = append(claims, textClaim("zz", text))
+		claims = append(claims, userinfo.NewText("zz", text))
 	}
 	return claims
 }

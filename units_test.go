@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 func TestCanonicalHost(t *testing.T) {
@@ -84,29 +85,6 @@ func FuzzReturnPath(f *testing.F) {
 	})
 }
 
-func TestAge(t *testing.T) {
-	day := func(s string) time.Time {
-		d, err := time.Parse(time.DateOnly, s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return d
-	}
-	for _, test := range []struct {
-		birthdate, now string
-		want           int
-		ok             bool
-	}{
-		{"2008-11-22", "2026-11-21", 17, true}, {"2008-11-22", "2026-11-22", 18, true}, {"2008-12-01", "2026-11-22", 17, true},
-		{"2008-02-29", "2026-02-28", 17, true}, {"2008-02-29", "2026-03-01", 18, true}, {"2027-01-01", "2026-11-22", 0, false},
-		{"", "2026-11-22", 0, false}, {"1990", "2026-11-22", 0, false}, {"0000-05-17", "2026-11-22", 0, false}, {"17.05.1990", "2026-11-22", 0, false},
-	} {
-		if got, ok := ageOn(day(test.now), test.birthdate); ok != test.ok || ok && got != test.want {
-			t.Errorf("%s on %s: got %d, %v", test.birthdate, test.now, got, ok)
-		}
-	}
-}
-
 func TestMaxAge(t *testing.T) {
 	for header, want := range map[string]time.Duration{
 		"": time.Hour, "max-age=3600": time.Hour, "public, MAX-AGE=60": time.Minute, "no-store": time.Second, "max-age=0": time.Second,
@@ -129,15 +107,15 @@ func TestTokenLife(t *testing.T) {
 }
 
 func TestUserinfoToClaims(t *testing.T) {
-	for userinfo, ok := range map[string]bool{
+	for text, ok := range map[string]bool{
 		`{}`: true, `{"a":1e400,"b":[{"c":null}]}`: true, `[]`: false, `null`: true, `{"a":}`: false, ``: false, `{"a":"\ud800"}`: true,
 	} {
-		claims, err := parseClaims([]byte(userinfo))
+		claims, err := userinfo.Parse([]byte(text))
 		if (err == nil) != ok {
-			t.Errorf("%s: %v", userinfo, err)
+			t.Errorf("%s: %v", text, err)
 		}
 		if err == nil && checkUserinfoSub(claims, "") == nil {
-			t.Errorf("%s has a sub", userinfo)
+			t.Errorf("%s has a sub", text)
 		}
 	}
 }
@@ -146,22 +124,22 @@ func FuzzUserinfo(f *testing.F) {
 	f.Add([]byte(typicalUserinfo))
 	f.Add([]byte(`{"a\r\nb":"c\r\nd","":1,"x":[1,{"y":"\u2028😀"}],"z":true,"n":null}`))
 	id := newIdentity("X-Vipps-", encodingUTF8, nil)
-	f.Fuzz(func(t *testing.T, userinfo []byte) {
-		claims, err := parseClaims(userinfo)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		claims, err := userinfo.Parse(text)
 		if err != nil {
 			return
 		}
 		for _, c := range claims {
-			name := id.headerName(c.name)
+			name := id.headerName(c.Name)
 			for _, value := range []string{encodeUTF8(c), encodePercent(c), encodeBase64URL(c)} {
 				if strings.ContainsAny(name+value, "\r\n\x00") {
 					t.Errorf("%q: %q", name, value)
 				}
 			}
 		}
-		again, err := parseClaims(claimsJSON(claims))
+		again, err := userinfo.Parse(userinfo.JSON(claims))
 		if err != nil || len(again) != len(claims) {
-			t.Errorf("userinfo of the session is no JSON: %s", claimsJSON(claims))
+			t.Errorf("userinfo of the session is no JSON: %s", userinfo.JSON(claims))
 		}
 	})
 }

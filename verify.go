@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // checkedClaims checks the ID token and reads userinfo, which must be about the same person. want says
 // which login they must be for.
-func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want expectation) ([]claim, error) {
+func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want expectation) ([]userinfo.Claim, error) {
 	client := h.app.shared.client
 	want.issuer, want.msn, want.clientID, want.accessToken = client.issuer(), v.msn, v.unit.clientID, got.AccessToken
 	sub, err := checkIDToken(ctx, got.IDToken, client, want)

@@ -186,8 +186,8 @@ var tokens = []Defence{
 		Threat: "nonce not checked; userinfo of somebody else",
 		Name:   "userinfo's sub is a text",
 		File:   "idtoken.go",
-		Old:    `c.name == "sub" && (c.kind == kindText || c.kind == kindPlain) && c.text == sub`,
-		New:    `c.name == "sub" && (c.kind != kindPlain || c.text == sub)`,
+		Old:    `c.Name == "sub" && (c.Kind == userinfo.KindText || c.Kind == userinfo.KindPlain) && c.Text == sub`,
+		New:    `c.Name == "sub" && (c.Kind != userinfo.KindPlain || c.Text == sub)`,
 		Test:   "TestUserinfoSub",
 	},
 	{

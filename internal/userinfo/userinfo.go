@@ -1,4 +1,4 @@
-package vippslogin
+package userinfo
 
 import (
 	"bytes"
@@ -11,38 +11,38 @@ import (
 	"unicode/utf8"
 )
 
-// claim is one claim about the person, ready to become a header value.
-type claim struct {
-	name string
-	kind claimKind
-	// text is a string as it is, a number or a boolean as JSON spells it, an object or an array as
+// Claim is one claim about the person, ready to become a header value.
+type Claim struct {
+	Name string
+	Kind Kind
+	// Text is a string as it is, a number or a boolean as JSON spells it, an object or an array as
 	// JSON in ASCII.
-	text string
+	Text string
 }
 
-func (c claim) size() int { return len(c.name) + len(c.text) }
+func (c Claim) Size() int { return len(c.Name) + len(c.Text) }
 
-// claimKind tells how to read a claim's text. It is part of the session's format: values may be
+// Kind tells how to read a claim's text. It is part of the session's format: values may be
 // added, never changed.
-type claimKind byte
+type Kind byte
 
 const (
-	kindText    claimKind = 1 // a string
-	kindPlain   claimKind = 2 // a string of printable ASCII without "%": the same in every header encoding but base64url
-	kindLiteral claimKind = 3 // a number or a boolean
-	kindJSON    claimKind = 4 // an object or an array
+	KindText    Kind = 1 // a string
+	KindPlain   Kind = 2 // a string of printable ASCII without "%": the same in every header encoding but base64url
+	KindLiteral Kind = 3 // a number or a boolean
+	KindJSON    Kind = 4 // an object or an array
 )
 
-var errUserinfo = errors.New("userinfo is not a JSON object with a sub")
+var ErrMalformed = errors.New("userinfo is not a JSON object with a sub")
 
-// parseClaims reads a userinfo answer (OpenID Connect Core section 5.3.2), sorted by name. A claim
+// Parse reads a userinfo answer (OpenID Connect Core section 5.3.2), sorted by name. A claim
 // that is null is left out: section 5.3.2 has it mean the same as a missing one.
-func parseClaims(userinfo []byte) ([]claim, error) {
+func Parse(userinfo []byte) ([]Claim, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(userinfo, &members); err != nil {
-		return nil, errUserinfo // not err: it quotes what it could not read
+		return nil, ErrMalformed // not err: it quotes what it could not read
 	}
-	claims := make([]claim, 0, len(members))
+	claims := make([]Claim, 0, len(members))
 	for name, raw := range members {
 		if string(raw) == "null" || name == "" {
 			continue
@@ -53,37 +53,37 @@ func parseClaims(userinfo []byte) ([]claim, error) {
 		}
 		claims = append(claims, c)
 	}
-	slices.SortFunc(claims, func(a, b claim) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(claims, func(a, b Claim) int { return strings.Compare(a.Name, b.Name) })
 	return claims, nil
 }
 
-func parseClaim(name string, raw json.RawMessage) (claim, error) {
+func parseClaim(name string, raw json.RawMessage) (Claim, error) {
 	switch raw[0] {
 	case '"':
 		var text string
 		if err := json.Unmarshal(raw, &text); err != nil {
-			return claim{}, errUserinfo
+			return Claim{}, ErrMalformed
 		}
-		return textClaim(name, text), nil
+		return NewText(name, text), nil
 	case '{', '[':
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, raw); err != nil {
-			return claim{}, errUserinfo
+			return Claim{}, ErrMalformed
 		}
-		return claim{name, kindJSON, asciiJSON(compact.String())}, nil
+		return Claim{name, KindJSON, asciiJSON(compact.String())}, nil
 	}
-	return claim{name, kindLiteral, string(raw)}, nil
+	return Claim{name, KindLiteral, string(raw)}, nil
 }
 
-func textClaim(name, text string) claim {
-	if isPlain(text) {
-		return claim{name, kindPlain, text}
+func NewText(name, text string) Claim {
+	if IsPlain(text) {
+		return Claim{name, KindPlain, text}
 	}
-	return claim{name, kindText, text}
+	return Claim{name, KindText, text}
 }
 
-// isPlain reports whether text is printable ASCII without "%".
-func isPlain(text string) bool {
+// IsPlain reports whether text is printable ASCII without "%".
+func IsPlain(text string) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' || text[i] == '%' {
 			return false
@@ -113,18 +113,18 @@ func asciiJSON(text string) string {
 	return out.String()
 }
 
-// claimsJSON writes claims as the JSON object they came from.
-func claimsJSON(claims []claim) []byte {
+// JSON writes claims as the JSON object they came from.
+func JSON(claims []Claim) []byte {
 	out := []byte{'{'}
 	for i, c := range claims {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		out = append(append(out, jsonString(c.name)...), ':')
-		if c.kind == kindText || c.kind == kindPlain {
-			out = append(out, jsonString(c.text)...)
+		out = append(append(out, jsonString(c.Name)...), ':')
+		if c.Kind == KindText || c.Kind == KindPlain {
+			out = append(out, jsonString(c.Text)...)
 		} else {
-			out = append(out, c.text...)
+			out = append(out, c.Text...)
 		}
 	}
 	return append(out, '}')
@@ -135,9 +135,9 @@ func jsonString(s string) []byte {
 	return quoted
 }
 
-// ageOn returns the full years from a birthdate (YYYY-MM-DD, OpenID Connect Core section 5.1) to now.
+// Age returns the full years from a birthdate (YYYY-MM-DD, OpenID Connect Core section 5.1) to now.
 // It is false where the day is not known: "0000-05-17" and "1990" are allowed there and tell no age.
-func ageOn(now time.Time, birthdate string) (int, bool) {
+func Age(now time.Time, birthdate string) (int, bool) {
 	born, err := time.Parse(time.DateOnly, birthdate)
 	if err != nil || born.Year() < 1 {
 		return 0, false
