@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 )
 
 // errLoginRequired is a navigation that on_unauthenticated deny turns away.
@@ -149,7 +151,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
-	removeOwnCookies(r.Header) // handle_errors may have a site behind it, too
+	cookie.RemoveOwn(r.Header) // handle_errors may have a site behind it, too
 	challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := originalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {

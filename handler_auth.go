@@ -46,7 +46,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 		told = l
 	}
 	state := sealLogin(v.keys.State, told, v.host, v.msn, maxState)
-	setLoginCookie(w, r, v.names.login, v.keys.Login, l, v.host, v.msn, v.secure(), now)
+	setLoginCookie(w, r, v.names.Login, v.keys.Login, l, v.host, v.msn, v.secure(), now)
 	v.clearInvalid(w, r)
 	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, h.authorizationURL(doc.AuthorizationEndpoint, v, l, state))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -39,7 +40,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	first := false
 	if err == nil {
 		// Spent by its first use, a failed one too.
-		setCookie(w, v.names.login+l.id, "", v.secure(), 0)
+		cookie.Set(w, v.names.Login+l.id, "", v.secure(), 0)
 		attempt, first, err = spent.begin(l, answer.fingerprint(v))
 	}
 	switch {
@@ -119,7 +120,7 @@ func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Ti
 		return told, errTooLate
 	}
 	// The cookie knows the whole return path; the state may not have had room.
-	if l, ok := loginInCookie(v.keys.Login, r, v.names.login, told.id, v.host, v.msn, v.secure(), now); ok {
+	if l, ok := loginInCookie(v.keys.Login, r, v.names.Login, told.id, v.host, v.msn, v.secure(), now); ok {
 		l.inCookie = true
 		return l, nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -24,7 +25,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 			Detail: "A GET logs out as a page in a window only. Scripts send a POST.",
 		})
 	}
-	setSessionCookies(w, r, v.names.session, nil, v.secure(), 0)
+	cookie.SetSession(w, r, v.names.Session, nil, v.secure(), 0)
 	clearLastUses(w, r, v)
 	if v.session != nil {
 		if err := h.endSession(r, v); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -15,13 +16,13 @@ import (
 // else has logged in, or the user has logged out, brings no session back and ends none.
 
 // seenName returns the name of the cookie with the last use of s.
-func seenName(v *visit, s *session) string { return v.names.seen + s.idText()[:8] }
+func seenName(v *visit, s *session) string { return v.names.Seen + s.idText()[:8] }
 
 // lastUse returns when s was used last: what its cookie says, but never earlier than the login.
 func lastUse(header http.Header, v *visit, s *session) time.Time {
-	want := cookieName(seenName(v, s), v.secure())
+	want := cookie.Name(seenName(v, s), v.secure())
 	seen := s.seen
-	for name, value := range cookies(header) {
+	for name, value := range cookie.All(header) {
 		if name != want {
 			continue
 		}
@@ -47,15 +48,15 @@ func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
 	sealed := v.keys.Seen.Seal(plain, seal.Context(v.host, v.msn, v.session.idText()))
 	left := time.Until(v.session.issued.Add(h.lifetime))
-	setCookie(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
+	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
 }
 
 // clearLastUses clears the last uses that came with the request: of sessions that are over.
 func clearLastUses(w http.ResponseWriter, r *http.Request, v *visit) {
-	prefix := cookieName(v.names.seen, v.secure())
-	for name := range cookies(r.Header) {
-		if strings.HasPrefix(name, prefix) && isOwnCookie(name) {
-			setCookie(w, strings.TrimPrefix(name, hostPrefix), "", v.secure(), 0)
+	prefix := cookie.Name(v.names.Seen, v.secure())
+	for name := range cookie.All(r.Header) {
+		if strings.HasPrefix(name, prefix) && cookie.IsOwn(name) {
+			cookie.Set(w, strings.TrimPrefix(name, cookie.HostPrefix), "", v.secure(), 0)
 		}
 	}
 }
@@ -67,7 +68,7 @@ const atOnce = time.Second
 // and the site's on its way through, may meet a session in the browser that began in between.
 func (v *visit) clearInvalid(w http.ResponseWriter, r *http.Request) {
 	if v.invalid && time.Since(v.began) < atOnce {
-		setSessionCookies(w, r, v.names.session, nil, v.secure(), 0)
+		cookie.SetSession(w, r, v.names.Session, nil, v.secure(), 0)
 		clearLastUses(w, r, v)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -156,8 +157,8 @@ func isLoginID(s string) bool {
 // loginInCookie returns the login of that id, from the cookie of this browser. The id sealed inside must
 // be the one asked for: the name of a cookie alone proves nothing.
 func loginInCookie(keys seal.Keyring, r *http.Request, prefix, id, host, msn string, secure bool, now time.Time) (*login, bool) {
-	want := cookieName(prefix+id, secure)
-	for name, value := range cookies(r.Header) {
+	want := cookie.Name(prefix+id, secure)
+	for name, value := range cookie.All(r.Header) {
 		if name == want {
 			l, ok := openLogin(keys, value, host, msn)
 			return l, ok && l.id == id && l.carried() && l.alive(now)
@@ -171,17 +172,17 @@ func loginInCookie(keys seal.Keyring, r *http.Request, prefix, id, host, msn str
 func setLoginCookie(w http.ResponseWriter, r *http.Request, prefix string, keys seal.Keyring, l *login, host, msn string, secure bool, now time.Time) {
 	name := prefix + l.id
 	const perCookie = len("=; ") // in the Cookie header
-	overhead := len(cookieName(name, secure)) + perCookie
-	value := sealLogin(keys, l, host, msn, maxLoginBytes-overhead)
-	room := maxLoginBytes - overhead - len(value)
+	overhead := len(cookie.Name(name, secure)) + perCookie
+	value := sealLogin(keys, l, host, msn, cookie.MaxLoginBytes-overhead)
+	room := cookie.MaxLoginBytes - overhead - len(value)
 
 	for i, other := range loginsInProgress(keys, r, prefix, host, msn, secure, now) {
 		room -= len(other.value) + overhead
-		if i >= maxLogins-1 || room < 0 || other.login == nil {
-			setCookie(w, strings.TrimPrefix(other.name, hostPrefix), "", secure, 0)
+		if i >= cookie.MaxLogins-1 || room < 0 || other.login == nil {
+			cookie.Set(w, strings.TrimPrefix(other.name, cookie.HostPrefix), "", secure, 0)
 		}
 	}
-	setCookie(w, name, value, secure, loginLife)
+	cookie.Set(w, name, value, secure, loginLife)
 }
 
 type pendingCookie struct {
@@ -192,8 +193,8 @@ type pendingCookie struct {
 // loginsInProgress returns the login cookies of r, the newest first.
 func loginsInProgress(keys seal.Keyring, r *http.Request, name, host, msn string, secure bool, now time.Time) []pendingCookie {
 	var found []pendingCookie
-	prefix := cookieName(name, secure)
-	for name, value := range cookies(r.Header) {
+	prefix := cookie.Name(name, secure)
+	for name, value := range cookie.All(r.Header) {
 		if id, ok := strings.CutPrefix(name, prefix); ok && isLoginID(id) {
 			l, ok := openLogin(keys, value, host, msn)
 			if !ok || !l.alive(now) {

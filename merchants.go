@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -93,6 +94,25 @@ func (t *hostTable) lookup(host string) *salesUnit {
 		return t.wildcard[parent]
 	}
 	return nil
+}
+
+// sample returns some of the hosts, of wildcards one each, at most n: all of them where there are no more.
+func (t *hostTable) sample(n int) []string {
+	var hosts []string
+	for host := range t.exact {
+		if len(hosts) == n {
+			break
+		}
+		hosts = append(hosts, host)
+	}
+	for parent := range t.wildcard {
+		if len(hosts) >= 2*n {
+			break
+		}
+		hosts = append(hosts, "any."+parent)
+	}
+	slices.Sort(hosts)
+	return hosts
 }
 
 // canonicalHost returns the one spelling of a Host header or a configured host that everything else

@@ -13,11 +13,6 @@ import (
 // Lines that say the same are about one sales unit.
 type merchantLine struct{ msn, clientID, clientSecret, scope, market string }
 
-// merchant is the line in the shape that the rules for merchants are about.
-func (l *merchantLine) merchant() *Merchant {
-	return &Merchant{MSN: l.msn, ClientID: l.clientID, ClientSecret: l.clientSecret, Scopes: strings.Fields(l.scope), Market: l.market}
-}
-
 const fileColumns = "host, msn, client_id, client_secret, scope, market"
 
 // columns say at which place of a line a value is; -1 is nowhere.

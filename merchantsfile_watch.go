@@ -61,7 +61,7 @@ func (h *Handler) addFromFile(path string, content io.Reader, table *hostTable) 
 		unit := units[l]
 		if unit == nil {
 			var err error
-			if unit, err = h.newSalesUnit(l.merchant()); err != nil {
+			if unit, err = h.newSalesUnit(merchantOf(&l)); err != nil {
 				return err
 			}
 			units[l] = unit

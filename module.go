@@ -21,6 +21,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -133,7 +134,7 @@ type visit struct {
 	unit  *salesUnit
 	msn   string
 	keys  *seal.Keys
-	names cookieNames
+	names cookie.Names
 
 	client  string // the client's IP address, as Caddy knows it
 	began   time.Time
@@ -189,14 +190,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, asSent(r), v)
 	}
-	removeOwnCookies(r.Header)
+	cookie.RemoveOwn(r.Header)
 	return next.ServeHTTP(w, r)
 }
 
 // serveUser hands the request of a person with a session to the site.
 func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	h.renewSession(w, v)
-	removeOwnCookies(r.Header)
+	cookie.RemoveOwn(r.Header)
 	h.identity.present(r, v.session, v.msn)
 	return next.ServeHTTP(w, r)
 }
@@ -216,7 +217,7 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		// A site that is asked for what was refused answers with it (CVE-2025-31492).
 		return h.failAgain(w, asSent(r), v)
 	}
-	removeOwnCookies(r.Header)
+	cookie.RemoveOwn(r.Header)
 	if v.session != nil {
 		h.identity.present(r, v.session, v.msn)
 	}
@@ -268,7 +269,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 
 // openVisit looks for the person's session.
 func (h *Handler) openVisit(r *http.Request, v *visit) error {
-	values, any := sessionCookieValues(r.Header, v.names.session, v.secure())
+	values, any := cookie.SessionValues(r.Header, v.names.Session, v.secure())
 	if !any {
 		return nil
 	}
@@ -325,7 +326,7 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))
 	}
 	left := time.Until(s.issued.Add(h.lifetime))
-	setSessionCookies(w, r, v.names.session, values, v.secure(), left)
+	cookie.SetSession(w, r, v.names.Session, values, v.secure(), left)
 	clearLastUses(w, r, v)
 }
 

@@ -106,25 +106,6 @@ func (n names) of(handler string) string {
 	return handler
 }
 
-// sample returns some of the hosts, of wildcards one each, at most n: all of them where there are no more.
-func (t *hostTable) sample(n int) []string {
-	var hosts []string
-	for host := range t.exact {
-		if len(hosts) == n {
-			break
-		}
-		hosts = append(hosts, host)
-	}
-	for parent := range t.wildcard {
-		if len(hosts) >= 2*n {
-			break
-		}
-		hosts = append(hosts, "any."+parent)
-	}
-	slices.Sort(hosts)
-	return hosts
-}
-
 // place is where a handler is in a server's routes, from the outside in.
 type place struct {
 	server *caddyhttp.Server

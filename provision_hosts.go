@@ -55,6 +55,11 @@ func (h *Handler) addMerchants(table *hostTable) error {
 	return nil
 }
 
+// merchantOf is a line of a merchants file in the shape that the rules for merchants are about.
+func merchantOf(l *merchantLine) *Merchant {
+	return &Merchant{MSN: l.msn, ClientID: l.clientID, ClientSecret: l.clientSecret, Scopes: strings.Fields(l.scope), Market: l.market}
+}
+
 func (h *Handler) newSalesUnit(m *Merchant) (*salesUnit, error) {
 	unit := &salesUnit{msn: m.MSN, scope: h.scope, market: h.Market}
 	if len(m.Scopes) > 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -121,7 +122,7 @@ func sealClaims(keys seal.Keyring, s *session, claims []userinfo.Claim, context 
 		return nil, false
 	}
 	value := base64.RawURLEncoding.EncodeToString(keys.Seal(plain, context))
-	if len(value) >= maxChunkBytes {
+	if len(value) >= cookie.MaxChunkBytes {
 		value = base64.RawURLEncoding.EncodeToString(keys.Seal(seal.Deflate(plain), context))
 	}
 	return splitChunks(value)
@@ -130,13 +131,13 @@ func sealClaims(keys seal.Keyring, s *session, claims []userinfo.Claim, context 
 // splitChunks cuts value into cookie values. The first starts with the number of them, so that what an
 // earlier, longer session left behind is not taken for a part of this one.
 func splitChunks(value string) ([]string, bool) {
-	n := (len(value) + maxChunkBytes) / maxChunkBytes // one more byte: the number
-	if n > maxSessionChunks {
+	n := (len(value) + cookie.MaxChunkBytes) / cookie.MaxChunkBytes // one more byte: the number
+	if n > cookie.MaxChunks {
 		return nil, false
 	}
 	value = string(rune('0'+n)) + value
 	var values []string
-	for chunk := range slices.Chunk([]byte(value), maxChunkBytes) {
+	for chunk := range slices.Chunk([]byte(value), cookie.MaxChunkBytes) {
 		values = append(values, string(chunk))
 	}
 	return values, true
@@ -151,7 +152,7 @@ func joinChunks(values []string) (string, bool) {
 	switch {
 	case n == 1:
 		return values[0][1:], true
-	case n < 1 || n > maxSessionChunks || n > len(values):
+	case n < 1 || n > cookie.MaxChunks || n > len(values):
 		return "", false
 	}
 	return values[0][1:] + strings.Join(values[1:n], ""), true

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 )
 
 // twins knows the hosts that belong to more than one merchant, on several ports. A browser sends the cookies of
@@ -33,15 +35,15 @@ func (t *twins) changed() {
 }
 
 // names returns the names of the cookies of a merchant at a host.
-func (t *twins) names(host, msn string) cookieNames {
+func (t *twins) names(host, msn string) cookie.Names {
 	found := t.found.Load()
 	if found == nil {
 		found = t.look()
 	}
 	if found.has(host) {
-		return namesFor(msn)
+		return cookie.For(msn)
 	}
-	return plainNames
+	return cookie.Plain
 }
 
 func (f *twinHosts) has(host string) bool {

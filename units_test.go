@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -181,9 +182,9 @@ func FuzzCookies(f *testing.F) {
 	f.Add("__Host-vipps_login_AAAA=;;=;vipps_session_2=")
 	f.Fuzz(func(t *testing.T, line string) {
 		header := http.Header{"Cookie": {line}}
-		removeOwnCookies(header)
-		for name := range cookies(header) {
-			if isOwnCookie(name) {
+		cookie.RemoveOwn(header)
+		for name := range cookie.All(header) {
+			if cookie.IsOwn(name) {
 				t.Errorf("%q leaves %q", line, header["Cookie"])
 			}
 		}
@@ -198,7 +199,7 @@ func TestLoginEnds(t *testing.T) {
 	keys := newTestKeys(t)
 	start := time.Now()
 	l := newLogin("/x", start)
-	for _, size := range []int{maxState, maxLoginBytes} {
+	for _, size := range []int{maxState, cookie.MaxLoginBytes} {
 		sealed := sealLogin(keys.Login, l, "h", "123456", size)
 		for after, want := range map[time.Duration]bool{0: true, loginLife - time.Second: true, loginLife: false, time.Hour: false, -time.Minute: true, -time.Hour: false} {
 			opened, ok := openLogin(keys.Login, sealed, "h", "123456")
@@ -246,7 +247,7 @@ func TestLoginCookiesFit(t *testing.T) {
 		path := "/" + base64.RawURLEncoding.EncodeToString(seal.RandomBytes(450+75*i)) // no shorter when deflated
 		w := httptest.NewRecorder()
 		now := time.Now().Add(time.Duration(i) * time.Second)
-		setLoginCookie(w, r, plainNames.login, keys.Login, newLogin(safeReturn(path), now), "h", "123456", true, now)
+		setLoginCookie(w, r, cookie.Plain.Login, keys.Login, newLogin(safeReturn(path), now), "h", "123456", true, now)
 		for _, c := range w.Result().Cookies() {
 			if c.MaxAge < 0 {
 				delete(jar, c.Name)
@@ -258,7 +259,7 @@ func TestLoginCookiesFit(t *testing.T) {
 		for name, value := range jar {
 			total += len(name) + len(value) + 3
 		}
-		if total > maxLoginBytes || len(jar) > maxLogins || len(jar) == 0 {
+		if total > cookie.MaxLoginBytes || len(jar) > cookie.MaxLogins || len(jar) == 0 {
 			t.Errorf("after %d logins: %d cookies of %d bytes", i+1, len(jar), total)
 		}
 	}

@@ -12,9 +12,9 @@ var state = []Defence{
 	{
 		Threat: "session fixation, login CSRF",
 		Name:   "cookies that no other host can plant",
-		File:   "cookies.go",
+		File:   "internal/cookie/cookie.go",
 		Old: `	if secure {
-		return hostPrefix + name
+		return HostPrefix + name
 	}
 `,
 		New:  ``,
@@ -208,7 +208,7 @@ var state = []Defence{
 		Threat: "cookie parsing",
 		Name:   "at most three chunks, and no more than there are",
 		File:   "session.go",
-		Old:    `n < 1 || n > maxSessionChunks || n > len(values)`,
+		Old:    `n < 1 || n > cookie.MaxChunks || n > len(values)`,
 		New:    `n < 1`,
 		Test:   "FuzzOpenSession",
 	},
@@ -223,7 +223,7 @@ var state = []Defence{
 	{
 		Threat: "cookie parsing",
 		Name:   "a chunk's name says which one it is",
-		File:   "cookies.go",
+		File:   "internal/cookie/cookie.go",
 		Old: `			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
 				found[i], any = value, true
 			}`,
@@ -236,9 +236,9 @@ var state = []Defence{
 	{
 		Threat: "cookie parsing",
 		Name:   "our cookies are known, however they are spelt",
-		File:   "cookies.go",
-		Old:    `case isOwnCookie(strings.TrimSpace(name)):`,
-		New:    `case isOwnCookie(name + "="):`,
+		File:   "internal/cookie/cookie.go",
+		Old:    `case IsOwn(strings.TrimSpace(name)):`,
+		New:    `case IsOwn(name + "="):`,
 		Test:   "FuzzCookies",
 	},
 	{
@@ -460,16 +460,16 @@ func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *l
 	{
 		Threat: "locked out by one's own cookies",
 		Name:   "10 KiB for a session",
-		File:   "cookies.go",
-		Old:    `maxChunkBytes    = 3380`,
-		New:    `maxChunkBytes    = 5000`,
+		File:   "internal/cookie/cookie.go",
+		Old:    `MaxChunkBytes = 3380`,
+		New:    `MaxChunkBytes = 5000`,
 		Test:   "TestLargeSessions",
 	},
 	{
 		Threat: "locked out by one's own cookies",
 		Name:   "five logins in progress",
 		File:   "loginstate.go",
-		Old:    `if i >= maxLogins-1 || room < 0`,
+		Old:    `if i >= cookie.MaxLogins-1 || room < 0`,
 		New:    `if i >= 50 || room < 0`,
 		Test:   "TestTabs",
 	},
@@ -477,14 +477,14 @@ func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *l
 		Threat: "locked out by one's own cookies",
 		Name:   "4 KiB for logins in progress",
 		File:   "loginstate.go",
-		Old:    `if i >= maxLogins-1 || room < 0`,
-		New:    `if i >= maxLogins-1 || room < -maxLoginBytes`,
+		Old:    `if i >= cookie.MaxLogins-1 || room < 0`,
+		New:    `if i >= cookie.MaxLogins-1 || room < -cookie.MaxLoginBytes`,
 		Test:   "TestLoginCookiesFit",
 	},
 	{
 		Threat: "session fixation, login CSRF",
 		Name:   "a cookie's name is what the browser takes it for",
-		File:   "cookies.go",
+		File:   "internal/cookie/cookie.go",
 		Old:    `strings.Trim(pair, " \t")`,
 		New:    `strings.TrimSpace(pair)`,
 		Test:   "TestSessionFixation",

@@ -1,4 +1,4 @@
-package vippslogin
+package cookie
 
 import (
 	"iter"
@@ -9,52 +9,52 @@ import (
 )
 
 const (
-	// hostPrefix makes browsers refuse a cookie that another host, a sibling subdomain say, planted
+	// HostPrefix makes browsers refuse a cookie that another host, a sibling subdomain say, planted
 	// (RFC 6265bis section 4.1.3.2). It needs HTTPS.
-	hostPrefix = "__Host-"
+	HostPrefix = "__Host-"
 
 	sessionCookie = "vipps_session" // and _1, _2 where it does not fit in one
 	loginCookie   = "vipps_login"   // and the id of the login
 	seenCookie    = "vipps_seen"    // and the tag of the session it is about
 
-	// maxSessionChunks and maxChunkBytes keep session cookies, names included, under 10 KiB together.
-	maxSessionChunks = 3
-	maxChunkBytes    = 3380
+	// MaxChunks and MaxChunkBytes keep session cookies, names included, under 10 KiB together.
+	MaxChunks     = 3
+	MaxChunkBytes = 3380
 
-	// maxLogins and maxLoginBytes bound the cookies of logins in progress.
-	maxLogins     = 5
-	maxLoginBytes = 4096
+	// MaxLogins and MaxLoginBytes bound the cookies of logins in progress.
+	MaxLogins     = 5
+	MaxLoginBytes = 4096
 )
 
-// cookieName is name as it is spelt on this kind of connection.
-func cookieName(name string, secure bool) string {
+// Name is name as it is spelt on this kind of connection.
+func Name(name string, secure bool) string {
 	if secure {
-		return hostPrefix + name
+		return HostPrefix + name
 	}
 	return name
 }
 
-// cookieNames are the names of one site's cookies, without the prefix of HTTPS. Those of logins and of times of
+// Names are the names of one site's cookies, without the prefix of HTTPS. Those of logins and of times of
 // last use end in an underscore, and an id follows.
-type cookieNames struct{ session, login, seen string }
+type Names struct{ Session, Login, Seen string }
 
-// plainNames are the names where a host belongs to one merchant, which is nearly always.
-var plainNames = cookieNames{sessionCookie, loginCookie + "_", seenCookie + "_"}
+// Plain are the names where a host belongs to one merchant, which is nearly always.
+var Plain = Names{sessionCookie, loginCookie + "_", seenCookie + "_"}
 
-// namesFor returns the names at a host that belongs to another merchant on another port: cookies know no ports
+// For returns the names at a host that belongs to another merchant on another port: cookies know no ports
 // (RFC 6265 section 8.5), and one merchant's would be in the place of the other's.
-func namesFor(msn string) cookieNames {
-	return cookieNames{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_"}
+func For(msn string) Names {
+	return Names{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_"}
 }
 
 // chunkEndings are what the names of a session's cookies end in.
-var chunkEndings = [maxSessionChunks]string{"", "_1", "_2"}
+var chunkEndings = [MaxChunks]string{"", "_1", "_2"}
 
-// cookies yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates
+// All yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates
 // nothing, and passes over what is no pair. Around a pair there are blanks and nothing else: where more is
 // trimmed, U+2000 and a name that starts with __Host- is one to us and none to the browser, and a sibling
 // subdomain has planted it.
-func cookies(header http.Header) iter.Seq2[string, string] {
+func All(header http.Header) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, line := range header["Cookie"] {
 			for line != "" {
@@ -69,10 +69,10 @@ func cookies(header http.Header) iter.Seq2[string, string] {
 	}
 }
 
-// isOwnCookie reports whether a cookie of that name is the plugin's, on whatever kind of connection
+// IsOwn reports whether a cookie of that name is the plugin's, on whatever kind of connection
 // it was set: none of them is the upstream's business.
-func isOwnCookie(name string) bool {
-	name = strings.TrimPrefix(name, hostPrefix)
+func IsOwn(name string) bool {
+	name = strings.TrimPrefix(name, HostPrefix)
 	for _, prefix := range []string{loginCookie, seenCookie} {
 		if rest, ok := strings.CutPrefix(name, prefix); ok && (strings.HasPrefix(rest, "_") || strings.HasPrefix(rest, "-")) {
 			return true
@@ -87,9 +87,9 @@ func isOwnCookie(name string) bool {
 	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
-// removeOwnCookies takes the plugin's cookies out of the request and leaves every other one as it
+// RemoveOwn takes the plugin's cookies out of the request and leaves every other one as it
 // is, byte for byte.
-func removeOwnCookies(header http.Header) {
+func RemoveOwn(header http.Header) {
 	lines := header["Cookie"]
 	kept := lines[:0:0]
 	changed := false
@@ -117,7 +117,7 @@ func withoutOwnCookies(line string) (rest string, changed bool) {
 	for pair := range strings.SplitSeq(line, ";") {
 		name, _, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		switch {
-		case isOwnCookie(strings.TrimSpace(name)):
+		case IsOwn(strings.TrimSpace(name)):
 			changed = true
 		case kept.Len() == 0:
 			kept.WriteString(strings.TrimLeft(pair, " "))
@@ -131,19 +131,19 @@ func withoutOwnCookies(line string) (rest string, changed bool) {
 	return kept.String(), true
 }
 
-// setCookie sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it. No shared cache may
+// Set sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it. No shared cache may
 // keep a response with it, whatever the site says of its own: it would give one person's session to others, or
 // end theirs.
-func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
+func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
 	if said := w.Header()["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
 		w.Header().Add("Cache-Control", "private")
 	}
 	// One Set-Cookie for a name (RFC 6265 section 4.1.1): a session that begins where a stale one was cleared.
 	w.Header()["Set-Cookie"] = slices.DeleteFunc(w.Header()["Set-Cookie"], func(earlier string) bool {
-		return strings.HasPrefix(earlier, cookieName(name, secure)+"=")
+		return strings.HasPrefix(earlier, Name(name, secure)+"=")
 	})
 	cookie := &http.Cookie{
-		Name:     cookieName(name, secure),
+		Name:     Name(name, secure),
 		Value:    value,
 		Path:     "/",
 		MaxAge:   int((maxAge + time.Second - 1) / time.Second),
@@ -157,21 +157,21 @@ func setCookie(w http.ResponseWriter, name, value string, secure bool, maxAge ti
 	http.SetCookie(w, cookie)
 }
 
-// setSessionCookies sets a session's cookies and clears the ones that an earlier, longer session left.
+// SetSession sets a session's cookies and clears the ones that an earlier, longer session left.
 // No values at all end the session.
-func setSessionCookies(w http.ResponseWriter, r *http.Request, base string, values []string, secure bool, maxAge time.Duration) {
+func SetSession(w http.ResponseWriter, r *http.Request, base string, values []string, secure bool, maxAge time.Duration) {
 	for i, value := range values {
-		setCookie(w, base+chunkEndings[i], value, secure, maxAge)
+		Set(w, base+chunkEndings[i], value, secure, maxAge)
 	}
 	for _, ending := range chunkEndings[len(values):] {
-		if hasCookie(r.Header, cookieName(base+ending, secure)) {
-			setCookie(w, base+ending, "", secure, 0)
+		if hasCookie(r.Header, Name(base+ending, secure)) {
+			Set(w, base+ending, "", secure, 0)
 		}
 	}
 }
 
 func hasCookie(header http.Header, name string) bool {
-	for got := range cookies(header) {
+	for got := range All(header) {
 		if got == name {
 			return true
 		}
@@ -179,12 +179,12 @@ func hasCookie(header http.Header, name string) bool {
 	return false
 }
 
-// sessionCookieValues returns the values of the session cookies of r, called base, in order, up to the first
+// SessionValues returns the values of the session cookies of r, called base, in order, up to the first
 // that is missing. The second result says whether r has any cookie of that kind.
-func sessionCookieValues(header http.Header, base string, secure bool) (values []string, any bool) {
-	var found [maxSessionChunks]string
-	prefix := cookieName(base, secure)
-	for name, value := range cookies(header) {
+func SessionValues(header http.Header, base string, secure bool) (values []string, any bool) {
+	var found [MaxChunks]string
+	prefix := Name(base, secure)
+	for name, value := range All(header) {
 		if !strings.HasPrefix(name, prefix) {
 			continue
 		}
