@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 func init() { caddy.RegisterModule(new(adminAPI)) }
@@ -89,7 +91,7 @@ func (a *App) sessionsIn(query string) (revocation, error) {
 			return revocation{}, errors.New("session: this is not the id of a session")
 		}
 		entry.Session = session
-	case msn != "" && !isMSN(msn):
+	case msn != "" && !merchant.IsMSN(msn):
 		return revocation{}, errors.New("msn: 4 to 10 digits")
 	case (sub != "" || msn != "") && all == "" && session == "":
 	default:

@@ -75,7 +75,7 @@ type MetricsConfig struct {
 // merchantLabel is the value of the label msn. An MSN that a placeholder makes of the request is none: there
 // would be as many as somebody likes to make up.
 func (a *App) merchantLabel(v *visit) string {
-	if a.perMerchant && v.unit != nil && v.msn == v.unit.msn {
+	if a.perMerchant && v.unit != nil && v.msn == v.unit.MSN {
 		return v.msn
 	}
 	return ""

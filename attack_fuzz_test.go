@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -140,7 +141,7 @@ func FuzzAdminQuery(f *testing.F) {
 		if all := entry.Session == "" && entry.Sub == "" && entry.MSN == ""; all && !strings.Contains(query, "=") || all && strings.Contains(strings.Trim(query, "&"), "&") {
 			t.Errorf("%q ends everybody's sessions", query)
 		}
-		if entry.MSN != "" && !isMSN(entry.MSN) {
+		if entry.MSN != "" && !merchant.IsMSN(entry.MSN) {
 			t.Errorf("%q: %+v", query, entry)
 		}
 	})

@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/simulator"
 )
 
@@ -62,8 +63,8 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, nil)
 	h.paths = newEndpointPaths(h.BasePath)
 	h.endpoints = h.newEndpoints()
-	hosts := newHostTable()
-	if err := hosts.add("shop.localhost", &salesUnit{msn: "123456", scope: "openid name"}); err != nil {
+	hosts := merchant.NewHosts()
+	if err := hosts.Add("shop.localhost", &merchant.Unit{MSN: "123456", Scope: "openid name"}); err != nil {
 		t.Fatal(err)
 	}
 	h.hosts.Store(hosts)

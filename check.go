@@ -81,7 +81,7 @@ func steps(targets []*checkTarget) int {
 
 // keysOf names the keys that logins at a target use.
 func keysOf(t *checkTarget) string {
-	return string(seal.Context(t.unit.msn, t.unit.clientID, t.unit.clientSecret))
+	return string(seal.Context(t.unit.MSN, t.unit.ClientID, t.unit.ClientSecret))
 }
 
 func (c *checker) partnerKeys(ctx context.Context) finding {
@@ -148,7 +148,7 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	switch {
 	case !t.knownMSN():
 		reason = t.unchecked
-	case c.noToken && !t.unit.hasOwnKeys():
+	case c.noToken && !t.unit.HasOwnKeys():
 		reason = "the partner's keys give no access token"
 	}
 	if reason != "" {
@@ -156,7 +156,7 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	}
 	l := newLogin("/", time.Now())
 	err := c.patiently(ctx, func() error {
-		_, err := c.client.exchangeCode(ctx, t.unit, t.unit.msn, l.nonce, t.redirectURI(), l.verifier)
+		_, err := c.client.exchangeCode(ctx, t.unit, t.unit.MSN, l.nonce, t.redirectURI(), l.verifier)
 		return err
 	})
 	var refused statusError
@@ -170,7 +170,7 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	case errors.As(err, &refused) && refused.status == 400:
 		return asWarning(c.judge(aboutMerchantKeys, err, "", t))
 	}
-	if errors.Is(err, errKeysRefused) && t.unit.hasOwnKeys() {
+	if errors.Is(err, errKeysRefused) && t.unit.HasOwnKeys() {
 		err = fmt.Errorf("token: %w", errOwnKeysRefused)
 	}
 	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
@@ -184,7 +184,7 @@ func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
 	address := c.loginURL(t)
 	named, err := c.open(ctx, address, t.redirectURI())
 	var found []finding
-	if !t.unit.hasOwnKeys() {
+	if !t.unit.HasOwnKeys() {
 		found = append(found, c.msn(t, named, err))
 	}
 	if !named {

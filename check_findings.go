@@ -96,7 +96,7 @@ func (c *checker) judgeURI(name string, err error, detail string, t *checkTarget
 	}
 	msn := ""
 	if t != nil {
-		msn = t.unit.msn
+		msn = t.unit.MSN
 	}
 	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.base)
 	return finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words)}
@@ -116,7 +116,7 @@ func notChecked(name, reason string) finding {
 // hostNotChecked are the findings of a host that was not asked about.
 func (c *checker) hostNotChecked(t *checkTarget, reason string) []finding {
 	var found []finding
-	if !t.unit.hasOwnKeys() {
+	if !t.unit.HasOwnKeys() {
 		found = append(found, notChecked(aboutMSN, reason))
 	}
 	return append(found, c.redirectsNotChecked(t, reason)...)

@@ -31,7 +31,7 @@ type hostReport struct {
 func newCheckReport(environment string, partner []finding, targets []*checkTarget, hosts [][]finding) *checkReport {
 	report := &checkReport{Environment: environment, Partner: partner, Merchants: []hostReport{}}
 	for i, t := range targets {
-		host := hostReport{MSN: t.unit.msn, Host: t.origin.host, Checks: hosts[i]}
+		host := hostReport{MSN: t.unit.MSN, Host: t.origin.host, Checks: hosts[i]}
 		if !strings.HasPrefix(t.origin.host, "*.") {
 			host.RedirectURI = t.redirectURI()
 		}

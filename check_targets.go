@@ -15,12 +15,14 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // where a check keeps what modules store
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // checkTarget is one host of a merchant, at one of the addresses it is served at.
 type checkTarget struct {
 	handler *Handler
-	unit    *salesUnit
+	unit    *merchant.Unit
 	origin  origin // its host may be a pattern, "*.example.no"
 
 	// unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
@@ -30,11 +32,11 @@ type checkTarget struct {
 
 // visit is the visit of somebody who is about to log in there.
 func (t *checkTarget) visit() *visit {
-	return &visit{origin: t.origin, unit: t.unit, msn: t.unit.msn}
+	return &visit{origin: t.origin, unit: t.unit, msn: t.unit.MSN}
 }
 
 // knownMSN reports whether the MSN is the same for every request.
-func (t *checkTarget) knownMSN() bool { return isMSN(t.unit.msn) }
+func (t *checkTarget) knownMSN() bool { return merchant.IsMSN(t.unit.MSN) }
 
 func (t *checkTarget) redirectURI() string { return t.handler.redirectURI(t.visit()) }
 
@@ -117,7 +119,7 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 		}
 		for _, handler := range handlersOf(server) {
 			for _, t := range handler.checkTargets(origins) {
-				key := t.unit.msn + " " + t.unit.clientID + " " + t.redirectURI()
+				key := t.unit.MSN + " " + t.unit.ClientID + " " + t.redirectURI()
 				if !seen[key] {
 					seen[key] = true
 					targets = append(targets, t)
@@ -126,7 +128,7 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 		}
 	}
 	slices.SortStableFunc(targets, func(a, b *checkTarget) int {
-		return cmp.Or(cmp.Compare(len(a.unit.msn), len(b.unit.msn)), strings.Compare(a.unit.msn, b.unit.msn),
+		return cmp.Or(cmp.Compare(len(a.unit.MSN), len(b.unit.MSN)), strings.Compare(a.unit.MSN, b.unit.MSN),
 			strings.Compare(a.origin.host, b.origin.host))
 	})
 	return targets
@@ -184,8 +186,8 @@ func handlersOf(server *caddyhttp.Server) []*Handler {
 // checkTargets are the hosts of a handler at each of the origins.
 func (h *Handler) checkTargets(origins []origin) []*checkTarget {
 	var targets []*checkTarget
-	add := func(pattern string, unit *salesUnit, unchecked string) {
-		if !isMSN(unit.msn) {
+	add := func(pattern string, unit *merchant.Unit, unchecked string) {
+		if !merchant.IsMSN(unit.MSN) {
 			unchecked = "the MSN comes from a placeholder, and is not known before a request"
 		}
 		for _, o := range origins {
@@ -199,10 +201,10 @@ func (h *Handler) checkTargets(origins []origin) []*checkTarget {
 		origins = []origin{*h.origins.public}
 	}
 	hosts := h.hosts.Load()
-	for host, unit := range hosts.exact {
+	for host, unit := range hosts.Exact {
 		add(host, unit, "")
 	}
-	for parent, unit := range hosts.wildcard {
+	for parent, unit := range hosts.Wildcard {
 		add("*."+parent, unit, "a wildcard has no redirect URI of its own: each host under it that people log in at needs one")
 	}
 	return targets

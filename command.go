@@ -122,11 +122,11 @@ func narrow(targets []*checkTarget, msns []string) ([]*checkTarget, error) {
 		return targets, nil
 	}
 	for _, msn := range msns {
-		if !slices.ContainsFunc(targets, func(t *checkTarget) bool { return t.unit.msn == msn }) {
+		if !slices.ContainsFunc(targets, func(t *checkTarget) bool { return t.unit.MSN == msn }) {
 			return nil, fmt.Errorf("--merchant %q: no host of this config has that MSN, as far as can be known before a request", msn)
 		}
 	}
-	return slices.DeleteFunc(targets, func(t *checkTarget) bool { return !slices.Contains(msns, t.unit.msn) }), nil
+	return slices.DeleteFunc(targets, func(t *checkTarget) bool { return !slices.Contains(msns, t.unit.MSN) }), nil
 }
 
 // check checks everything, with a progress bar on a terminal.

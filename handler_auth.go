@@ -72,20 +72,20 @@ func (h *Handler) authorizationURL(endpoint string, v *visit, l *login, state st
 		address.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
 		separator = '&'
 	}
-	if v.unit.hasOwnKeys() {
-		add("client_id", v.unit.clientID)
+	if v.unit.HasOwnKeys() {
+		add("client_id", v.unit.ClientID)
 	} else {
 		add("msn", v.msn)
 	}
 	add("response_type", "code")
-	add("scope", v.unit.scope)
+	add("scope", v.unit.Scope)
 	add("state", state)
 	add("nonce", l.nonce)
 	add("redirect_uri", h.redirectURI(v))
 	add("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
 	add("code_challenge_method", "S256")
-	if v.unit.market != "" {
-		add("market", v.unit.market)
+	if v.unit.Market != "" {
+		add("market", v.unit.Market)
 	}
 	if h.RequireAppConfirmation {
 		add("acr_values", acrAppAuth)

@@ -104,7 +104,7 @@ func (h *Handler) phoneScope(v *visit) string {
 	if len(h.Phone.Scopes) > 0 {
 		return scopeParameter(h.Phone.Scopes)
 	}
-	return v.unit.scope
+	return v.unit.Scope
 }
 
 // servePhoneLogin is GET and DELETE /vipps/phone/{id}.

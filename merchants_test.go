@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,52 +15,9 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
-
-// BenchmarkLookup: a lookup costs the same for ten hosts and for 100,000, but for what the processor's
-// caches do not hold, and no allocation. Each is for another host, as requests are.
-func BenchmarkLookup(b *testing.B) {
-	for _, n := range []int{10, 1000, 100_000} {
-		table := newHostTable()
-		for i := range n {
-			if err := table.add(fmt.Sprintf("shop-%d.example.no", i), &salesUnit{msn: fmt.Sprint(100_000 + i)}); err != nil {
-				b.Fatal(err)
-			}
-		}
-		if err := table.add("*.shops.example.no", &salesUnit{msn: "1111"}); err != nil {
-			b.Fatal(err)
-		}
-		for _, kind := range []string{"shop-%d.example.no", "%d.shops.example.no", "shop-%d.example.dk"} {
-			hosts := make([]string, 4096)
-			for i := range hosts {
-				hosts[i] = fmt.Sprintf(kind, rand.IntN(n))
-			}
-			b.Run(fmt.Sprintf("%s/%d", kind, n), func(b *testing.B) {
-				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
-					if unit := table.lookup(hosts[i%len(hosts)]); (unit == nil) != strings.HasSuffix(kind, ".dk") {
-						b.Fatal(unit)
-					}
-				}
-			})
-		}
-	}
-}
-
-// TestLookupAllocatesNothing, in whatever way a host is found or not.
-func TestLookupAllocatesNothing(t *testing.T) {
-	table := newHostTable()
-	for _, host := range []string{"shop.example.no", "*.shops.example.no"} {
-		if err := table.add(host, &salesUnit{msn: "1111"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, host := range []string{"shop.example.no", "oslo.shops.example.no", "shop.example.dk", "localhost"} {
-		if n := testing.AllocsPerRun(100, func() { table.lookup(host) }); n > 0 {
-			t.Errorf("%s: %v allocations", host, n)
-		}
-	}
-}
 
 // fileHandler is a handler that a merchants file belongs to.
 func fileHandler(keys partnerKeys) *Handler {
@@ -92,17 +48,17 @@ func TestMerchantsFile(t *testing.T) {
 			map[string]string{"a.no": "{123456 shop-id resolved openid name email DK}", "b.no": partner}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			table := newHostTable()
+			table := merchant.NewHosts()
 			hosts, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(test.content), table)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if hosts != len(table.exact)+len(table.wildcard) {
+			if hosts != len(table.Exact)+len(table.Wildcard) {
 				t.Errorf("%d hosts, and %v", hosts, table)
 			}
 			for host, want := range test.want {
 				got := ""
-				if unit := table.lookup(host); unit != nil {
+				if unit := table.Lookup(host); unit != nil {
 					got = fmt.Sprint(*unit)
 				}
 				if got != want {
@@ -115,7 +71,7 @@ func TestMerchantsFile(t *testing.T) {
 
 // TestOneUnitForOneMerchant: what is the same for many hosts is in memory once.
 func TestOneUnitForOneMerchant(t *testing.T) {
-	table := newHostTable()
+	table := merchant.NewHosts()
 	_, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(`host,msn,market,scope
 a.no,123456,,
 b.no,234567,,name email
@@ -125,10 +81,10 @@ d.no,123456,DK,name  email
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table.exact["a.no"] != table.exact["c.no"] || table.exact["a.no"] == table.exact["d.no"] {
-		t.Errorf("the units are %v", table.exact)
+	if table.Exact["a.no"] != table.Exact["c.no"] || table.Exact["a.no"] == table.Exact["d.no"] {
+		t.Errorf("the units are %v", table.Exact)
 	}
-	if b, d := table.exact["b.no"].scope, table.exact["d.no"].scope; b != d || unsafe.StringData(b) != unsafe.StringData(d) {
+	if b, d := table.Exact["b.no"].Scope, table.Exact["d.no"].Scope; b != d || unsafe.StringData(b) != unsafe.StringData(d) {
 		t.Errorf("the scopes are %q and %q, in two places", b, d)
 	}
 }
@@ -143,11 +99,11 @@ func TestMerchantsFileInDocumentation(t *testing.T) {
 	}
 	_, content, _ := strings.Cut(string(page), "```text\n# One line for each host.")
 	content, _, _ = strings.Cut(content, "```")
-	table := newHostTable()
+	table := merchant.NewHosts()
 	if hosts, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader("#"+content), table); err != nil || hosts != 3 {
 		t.Errorf("%d hosts: %v", hosts, err)
 	}
-	if kafe := table.lookup("kafe.gyms.example.no"); kafe == nil || !kafe.hasOwnKeys() || kafe.market != "DK" {
+	if kafe := table.Lookup("kafe.gyms.example.no"); kafe == nil || !kafe.HasOwnKeys() || kafe.Market != "DK" {
 		t.Errorf("the one with everything is %v", kafe)
 	}
 }
@@ -192,18 +148,18 @@ func TestBadMerchantsFile(t *testing.T) {
 		"an unset variable":         {"host,msn,client_id,client_secret\na.no,123456,x,{env.NO_SUCH}\n", `m.csv:2: client_secret: `},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(test.content), newHostTable())
+			_, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(test.content), merchant.NewHosts())
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret-key") {
 				t.Errorf("error: %v\nwant in it: %s", err, test.want)
 			}
 		})
 	}
-	_, err := fileHandler(partnerKeys{}).addFromFile("m.csv", strings.NewReader("host,msn\na.no,123456\n"), newHostTable())
+	_, err := fileHandler(partnerKeys{}).addFromFile("m.csv", strings.NewReader("host,msn\na.no,123456\n"), merchant.NewHosts())
 	if err == nil || !strings.Contains(err.Error(), "m.csv:2: no keys: ") {
 		t.Errorf("without partner keys: %v", err)
 	}
 	broken := io.MultiReader(strings.NewReader("host,msn\na.no,123456\n"), iotest.ErrReader(os.ErrPermission))
-	if _, err := fileHandler(somePartner).addFromFile("m.csv", broken, newHostTable()); !errors.Is(err, os.ErrPermission) {
+	if _, err := fileHandler(somePartner).addFromFile("m.csv", broken, merchant.NewHosts()); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("a file that breaks off: %v", err)
 	}
 }
@@ -220,16 +176,16 @@ func watch(t *testing.T, content string) *watched {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &watched{t: t, logs: logs}
-	w.merchantsFile = &merchantsFile{path: filepath.Join(t.TempDir(), "m.csv"), logger: zap.New(core), swap: func(table *hostTable) {
+	w.merchantsFile = &merchantsFile{path: filepath.Join(t.TempDir(), "m.csv"), logger: zap.New(core), swap: func(table *merchant.Hosts) {
 		w.serves = ""
 		for _, host := range []string{"a.no", "b.no", "c.no"} {
-			if table.lookup(host) != nil {
+			if table.Lookup(host) != nil {
 				w.serves += host[:1]
 			}
 		}
 	}}
-	w.build = func(r io.Reader) (*hostTable, int, error) {
-		table := newHostTable()
+	w.build = func(r io.Reader) (*merchant.Hosts, int, error) {
+		table := merchant.NewHosts()
 		hosts, err := fileHandler(somePartner).addFromFile(w.path, r, table)
 		return table, hosts, err
 	}
@@ -370,7 +326,7 @@ func TestMerchantsFileRefused(t *testing.T) {
 	// What could not be read may be readable in a while, and look the same.
 	w.write(good + "b.no,234567\n")
 	build := w.build
-	w.build = func(io.Reader) (*hostTable, int, error) {
+	w.build = func(io.Reader) (*merchant.Hosts, int, error) {
 		return nil, 0, &os.PathError{Op: "read", Path: w.path, Err: os.ErrPermission}
 	}
 	w.want(6, "a", "permission denied")
@@ -388,7 +344,7 @@ func FuzzMerchantsFile(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
-		table := newHostTable()
+		table := merchant.NewHosts()
 		hosts, err := fileHandler(somePartner).addFromFile("m.csv", strings.NewReader(content), table)
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "m.csv:") || strings.Contains(err.Error(), "\n") && !strings.Contains(content, "\n") {
@@ -396,15 +352,15 @@ func FuzzMerchantsFile(f *testing.F) {
 			}
 			return
 		}
-		if hosts == 0 || hosts != len(table.exact)+len(table.wildcard) {
+		if hosts == 0 || hosts != len(table.Exact)+len(table.Wildcard) {
 			t.Errorf("%q: %d hosts of %v", content, hosts, table)
 		}
-		for _, units := range []map[string]*salesUnit{table.exact, table.wildcard} {
+		for _, units := range []map[string]*merchant.Unit{table.Exact, table.Wildcard} {
 			for host, unit := range units {
-				if canonical, ok := canonicalHost(host); !ok || canonical != host || !isMSN(unit.msn) {
+				if canonical, ok := merchant.CanonicalHost(host); !ok || canonical != host || !merchant.IsMSN(unit.MSN) {
 					t.Errorf("%q: %q belongs to %v", content, host, unit)
 				}
-				if (unit.clientID == "") != (unit.clientSecret == "") {
+				if (unit.ClientID == "") != (unit.ClientSecret == "") {
 					t.Errorf("%q: %v has half its keys", content, unit)
 				}
 			}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // merchantsFile keeps a handler's hosts what a file says. It looks at the file rather than be told: that
@@ -18,8 +20,8 @@ import (
 type merchantsFile struct {
 	path   string
 	logger *zap.Logger
-	build  func(io.Reader) (*hostTable, int, error)
-	swap   func(*hostTable)
+	build  func(io.Reader) (*merchant.Hosts, int, error)
+	swap   func(*merchant.Hosts)
 
 	hosts  int         // in the version that serves
 	read   fs.FileInfo // the version that was read last, good or not; nil: read it, whatever it is
@@ -33,14 +35,14 @@ const lookEvery = time.Second
 
 // provisionMerchantsFile reads the file. Where that cannot be done, the config is not loaded: no host
 // would have a merchant.
-func (h *Handler) provisionMerchantsFile(configured *hostTable) error {
+func (h *Handler) provisionMerchantsFile(configured *merchant.Hosts) error {
 	path, err := caddy.NewReplacer().ReplaceOrErr(h.MerchantsFile, true, true)
 	if err != nil {
 		return fmt.Errorf("merchants: %w: set the variable or write the file's path", err)
 	}
-	file := &merchantsFile{path: path, logger: h.logger, swap: func(table *hostTable) { h.hosts.Store(table); h.app.twins.changed() }}
-	file.build = func(content io.Reader) (*hostTable, int, error) {
-		table := configured.clone()
+	file := &merchantsFile{path: path, logger: h.logger, swap: func(table *merchant.Hosts) { h.hosts.Store(table); h.app.twins.changed() }}
+	file.build = func(content io.Reader) (*merchant.Hosts, int, error) {
+		table := configured.Clone()
 		hosts, err := h.addFromFile(path, content, table)
 		if err == nil {
 			err = h.checkSiteKeys(table)
@@ -55,9 +57,9 @@ func (h *Handler) provisionMerchantsFile(configured *hostTable) error {
 }
 
 // addFromFile adds the merchants of a file, one sales unit for all lines that say the same.
-func (h *Handler) addFromFile(path string, content io.Reader, table *hostTable) (hosts int, err error) {
-	units := make(map[merchantLine]*salesUnit)
-	return readMerchants(path, content, func(host string, l merchantLine) error {
+func (h *Handler) addFromFile(path string, content io.Reader, table *merchant.Hosts) (hosts int, err error) {
+	units := make(map[merchant.Line]*merchant.Unit)
+	return merchant.ReadFile(path, content, func(host string, l merchant.Line) error {
 		unit := units[l]
 		if unit == nil {
 			var err error
@@ -66,7 +68,7 @@ func (h *Handler) addFromFile(path string, content io.Reader, table *hostTable) 
 			}
 			units[l] = unit
 		}
-		return table.add(host, unit)
+		return table.Add(host, unit)
 	})
 }
 

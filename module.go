@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -105,8 +106,8 @@ type Handler struct {
 	matchers              caddyhttp.MatcherSets
 	lifetime, idleTimeout time.Duration // of sessions; idleTimeout is 0 where there is none
 
-	scope     string                    // Scopes, as Vipps MobilePay is asked for them
-	hosts     atomic.Pointer[hostTable] // swapped as a whole when a merchants file changes
+	scope     string                         // Scopes, as Vipps MobilePay is asked for them
+	hosts     atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
 	origins   origins
 	identity  *identity
 	paths     endpointPaths
@@ -131,7 +132,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 type visit struct {
 	origin
 	asked string // the canonical host that was asked for; origin has what browsers see
-	unit  *salesUnit
+	unit  *merchant.Unit
 	msn   string
 	keys  *seal.Keys
 	names cookie.Names
@@ -148,7 +149,7 @@ func (v *visit) market() string {
 	if v.unit == nil {
 		return ""
 	}
-	return v.unit.market
+	return v.unit.Market
 }
 
 // ServeHTTP is the way of every request of the site.
@@ -253,10 +254,10 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 			h.logger.Warn("a trusted proxy sends an X-Forwarded-Proto that is none of http, https, ws and wss: the scheme is that of its connection")
 		})
 	}
-	if v.unit = h.hosts.Load().lookup(v.asked); v.unit == nil {
+	if v.unit = h.hosts.Load().Lookup(v.asked); v.unit == nil {
 		return v, errNoMerchant
 	}
-	if v.msn = resolveMSN(r, v.unit.msn, v.asked); v.msn == "" {
+	if v.msn = resolveMSN(r, v.unit.MSN, v.asked); v.msn == "" {
 		return v, errNoMerchant
 	}
 	v.names = h.app.twins.names(v.host, v.msn)
@@ -309,10 +310,10 @@ func resolveMSN(r *http.Request, msn, host string) string {
 	if !strings.Contains(msn, "{") {
 		return msn
 	}
-	if own, _ := canonicalHost(r.Host); own != host {
+	if own, _ := merchant.CanonicalHost(r.Host); own != host {
 		return ""
 	}
-	if msn = replacer(r).ReplaceAll(msn, ""); isMSN(msn) {
+	if msn = replacer(r).ReplaceAll(msn, ""); merchant.IsMSN(msn) {
 		return msn
 	}
 	return ""

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // origin is the address a browser sees in front of a path: scheme, canonical host, and the port where
@@ -44,7 +46,7 @@ type origins struct {
 // X-Forwarded-* headers count only where Caddy's own trusted_proxies says that the peer may set them; everyone else
 // could write what they like in them (CVE-2024-21498). It is false when the request names no usable host.
 func (os *origins) of(r *http.Request) (o origin, asked string, ok bool) {
-	asked, ok = canonicalHost(sentHost(r))
+	asked, ok = merchant.CanonicalHost(sentHost(r))
 	switch {
 	case os.public != nil:
 		o = *os.public
@@ -117,7 +119,7 @@ func (os *origins) directPort(r *http.Request, own string) string {
 
 // portOf is the port in a Host header, or "".
 func portOf(hostport string) string {
-	if bare := withoutPort(hostport); bare != hostport && isPort(hostport[len(bare)+1:]) {
+	if bare := merchant.WithoutPort(hostport); bare != hostport && isPort(hostport[len(bare)+1:]) {
 		return hostport[len(bare)+1:]
 	}
 	return ""
@@ -131,7 +133,7 @@ func isPort(s string) bool {
 // isMisspelt reports whether the host of r is the canonical one in another spelling: with a final dot, with capital
 // letters, with letters that are no ASCII. Browsers keep cookies for each of them apart.
 func isMisspelt(r *http.Request, canonical string) bool {
-	host := withoutPort(sentHost(r))
+	host := merchant.WithoutPort(sentHost(r))
 	if strings.HasPrefix(host, "[") {
 		host = strings.TrimSuffix(host[1:], "]")
 	}

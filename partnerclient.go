@@ -15,6 +15,7 @@ import (
 	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -211,7 +212,7 @@ type tokens struct {
 // exchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636). It tries once more where
 // the connection broke, as one does that the server has just closed: a code that did arrive is refused then, and
 // nothing is worse.
-func (c *partnerClient) exchangeCode(ctx context.Context, unit *salesUnit, msn, code, redirectURI, verifier string) (tokens, error) {
+func (c *partnerClient) exchangeCode(ctx context.Context, unit *merchant.Unit, msn, code, redirectURI, verifier string) (tokens, error) {
 	grant := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
@@ -226,7 +227,7 @@ func (c *partnerClient) exchangeCode(ctx context.Context, unit *salesUnit, msn, 
 }
 
 // redeem posts a grant to the token endpoint.
-func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string, grant url.Values) (tokens, error) {
+func (c *partnerClient) redeem(ctx context.Context, unit *merchant.Unit, msn string, grant url.Values) (tokens, error) {
 	var answer tokens
 	doc, err := c.discovery.get(ctx)
 	if err != nil {
@@ -253,11 +254,11 @@ func (c *partnerClient) redeem(ctx context.Context, unit *salesUnit, msn string,
 // postAs posts a form on behalf of a sales unit. The partner's word is the Bearer token and the
 // Merchant-Serial-Number; client_secret_basic works with a sales unit's own keys only
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
-func (c *partnerClient) postAs(ctx context.Context, call string, unit *salesUnit, msn, endpoint string, form url.Values, answer any) error {
-	if unit.hasOwnKeys() {
+func (c *partnerClient) postAs(ctx context.Context, call string, unit *merchant.Unit, msn, endpoint string, form url.Values, answer any) error {
+	if unit.HasOwnKeys() {
 		return c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
 			// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
-			req.SetBasicAuth(url.QueryEscape(unit.clientID), url.QueryEscape(unit.clientSecret))
+			req.SetBasicAuth(url.QueryEscape(unit.ClientID), url.QueryEscape(unit.ClientSecret))
 			req.Header.Set("Merchant-Serial-Number", msn)
 		})
 	}

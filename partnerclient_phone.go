@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // What the token endpoint says about a login from a phone number that is not completed (OpenID CIBA
@@ -45,7 +47,7 @@ type phoneStarted struct {
 }
 
 // startPhone asks the person to confirm in the app (OpenID CIBA Core section 7.1).
-func (c *partnerClient) startPhone(ctx context.Context, unit *salesUnit, msn string, request phoneRequest) (phoneStarted, error) {
+func (c *partnerClient) startPhone(ctx context.Context, unit *merchant.Unit, msn string, request phoneRequest) (phoneStarted, error) {
 	doc, err := c.discovery.get(ctx)
 	if err != nil {
 		return phoneStarted{}, err
@@ -105,17 +107,17 @@ func seconds(n jsonNumber, missing, most int) time.Duration {
 }
 
 // pollPhone asks for the tokens of a login from a phone number. It succeeds once.
-func (c *partnerClient) pollPhone(ctx context.Context, unit *salesUnit, msn, authReqID string) (tokens, error) {
+func (c *partnerClient) pollPhone(ctx context.Context, unit *merchant.Unit, msn, authReqID string) (tokens, error) {
 	return c.redeem(ctx, unit, msn, url.Values{"grant_type": {"urn:openid:params:grant-type:ciba"}, "auth_req_id": {authReqID}})
 }
 
 // redeemPhoneCode exchanges the code that the phone's browser brought.
-func (c *partnerClient) redeemPhoneCode(ctx context.Context, unit *salesUnit, msn, code string) (tokens, error) {
+func (c *partnerClient) redeemPhoneCode(ctx context.Context, unit *merchant.Unit, msn, code string) (tokens, error) {
 	return c.redeem(ctx, unit, msn, url.Values{"grant_type": {"urn:vipps:params:grant-type:ciba-redirect"}, "code": {code}})
 }
 
 // phoneExists asks whether a phone number has an account that can log in.
-func (c *partnerClient) phoneExists(ctx context.Context, unit *salesUnit, msn, msisdn string) (bool, error) {
+func (c *partnerClient) phoneExists(ctx context.Context, unit *merchant.Unit, msn, msisdn string) (bool, error) {
 	var answer struct {
 		Exists *bool `json:"exists"`
 	}

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -18,7 +19,7 @@ import (
 type phoneDesk struct {
 	phoneStore
 	client *partnerClient
-	unit   *salesUnit
+	unit   *merchant.Unit
 	msn    string
 
 	// check checks an ID token and reads userinfo, which must be about the same person.

@@ -36,7 +36,7 @@ func (h *Handler) checkPlace(place place) error {
 	}
 	served := false
 	var never error
-	for _, host := range h.hosts.Load().sample(sampledHosts) {
+	for _, host := range h.hosts.Load().Sample(sampledHosts) {
 		reached, barrier := newProbe(place, host, "").walk()
 		if reached == no {
 			// Either another site's host, in a list of merchants that several sites share, or one that is

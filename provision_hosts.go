@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // provisionHosts builds the host table: from the MSN that stands for the whole site, from the merchants,
@@ -18,7 +20,7 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	if h.MSN == "" && len(h.Merchants) == 0 && h.MerchantsFile == "" {
 		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` or `merchants <file>` in its block")
 	}
-	table := newHostTable()
+	table := merchant.NewHosts()
 	if err := h.addSiteHosts(ctx, table); err != nil {
 		return err
 	}
@@ -34,7 +36,7 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 }
 
 // addMerchants adds the merchants that the config itself names.
-func (h *Handler) addMerchants(table *hostTable) error {
+func (h *Handler) addMerchants(table *merchant.Hosts) error {
 	for i := range h.Merchants {
 		if err := h.Merchants[i].resolvePlaceholders(); err != nil {
 			return fmt.Errorf("merchant %s: %w", h.Merchants[i].MSN, err)
@@ -44,11 +46,11 @@ func (h *Handler) addMerchants(table *hostTable) error {
 			return fmt.Errorf("merchant %s: %w", h.Merchants[i].MSN, err)
 		}
 		if len(h.Merchants[i].Hosts) == 0 {
-			return fmt.Errorf("merchant %s: no hosts: write the host names that belong to it", unit.msn)
+			return fmt.Errorf("merchant %s: no hosts: write the host names that belong to it", unit.MSN)
 		}
 		for _, host := range h.Merchants[i].Hosts {
-			if err := table.add(host, unit); err != nil {
-				return fmt.Errorf("merchant %s: %w", unit.msn, err)
+			if err := table.Add(host, unit); err != nil {
+				return fmt.Errorf("merchant %s: %w", unit.MSN, err)
 			}
 		}
 	}
@@ -56,34 +58,34 @@ func (h *Handler) addMerchants(table *hostTable) error {
 }
 
 // merchantOf is a line of a merchants file in the shape that the rules for merchants are about.
-func merchantOf(l *merchantLine) *Merchant {
-	return &Merchant{MSN: l.msn, ClientID: l.clientID, ClientSecret: l.clientSecret, Scopes: strings.Fields(l.scope), Market: l.market}
+func merchantOf(l *merchant.Line) *Merchant {
+	return &Merchant{MSN: l.MSN, ClientID: l.ClientID, ClientSecret: l.ClientSecret, Scopes: strings.Fields(l.Scope), Market: l.Market}
 }
 
-func (h *Handler) newSalesUnit(m *Merchant) (*salesUnit, error) {
-	unit := &salesUnit{msn: m.MSN, scope: h.scope, market: h.Market}
+func (h *Handler) newSalesUnit(m *Merchant) (*merchant.Unit, error) {
+	unit := &merchant.Unit{MSN: m.MSN, Scope: h.scope, Market: h.Market}
 	if len(m.Scopes) > 0 {
-		unit.scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants ask for the same
+		unit.Scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants ask for the same
 	}
 	if m.Market != "" {
-		unit.market = m.Market
+		unit.Market = m.Market
 	}
 	if err := errors.Join(checkScopes("scope", m.Scopes), oneOf("market", m.Market, markets)); err != nil {
 		return nil, err
 	}
 	var err error
-	if !isMSN(m.MSN) {
-		if unit.msn, err = caddy.NewReplacer().ReplaceOrErr(m.MSN, true, true); err != nil || !isMSN(unit.msn) {
+	if !merchant.IsMSN(m.MSN) {
+		if unit.MSN, err = caddy.NewReplacer().ReplaceOrErr(m.MSN, true, true); err != nil || !merchant.IsMSN(unit.MSN) {
 			return nil, fmt.Errorf("%q is not a Merchant Serial Number: write its 4 to 10 digits", m.MSN)
 		}
 	}
 	if m.ClientID == "" && m.ClientSecret == "" {
 		return unit, h.needPartnerKeys()
 	}
-	if unit.clientID, err = resolveSecret(m.ClientID); err != nil {
+	if unit.ClientID, err = resolveSecret(m.ClientID); err != nil {
 		return nil, fmt.Errorf("client_id: %w", err)
 	}
-	if unit.clientSecret, err = resolveSecret(m.ClientSecret); err != nil {
+	if unit.ClientSecret, err = resolveSecret(m.ClientSecret); err != nil {
 		return nil, fmt.Errorf("client_secret: %w", err)
 	}
 	return unit, nil
@@ -97,7 +99,7 @@ func (h *Handler) needPartnerKeys() error {
 }
 
 // addSiteHosts gives every host of the site to one MSN, where there is one.
-func (h *Handler) addSiteHosts(ctx caddy.Context, table *hostTable) error {
+func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	if h.MSN == "" {
 		return nil
 	}
@@ -110,15 +112,15 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *hostTable) error {
 	if err != nil {
 		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
 	}
-	if !strings.Contains(msn, "{") && !isMSN(msn) {
+	if !strings.Contains(msn, "{") && !merchant.IsMSN(msn) {
 		return fmt.Errorf("msn: %q is not a Merchant Serial Number: write its 4 to 10 digits", h.MSN)
 	}
 	if len(siteHosts) == 0 {
 		return fmt.Errorf("MSN %s stands for every host of the site, and the site has no host names: give it host names, or say `merchant %s <host>...`", h.MSN, h.MSN)
 	}
-	table.site = &salesUnit{msn: msn, scope: h.scope, market: h.Market}
+	table.Site = &merchant.Unit{MSN: msn, Scope: h.scope, Market: h.Market}
 	for _, host := range siteHosts {
-		if err := table.add(host, table.site); err != nil {
+		if err := table.Add(host, table.Site); err != nil {
 			return err
 		}
 	}
@@ -126,8 +128,8 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *hostTable) error {
 }
 
 // checkSiteKeys: hosts of the site that no merchant with keys of its own has taken need the partner's.
-func (h *Handler) checkSiteKeys(table *hostTable) error {
-	if table.site == nil || !table.usesSite() {
+func (h *Handler) checkSiteKeys(table *merchant.Hosts) error {
+	if table.Site == nil || !table.UsesSite() {
 		return nil
 	}
 	return h.needPartnerKeys()

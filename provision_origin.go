@@ -10,6 +10,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // provisionOrigins finds out how the origins of requests are found.
@@ -28,7 +30,7 @@ func (h *Handler) provisionOrigins(ctx caddy.Context) error {
 		return fmt.Errorf("public_origin: %w", err)
 	}
 	hosts := h.hosts.Load()
-	if public.host != "" && (h.MerchantsFile != "" || len(hosts.exact)+len(hosts.wildcard) != 1 || len(hosts.wildcard) > 0) {
+	if public.host != "" && (h.MerchantsFile != "" || len(hosts.Exact)+len(hosts.Wildcard) != 1 || len(hosts.Wildcard) > 0) {
 		return fmt.Errorf("public_origin: the site has several hosts, and one is written: write {host} in its place: %s://{host}", public.scheme)
 	}
 	h.origins.public = &public
@@ -56,7 +58,7 @@ func parsePublicOrigin(text string) (origin, error) {
 	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
 		return origin{}, errPublicOrigin
 	}
-	host, ok := canonicalHost(u.Hostname())
+	host, ok := merchant.CanonicalHost(u.Hostname())
 	if !ok || u.Port() != "" && !isPort(u.Port()) {
 		return origin{}, errPublicOrigin
 	}

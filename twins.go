@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
 // twins knows the hosts that belong to more than one merchant, on several ports. A browser sends the cookies of
@@ -63,8 +64,8 @@ func (t *twins) look() *twinHosts {
 		exact, wildcard := make(map[string]string), make(map[string]string)
 		for _, h := range t.handlers {
 			hosts := h.hosts.Load()
-			note(exact, found.exact, hosts.exact)
-			note(wildcard, found.wildcard, hosts.wildcard)
+			note(exact, found.exact, hosts.Exact)
+			note(wildcard, found.wildcard, hosts.Wildcard)
 		}
 		for host, msn := range exact {
 			_, parent, _ := strings.Cut(host, ".")
@@ -78,11 +79,11 @@ func (t *twins) look() *twinHosts {
 }
 
 // note adds the hosts of one table to those that are known, and marks those that have another MSN there.
-func note(known map[string]string, twice map[string]bool, hosts map[string]*salesUnit) {
+func note(known map[string]string, twice map[string]bool, hosts map[string]*merchant.Unit) {
 	for host, unit := range hosts {
-		if msn, ok := known[host]; ok && msn != unit.msn {
+		if msn, ok := known[host]; ok && msn != unit.MSN {
 			twice[host] = true
 		}
-		known[host] = unit.msn
+		known[host] = unit.MSN
 	}
 }

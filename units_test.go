@@ -13,49 +13,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-func TestCanonicalHost(t *testing.T) {
-	for host, want := range map[string]string{
-		"shop.example.no": "shop.example.no", "SHOP.Example.NO": "shop.example.no", "shop.example.no:8443": "shop.example.no",
-		"shop.example.no.": "shop.example.no", "shop.example.no.:443": "shop.example.no", "blåbær.no": "xn--blbr-roah.no",
-		"XN--blbr-ROAH.no": "xn--blbr-roah.no", "127.0.0.1:80": "127.0.0.1", "[::1]:80": "::1", "[::1]": "::1", "::1": "::1",
-		"localhost": "localhost",
-		"":          "", ":80": "", ".": "", "..": "", "a..b": "", ".example.no": "", "a b": "", "a/b": "", "a\x00b": "", "evil.example#shop.no": "",
-		"user@host": "", "a%2eb": "", strings.Repeat("a", 254): "", "\xff.no": "", "shop.no\\": "", "[::1%eth0]": "",
-	} {
-		got, ok := canonicalHost(host)
-		if ok != (want != "") || ok && got != want {
-			t.Errorf("%q: got %q, %v; want %q", host, got, ok, want)
-		}
-	}
-}
-
-func FuzzHost(f *testing.F) {
-	for _, seed := range []string{"shop.example.no:80", "[::1]:80", "*.x", "blåbær.no", "a..b", ":", "evil.example/shop.example.no", "evil@shop.example.no"} {
-		f.Add(seed)
-	}
-	table := newHostTable()
-	for host, msn := range map[string]string{"shop.example.no": "1111", "*.example.no": "2222"} {
-		if err := table.add(host, &salesUnit{msn: msn}); err != nil {
-			f.Fatal(err)
-		}
-	}
-	f.Fuzz(func(t *testing.T, hostport string) {
-		host, ok := canonicalHost(hostport)
-		if !ok {
-			return
-		}
-		if again, ok := canonicalHost(host); !ok || again != host {
-			t.Errorf("%q becomes %q, and that %q", hostport, host, again)
-		}
-		if strings.ContainsAny(host, "/\\@?#% \r\n") {
-			t.Errorf("%q becomes %q", hostport, host)
-		}
-		if unit := table.lookup(host); unit != nil && !strings.HasSuffix(host, ".example.no") {
-			t.Errorf("%q belongs to %s", hostport, unit.msn)
-		}
-	})
-}
-
 func TestSafeReturn(t *testing.T) {
 	for target, want := range map[string]string{
 		"/": "/", "/a?b#c": "/a?b#c", "/#/a#b": "/#/a%23b", `/#\a b`: `/#\a%20b`, "/a b": "/a%20b", "": "/", "a": "/", "/a\tb": "/", "/a\x7f": "/", "/\\x?\\y": `/%5Cx?\y`, "/æ": "/%C3%A6", "//x": "//x",
@@ -171,7 +128,7 @@ func FuzzStrip(f *testing.F) {
 			}
 			return '-'
 		}, strings.ToLower(field))
-		if len(header) > 0 && isASCII(field) && (strings.HasPrefix(folded, "x-vipps-") || folded == "remote-user") {
+		if len(header) > 0 && strings.IndexFunc(field, func(r rune) bool { return r > 0x7f }) < 0 && (strings.HasPrefix(folded, "x-vipps-") || folded == "remote-user") {
 			t.Errorf("%q stays", field)
 		}
 	})

@@ -13,7 +13,7 @@ import (
 // which login they must be for.
 func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want expectation) ([]userinfo.Claim, error) {
 	client := h.app.shared.client
-	want.issuer, want.msn, want.clientID, want.accessToken = client.issuer(), v.msn, v.unit.clientID, got.AccessToken
+	want.issuer, want.msn, want.clientID, want.accessToken = client.issuer(), v.msn, v.unit.ClientID, got.AccessToken
 	sub, err := checkIDToken(ctx, got.IDToken, client, want)
 	if err != nil {
 		return nil, err

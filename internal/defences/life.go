@@ -323,7 +323,7 @@ var life = []Defence{
 		Threat: "tokens shown",
 		Name:   "in no metric: labels are fixed words",
 		File:   "app.go",
-		Old:    `if a.perMerchant && v.unit != nil && v.msn == v.unit.msn {`,
+		Old:    `if a.perMerchant && v.unit != nil && v.msn == v.unit.MSN {`,
 		New:    `if v.unit != nil {`,
 		Test:   "TestMetrics",
 	},

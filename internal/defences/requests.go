@@ -308,15 +308,15 @@ var requests = []Defence{
 	{
 		Threat: "forwarded host or scheme trusted",
 		Name:   "a host that nobody configured has no login",
-		File:   "merchants.go",
-		Old: `		return t.wildcard[parent]
+		File:   "internal/merchant/merchant.go",
+		Old: `		return t.Wildcard[parent]
 	}
 	return nil`,
-		New: `		if unit := t.wildcard[parent]; unit != nil {
+		New: `		if unit := t.Wildcard[parent]; unit != nil {
 			return unit
 		}
 	}
-	for _, unit := range t.exact {
+	for _, unit := range t.Exact {
 		return unit
 	}
 	return nil`,
@@ -335,7 +335,7 @@ var requests = []Defence{
 	{
 		Threat: "forwarded host or scheme trusted",
 		Name:   "what is no host is no host",
-		File:   "merchants.go",
+		File:   "internal/merchant/merchant.go",
 		Old:    `if !letter && c != '-' && c != '.' && c != '_' {`,
 		New:    `if letter && c == '-' {`,
 		Test:   "FuzzHost",
@@ -343,7 +343,7 @@ var requests = []Defence{
 	{
 		Threat: "hosts compared with case",
 		Name:   "one spelling of a host",
-		File:   "merchants.go",
+		File:   "internal/merchant/merchant.go",
 		Old: `	host = strings.ToLower(host)
 	return host, isHost(host)`,
 		New:  `	return host, isHost(strings.ToLower(host))`,
@@ -352,7 +352,7 @@ var requests = []Defence{
 	{
 		Threat: "hosts compared with case",
 		Name:   "of a configured one, too",
-		File:   "merchants.go",
+		File:   "internal/merchant/merchant.go",
 		Old: `	host = strings.ToLower(host)
 	return host, isHost(host)`,
 		New:  `	return host, isHost(strings.ToLower(host))`,
@@ -361,7 +361,7 @@ var requests = []Defence{
 	{
 		Threat: "hosts compared with case",
 		Name:   "without the dot at its end",
-		File:   "merchants.go",
+		File:   "internal/merchant/merchant.go",
 		Old:    `	host = strings.TrimSuffix(host, ".")`,
 		New:    ``,
 		Test:   "TestCanonicalHost",

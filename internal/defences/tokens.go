@@ -21,7 +21,7 @@ var tokens = []Defence{
 		Threat: "token meant for another",
 		Name:   "own keys are what the audience is compared with",
 		File:   "verify.go",
-		Old:    `client.issuer(), v.msn, v.unit.clientID, got.AccessToken`,
+		Old:    `client.issuer(), v.msn, v.unit.ClientID, got.AccessToken`,
 		New:    `client.issuer(), v.msn, "", got.AccessToken`,
 		Test:   "TestOwnKeys",
 	},

@@ -1,4 +1,4 @@
-package vippslogin
+package merchant
 
 import (
 	"bufio"
@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// merchantLine is what a line of a merchants file says about its host's merchant, as it is written there.
+// Line is what a line of a merchants file says about its host's merchant, as it is written there.
 // Lines that say the same are about one sales unit.
-type merchantLine struct{ msn, clientID, clientSecret, scope, market string }
+type Line struct{ MSN, ClientID, ClientSecret, Scope, Market string }
 
-const fileColumns = "host, msn, client_id, client_secret, scope, market"
+const FileColumns = "host, msn, client_id, client_secret, scope, market"
 
 // columns say at which place of a line a value is; -1 is nowhere.
 type columns struct{ host, msn, clientID, clientSecret, scope, market int }
 
-// readMerchants reads a CSV file of merchants and calls add for each host, in order. Its errors begin with
+// ReadFile reads a CSV file of merchants and calls add for each host, in order. Its errors begin with
 // name and the line, and repeat no text that may be a key.
-func readMerchants(name string, from io.Reader, add func(host string, l merchantLine) error) (hosts int, err error) {
+func ReadFile(name string, from io.Reader, add func(host string, l Line) error) (hosts int, err error) {
 	text := bufio.NewReader(from)
 	if mark, _ := text.Peek(3); string(mark) == "\ufeff" { // as spreadsheets begin their files
 		_, _ = text.Discard(3)
@@ -68,7 +68,7 @@ func readColumns(header []string) (columns, error) {
 		case place == nil && len(header) == 1 && strings.Contains(name, ";"):
 			return at, errors.New("this line has no comma and a semicolon: write commas between the columns")
 		case place == nil:
-			return at, fmt.Errorf("column %d has no name that is known: let the first line name the columns, of %s", i+1, fileColumns)
+			return at, fmt.Errorf("column %d has no name that is known: let the first line name the columns, of %s", i+1, FileColumns)
 		case *place >= 0:
 			return at, fmt.Errorf("column %d has the name of column %d: keep one of them", i+1, *place+1)
 		}
@@ -83,14 +83,14 @@ func readColumns(header []string) (columns, error) {
 	return at, nil
 }
 
-func (at *columns) read(fields []string) (host string, l merchantLine) {
+func (at *columns) read(fields []string) (host string, l Line) {
 	value := func(i int) string {
 		if i < 0 {
 			return ""
 		}
 		return strings.TrimSpace(fields[i])
 	}
-	return value(at.host), merchantLine{value(at.msn), value(at.clientID), value(at.clientSecret), value(at.scope), value(at.market)}
+	return value(at.host), Line{value(at.msn), value(at.clientID), value(at.clientSecret), value(at.scope), value(at.market)}
 }
 
 func lineError(name string, reader *csv.Reader, err error) error {
