@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -292,7 +293,7 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	}
 	secret, err := storedSecret(ctx, a.storage)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the cookie secret: %w", errStorage, err)
+		return nil, fmt.Errorf("%w: the cookie secret: %w", store.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.base, []string{secret})
 	if err == nil {
@@ -307,7 +308,7 @@ func storedSecret(ctx context.Context, storage certmagic.Storage) (secret string
 	if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
-	err = withStorageLock(ctx, storage, storagePrefix+"_cookie_secret", lockTimeout, func(ctx context.Context) error {
+	err = store.WithLock(ctx, storage, store.Prefix+"_cookie_secret", store.LockTimeout, func(ctx context.Context) error {
 		if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
 			return err // another instance was faster
 		}
@@ -317,11 +318,11 @@ func storedSecret(ctx context.Context, storage certmagic.Storage) (secret string
 	return secret, err
 }
 
-const secretKey = storagePrefix + "/cookie_secret"
+const secretKey = store.Prefix + "/cookie_secret"
 
 // loadSecret reads the secret. One that is too short is an error: a second one would log everybody out.
 func loadSecret(ctx context.Context, storage certmagic.Storage) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	stored, err := storage.Load(ctx, secretKey)
 	if err == nil && len(stored) < seal.MinSecretBytes {
@@ -337,7 +338,7 @@ func (a *App) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.shared.deleteExpired()
 		if a.sweeps {
-			if err := sweepStorage(ctx, a.storage, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
+			if err := store.Sweep(ctx, a.storage, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // errLoginRequired is a navigation that on_unauthenticated deny turns away.
@@ -59,7 +60,7 @@ var failures = []failure{
 	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
 	{errMatcher, http.StatusInternalServerError, "matcher", zap.WarnLevel, "misconfigured"},
 	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
-	{errStorage, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
+	{store.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
 
 var errInternal = errors.New("internal error")

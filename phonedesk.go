@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -89,7 +90,7 @@ func (d *phoneDesk) complete(ctx context.Context, code string) (*phoneLogin, []u
 		d.settle(ctx, l, got, err)
 		return nil, nil, err
 	}
-	done, err := d.update(ctx, l.ID, d.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
+	done, err := d.update(ctx, l.ID, d.msn, store.LockTimeout, func(l *phoneLogin) (bool, error) {
 		if l.at(time.Now()).Status != phonePending {
 			return false, errUnknownPhoneLogin // another request was faster
 		}
@@ -115,7 +116,7 @@ func (d *phoneDesk) settle(ctx context.Context, l *phoneLogin, got tokens, failu
 	default:
 		return
 	}
-	_, err := d.update(ctx, l.ID, d.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
+	_, err := d.update(ctx, l.ID, d.msn, store.LockTimeout, func(l *phoneLogin) (bool, error) {
 		pending := l.Status == phonePending
 		if pending {
 			change(l)
@@ -167,7 +168,7 @@ func (d *phoneDesk) ping(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.update(ctx, id, msn, lockTimeout, func(l *phoneLogin) (bool, error) {
+	_, err = d.update(ctx, id, msn, store.LockTimeout, func(l *phoneLogin) (bool, error) {
 		if l.Status != phonePending || l.Pinged {
 			return false, nil
 		}

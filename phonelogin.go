@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // phoneLogin is a login from a phone number, as it is kept in Caddy's storage, sealed: any instance can
@@ -110,9 +111,9 @@ type phoneStore struct {
 var phoneFolders = []string{phonePrefix, phoneIndexPrefix, askedPrefix}
 
 const (
-	phonePrefix      = storagePrefix + "/phone_login"
-	phoneIndexPrefix = storagePrefix + "/phone_request"
-	askedPrefix      = storagePrefix + "/phone_asked"
+	phonePrefix      = store.Prefix + "/phone_login"
+	phoneIndexPrefix = store.Prefix + "/phone_request"
+	askedPrefix      = store.Prefix + "/phone_asked"
 
 	// cachedFor is how long an instance believes what it read of a login that another one may change.
 	cachedFor = time.Second
@@ -143,14 +144,14 @@ func (l *phoneLogin) known(now time.Time) (*phoneLogin, error) {
 
 // load reads from storage. A login of another merchant does not open, and so does not exist.
 func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	sealed, err := s.storage.Load(ctx, phoneKey(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, errUnknownPhoneLogin
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errStorage, err)
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	plain, ok := s.keys.Phone.Open(bytes.Clone(sealed), seal.Context(id, msn)) // a storage may keep what it gave
 	if !ok {
@@ -158,7 +159,7 @@ func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, erro
 	}
 	l := new(phoneLogin)
 	if err := json.Unmarshal(plain, l); err != nil {
-		return nil, fmt.Errorf("%w: %w", errStorage, err)
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return l, nil
 }
@@ -169,10 +170,10 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.Phone.Seal(plain, seal.Context(l.ID, msn))); err != nil {
-		return fmt.Errorf("%w: %w", errStorage, err)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	s.remember(l, msn)
 	return nil
@@ -193,7 +194,7 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 	unlock := s.memory.locks.lock(id)
 	defer unlock()
 	var l *phoneLogin
-	err := withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, patience, func(ctx context.Context) error {
+	err := store.WithLock(ctx, s.storage, store.Prefix+"_phone_"+id, patience, func(ctx context.Context) error {
 		var err error
 		if l, err = s.load(ctx, id, msn); err != nil {
 			return err
@@ -219,10 +220,10 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 	}
 	s.memory.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
 	name := s.indexNames(l.AuthReqID)[0]
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	if err := s.storage.Store(ctx, name, s.keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name))); err != nil {
-		return fmt.Errorf("%w: %w", errStorage, err)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return nil
 }
@@ -239,12 +240,12 @@ func (s phoneStore) indexNames(authReqID string) []string {
 
 // find returns the merchant and the id of the login that Vipps MobilePay calls authReqID.
 func (s phoneStore) find(ctx context.Context, authReqID string) (msn, id string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	for _, name := range s.indexNames(authReqID) {
 		sealed, err := s.storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", "", fmt.Errorf("%w: %w", errStorage, err)
+			return "", "", fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		if plain, ok := s.keys.Phone.Open(bytes.Clone(sealed), seal.Context(name)); err == nil && ok {
 			msn, id, _ := strings.Cut(string(plain), " ")
@@ -259,14 +260,14 @@ func (s phoneStore) remove(ctx context.Context, id, msn string) error {
 	unlock := s.memory.locks.lock(id)
 	defer unlock()
 	defer s.memory.waiters.wake(id)
-	return withStorageLock(ctx, s.storage, storagePrefix+"_phone_"+id, lockTimeout, func(ctx context.Context) error {
+	return store.WithLock(ctx, s.storage, store.Prefix+"_phone_"+id, store.LockTimeout, func(ctx context.Context) error {
 		l, err := s.load(ctx, id, msn)
 		if err != nil {
 			return err
 		}
 		for _, name := range append(s.indexNames(l.AuthReqID), phoneKey(id)) {
 			if err := s.storage.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%w: %w", errStorage, err)
+				return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 			}
 		}
 		s.memory.logins.Delete(msn + "/" + id)
@@ -289,14 +290,14 @@ func (askedTooOften) Error() string { return "this person was asked too often" }
 func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
 	names := s.keys.IndexNames("asked", hint)
 	name := askedPrefix + "/" + names[0]
-	return withStorageLock(ctx, s.storage, storagePrefix+"_asked_"+names[0], lockTimeout, func(ctx context.Context) error {
+	return store.WithLock(ctx, s.storage, store.Prefix+"_asked_"+names[0], store.LockTimeout, func(ctx context.Context) error {
 		stored, err := s.storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", errStorage, err)
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		var asked, recent []time.Time
 		if len(stored) > 0 && json.Unmarshal(stored, &asked) != nil {
-			return fmt.Errorf("%w: %s cannot be read", errStorage, name)
+			return fmt.Errorf("%w: %s cannot be read", store.ErrUnavailable, name)
 		}
 		for _, at := range asked {
 			if now.Sub(at) < askedWindow {
@@ -311,7 +312,7 @@ func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
 			return err
 		}
 		if err := s.storage.Store(ctx, name, content); err != nil {
-			return fmt.Errorf("%w: %w", errStorage, err)
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		return nil
 	})

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -70,7 +71,7 @@ func (d *phoneDesk) pollIfDue(ctx context.Context, l *phoneLogin, wait time.Dura
 		// The exchange succeeds once: it goes on when the client that asked has left.
 		return d.claimAndPoll(context.WithoutCancel(ctx), l.ID, wait)
 	})
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, store.ErrLocked) {
 		return l, nil // another instance asks, or died asking: then its lock ends by itself
 	}
 	return polled.(*phoneLogin), err
@@ -102,7 +103,7 @@ func (d *phoneDesk) claimAndPoll(ctx context.Context, id string, wait time.Durat
 func (d *phoneDesk) writeDown(ctx context.Context, polled *phoneLogin) (l *phoneLogin, err error) {
 	for try := range 3 {
 		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
-		l, err = d.update(ctx, polled.ID, d.msn, lockTimeout, func(l *phoneLogin) (bool, error) {
+		l, err = d.update(ctx, polled.ID, d.msn, store.LockTimeout, func(l *phoneLogin) (bool, error) {
 			return d.merge(l, polled), nil
 		})
 		if err == nil || errors.Is(err, errUnknownPhoneLogin) {
@@ -110,7 +111,7 @@ func (d *phoneDesk) writeDown(ctx context.Context, polled *phoneLogin) (l *phone
 		}
 	}
 	d.logger.Error("phone login: the answer could not be stored", zap.String("msn", d.msn), zap.Error(err))
-	return nil, fmt.Errorf("%w: %s", errStorage, err.Error()) // not errLocked any more
+	return nil, fmt.Errorf("%w: %s", store.ErrUnavailable, err.Error()) // not store.ErrLocked any more
 }
 
 // merge takes over what a poll has found out, as far as nothing better was written down meanwhile by

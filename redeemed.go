@@ -7,19 +7,21 @@ import (
 	"io/fs"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // A login that return_in_any_browser carries in its state could be completed by whoever sees the
 // state. The ones that were completed are kept in Caddy's storage, where every instance looks; the
 // ones that were only started, which anybody can do without end, are not.
 
-const redeemedPrefix = storagePrefix + "/redeemed"
+const redeemedPrefix = store.Prefix + "/redeemed"
 
 var errRedeemed = errors.New("the login was completed before")
 
 // checkRedeemed fails when the login was completed before.
 func checkRedeemed(ctx context.Context, storage certmagic.Storage, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	_, err := storage.Stat(ctx, redeemedPrefix+"/"+id)
 	switch {
@@ -28,18 +30,18 @@ func checkRedeemed(ctx context.Context, storage certmagic.Storage, id string) er
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	}
-	return fmt.Errorf("%w: %w", errStorage, err)
+	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
 // redeem marks the login as completed, and fails when another request, here or on another instance,
 // did so before.
 func redeem(ctx context.Context, storage certmagic.Storage, id string) error {
-	return withStorageLock(ctx, storage, storagePrefix+"_redeem_"+id, lockTimeout, func(ctx context.Context) error {
+	return store.WithLock(ctx, storage, store.Prefix+"_redeem_"+id, store.LockTimeout, func(ctx context.Context) error {
 		if err := checkRedeemed(ctx, storage, id); err != nil {
 			return err
 		}
 		if err := storage.Store(ctx, redeemedPrefix+"/"+id, []byte("1")); err != nil {
-			return fmt.Errorf("%w: %w", errStorage, err)
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		return nil
 	})

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // revocations brings the list to all instances, through Caddy's storage. Each instance writes parts of
@@ -77,10 +78,10 @@ type revocationAccess struct {
 }
 
 const (
-	revokedPrefix = storagePrefix + "/revoked"
+	revokedPrefix = store.Prefix + "/revoked"
 	// revokedVersionKey holds a text that changes when any part does: one small read tells whether there
 	// is anything new.
-	revokedVersionKey = storagePrefix + "/revoked_version"
+	revokedVersionKey = store.Prefix + "/revoked_version"
 
 	// refreshEvery is how often an instance looks for what others have revoked.
 	refreshEvery = 3 * time.Second
@@ -110,7 +111,7 @@ func (r *revocations) withStorage(ctx context.Context, last *attempt, pass func(
 	select {
 	case r.io <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("%w: it takes too long", errStorage)
+		return fmt.Errorf("%w: it takes too long", store.ErrUnavailable)
 	}
 	defer func() { <-r.io }()
 	return last.do(func() error { return pass(context.WithoutCancel(ctx)) })
@@ -143,7 +144,7 @@ func (r *revocations) add(ctx context.Context, at revocationAccess, entry revoca
 	case err := <-written:
 		return err
 	case <-time.After(logoutWaits):
-		return fmt.Errorf("%w: it takes too long", errStorage)
+		return fmt.Errorf("%w: it takes too long", store.ErrUnavailable)
 	}
 }
 
@@ -198,7 +199,7 @@ func (p *revokedPart) over(now time.Time) bool {
 // write has nothing left to do if that wrote theirs, too.
 func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
 	return r.withStorage(ctx, &r.flushing, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+		ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 		defer cancel()
 		for _, p := range r.unstored(time.Now()) {
 			if err := r.storePart(ctx, at, p); err != nil {
@@ -211,7 +212,7 @@ func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
 		}
 		version := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
 		if err := at.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
-			return fmt.Errorf("%w: %w", errStorage, err)
+			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		r.untold = false
 		return nil
@@ -244,7 +245,7 @@ func (r *revocations) storePart(ctx context.Context, at revocationAccess, p revo
 	}
 	sealed := append([]byte(at.partKeyNames()[0]+"."), at.keys.Revoked.Seal(plain, seal.Context(p.name))...)
 	if err := at.storage.Store(ctx, p.name, sealed); err != nil {
-		return fmt.Errorf("%w: %w", errStorage, err)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -258,14 +259,14 @@ var errDamaged = errors.New("a part of the list of ended sessions is damaged: re
 
 // loadPart reads the entries of a part; none of a stranger's.
 func (at revocationAccess) loadPart(ctx context.Context, name string) (entries []revocation, err error) {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	stored, err := at.storage.Load(ctx, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil // another instance has deleted it
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", errStorage, err)
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	key, sealed, ok := bytes.Cut(bytes.Clone(stored), []byte(".")) // a storage may keep what it gave
 	if ok && !slices.Contains(at.partKeyNames(), string(key)) {
@@ -273,7 +274,7 @@ func (at revocationAccess) loadPart(ctx context.Context, name string) (entries [
 	}
 	plain, ok := at.keys.Revoked.Open(sealed, seal.Context(name))
 	if !ok || json.Unmarshal(plain, &entries) != nil {
-		return nil, fmt.Errorf("%w: %w: %s", errStorage, errDamaged, name)
+		return nil, fmt.Errorf("%w: %w: %s", store.ErrUnavailable, errDamaged, name)
 	}
 	return entries, nil
 }
@@ -284,11 +285,11 @@ func (r *revocations) refresh(ctx context.Context, at revocationAccess) error {
 }
 
 func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, storageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	version, err := at.storage.Load(ctx, revokedVersionKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", errStorage, err)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	never := r.now.read.Load() == nil
 	if !never && sameStorage(at.storage, r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
@@ -296,7 +297,7 @@ func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Ti
 	}
 	names, err := at.listParts(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errStorage, err)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	parts, err := r.readParts(context.WithoutCancel(ctx), at, names, now)
 	// Fail closed: what could not be read may have ended any session. What could is kept, and the next pass

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // memoryStorage is a storage that can be away, and counts what it is asked for.
@@ -172,12 +173,12 @@ func TestRevocationsWhileStorageIsAway(t *testing.T) {
 		}
 		storage.setAway(true)
 		ended := newSession(nil, time.Now(), time.Hour)
-		if err := a.add(ctx, at, endOf(ended)); !errors.Is(err, errStorage) || !a.now.has(ended, "1") {
+		if err := a.add(ctx, at, endOf(ended)); !errors.Is(err, store.ErrUnavailable) || !a.now.has(ended, "1") {
 			t.Errorf("%v; here it is to be known all the same", err)
 		}
 		late := newRevocations()
 		for range 100 {
-			if err := late.loaded(ctx, at); !errors.Is(err, errStorage) {
+			if err := late.loaded(ctx, at); !errors.Is(err, store.ErrUnavailable) {
 				t.Errorf("an instance that has not read the list: %v", err)
 			}
 		}
@@ -315,19 +316,19 @@ func TestStorageThatHangs(t *testing.T) {
 			all.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
-				if err := r.loaded(ctx, at); !errors.Is(err, errStorage) {
+				if err := r.loaded(ctx, at); !errors.Is(err, store.ErrUnavailable) {
 					t.Error(err)
 				}
 			})
 		}
 		all.Wait()
-		if took := time.Since(began); took > storageTimeout+time.Second {
+		if took := time.Since(began); took > store.Timeout+time.Second {
 			t.Errorf("100 people waited for %s", took)
 		}
 		began = time.Now()
 		for range 100 {
 			all.Go(func() {
-				if err := r.add(t.Context(), at, endOf(newSession(nil, began, time.Hour))); !errors.Is(err, errStorage) {
+				if err := r.add(t.Context(), at, endOf(newSession(nil, began, time.Hour))); !errors.Is(err, store.ErrUnavailable) {
 					t.Error(err)
 				}
 			})
@@ -336,7 +337,7 @@ func TestStorageThatHangs(t *testing.T) {
 		if took := time.Since(began); took > logoutWaits+time.Second {
 			t.Errorf("100 logouts took %s", took)
 		}
-		time.Sleep(2 * storageTimeout) // what runs on ends
+		time.Sleep(2 * store.Timeout) // what runs on ends
 	})
 }
 
@@ -408,7 +409,7 @@ func TestDamagedRevocations(t *testing.T) {
 						storage.files[name] = damage(stored)
 					}
 				}
-				if err := newRevocations().loaded(ctx, at); !errors.Is(err, errStorage) || !strings.Contains(err.Error(), "damaged") {
+				if err := newRevocations().loaded(ctx, at); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "damaged") {
 					t.Errorf("at the start: %v", err)
 				}
 				another := newRevocations()
@@ -416,7 +417,7 @@ func TestDamagedRevocations(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(listEvery)
-				if err := running.refresh(ctx, at); !errors.Is(err, errStorage) {
+				if err := running.refresh(ctx, at); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("while running: %v", err)
 				}
 				if !running.now.has(ended, "1") || !running.now.has(other, "1") {

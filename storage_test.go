@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // TestRedeemOnce, of many at the same time, whatever instance they are.
@@ -49,7 +51,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := sweepStorage(t.Context(), storage, sweptFolders, time.Now()); err != nil {
+	if err := store.Sweep(t.Context(), storage, sweptFolders, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range old {

@@ -1,4 +1,4 @@
-package vippslogin
+package store
 
 import (
 	"context"
@@ -15,42 +15,42 @@ import (
 )
 
 const (
-	// storagePrefix is where everything of ours is in Caddy's storage.
-	storagePrefix  = "vipps_login"
-	storageTimeout = 10 * time.Second
+	// Prefix is where everything of ours is in Caddy's storage.
+	Prefix  = "vipps_login"
+	Timeout = 10 * time.Second
 
-	// lockTimeout is longer than the lock of an instance that died stays (certmagic's file storage: 10 s).
-	lockTimeout = 20 * time.Second
+	// LockTimeout is longer than the lock of an instance that died stays (certmagic's file storage: 10 s).
+	LockTimeout = 20 * time.Second
 
 	// storedFor is longer than anything in the swept folders is of use after it was last written.
 	storedFor = 40 * time.Minute
 )
 
-var errStorage = errors.New("the storage of Caddy does not work")
+var ErrUnavailable = errors.New("the storage of Caddy does not work")
 
-// errLocked says that another instance is at it.
-var errLocked = errors.New("locked by another request")
+// ErrLocked says that another instance is at it.
+var ErrLocked = errors.New("locked by another request")
 
-// withStorageLock runs do while no other instance runs anything under the same lock, and waits for that
-// as long as patience; do is for storage alone, and has storageTimeout. A holder that dies loses the lock after seconds (certmagic.Locker,
+// WithLock runs do while no other instance runs anything under the same lock, and waits for that
+// as long as patience; do is for storage alone, and has Timeout. A holder that dies loses the lock after seconds (certmagic.Locker,
 // and breakAbandoned).
-func withStorageLock(ctx context.Context, storage certmagic.Storage, name string, patience time.Duration, do func(context.Context) error) error {
+func WithLock(ctx context.Context, storage certmagic.Storage, name string, patience time.Duration, do func(context.Context) error) error {
 	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := lockStorage(lockCtx, storage, name); err != nil {
 		if lockCtx.Err() != nil {
-			err = errLocked
+			err = ErrLocked
 		}
-		return fmt.Errorf("%w: %w", errStorage, err)
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), name) }()
-	workCtx, cancelWork := context.WithTimeout(ctx, storageTimeout)
+	workCtx, cancelWork := context.WithTimeout(ctx, Timeout)
 	defer cancelWork()
 	return do(workCtx)
 }
 
 // maxHeld is longer than anything of ours holds a lock.
-const maxHeld = storageTimeout + 2*time.Second
+const maxHeld = Timeout + 2*time.Second
 
 // lockStorage takes a lock. In Caddy's file storage it looks meanwhile for one that nobody holds.
 func lockStorage(ctx context.Context, storage certmagic.Storage, name string) error {
@@ -84,8 +84,8 @@ func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
 	}
 }
 
-// sweepStorage deletes from folders what is of no use to anybody any more.
-func sweepStorage(ctx context.Context, storage certmagic.Storage, folders []string, now time.Time) error {
+// Sweep deletes from folders what is of no use to anybody any more.
+func Sweep(ctx context.Context, storage certmagic.Storage, folders []string, now time.Time) error {
 	for _, folder := range folders {
 		names, err := storage.List(ctx, folder, false)
 		if errors.Is(err, fs.ErrNotExist) {
