@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/caddy-vipps/vippslogin/internal/pages"
 )
 
 // endpoint answers one path of ours. The next handler is not among its arguments: no answer of ours
@@ -21,26 +23,7 @@ func serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request, v *visit)
 }
 
 func refuseEarly(w http.ResponseWriter) error {
-	return writeProblem(w, problem{Status: http.StatusTooEarly, Title: "Too early", Detail: "Send it again when the TLS handshake is over."})
-}
-
-// setEndpointHeaders sets what every response of the endpoints carries.
-func setEndpointHeaders(w http.ResponseWriter) {
-	header := w.Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Frame-Options", "DENY")
-	header.Set("Cross-Origin-Resource-Policy", "same-origin") // a sibling's page, with whose requests our cookies come, reads none of it
-	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'")
-}
-
-// challenge says on a 401 how to authenticate, which it must (RFC 9110 section 15.5.2). Bearer makes no browser ask for
-// a password.
-func challenge(w http.ResponseWriter, status int) {
-	if status == http.StatusUnauthorized && w.Header().Get("WWW-Authenticate") == "" {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="vipps_login"`)
-	}
+	return pages.WriteProblem(w, pages.Problem{Status: http.StatusTooEarly, Title: "Too early", Detail: "Send it again when the TLS handshake is over."})
 }
 
 // redirect sends the browser to an absolute URL.
@@ -59,8 +42,8 @@ func only(serve endpoint, methods ...string) endpoint {
 			return serve(w, r, v)
 		}
 		w.Header().Set("Allow", allow)
-		return refuseWith(w, r, v, page{Kind: "bad_link", Link: v.url("/")},
-			problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
+		return refuseWith(w, r, v, pages.Page{Kind: "bad_link", Link: v.url("/")},
+			pages.Problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
 	}
 }
 

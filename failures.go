@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
@@ -23,7 +24,7 @@ type failure struct {
 	status int
 	reason string // a fixed word, for logs, metrics and error routes
 	level  zapcore.Level
-	page   string // which of the texts in pages/ the person reads
+	page   string // which of the texts in internal/pages the person reads
 }
 
 // failures is the one table from errors to answers. The first row that an error wraps counts. What a
@@ -110,14 +111,14 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 		return h.handOver(w, r, f)
 	}
 	v.clearInvalid(w, r)
-	p := page{Kind: f.page, Link: h.loginURL(returnTo), Reference: reference}
+	p := pages.Page{Kind: f.page, Link: h.loginURL(returnTo), Reference: reference}
 	switch f.is {
 	case errNoMerchant:
 		p.Link = ""
 	case errCrossSiteLogout:
 		p.Link = v.url(safeReturn(returnTo))
 	}
-	return p.write(w, r, f.status, v.market())
+	return p.Write(w, r, f.status, v.market(), isInFrame(r))
 }
 
 // failAgain answers with an error that the site's error routes were to show, and must not.
@@ -131,10 +132,10 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 		w.WriteHeader(others.StatusCode) // raised before we were asked: we know no words for it
 		return nil
 	case !isForPerson(r):
-		return writeProblem(w, problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.pageOf(r))})
+		return pages.WriteProblem(w, pages.Problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.pageOf(r))})
 	}
-	p := page{Kind: f.page, Link: h.loginURL(wantedPage(r))}
-	return p.write(w, r, f.status, v.market())
+	p := pages.Page{Kind: f.page, Link: h.loginURL(wantedPage(r))}
+	return p.Write(w, r, f.status, v.market(), isInFrame(r))
 }
 
 // flowAt is the flow that a path belongs to.
@@ -153,7 +154,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
 	cookie.RemoveOwn(r.Header) // handle_errors may have a site behind it, too
-	challenge(w, f.status)
+	pages.Challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := originalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
 		return handlerError
@@ -185,12 +186,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error
 	if r.Method == http.MethodPost {
 		kind = "form_not_sent"
 	}
-	return refuseWith(w, r, v, page{Kind: kind, Link: h.loginURL(v.pageOf(r))}, h.loginRequired(r, v))
+	return refuseWith(w, r, v, pages.Page{Kind: kind, Link: h.loginURL(v.pageOf(r))}, h.loginRequired(r, v))
 }
 
 // loginRequired is what a script reads that needs a login.
-func (h *Handler) loginRequired(r *http.Request, v *visit) problem {
-	return problem{
+func (h *Handler) loginRequired(r *http.Request, v *visit) pages.Problem {
+	return pages.Problem{
 		Status:   http.StatusUnauthorized,
 		Title:    "Login required",
 		Detail:   "This request needs a login. Open login_url in the browser's window.",
@@ -199,12 +200,12 @@ func (h *Handler) loginRequired(r *http.Request, v *visit) problem {
 }
 
 // refuseWith refuses a request with the page where a person reads it, and else with the problem.
-func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p page, forScripts problem) error {
+func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, forScripts pages.Problem) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if isForPerson(r) {
-		return p.write(w, r, forScripts.Status, v.market())
+		return p.Write(w, r, forScripts.Status, v.market(), isInFrame(r))
 	}
-	return writeProblem(w, forScripts)
+	return pages.WriteProblem(w, forScripts)
 }
 
 // loginURL is where a login that comes back to returnTo starts.

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -20,7 +21,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	case isCrossSite(r, v.origin):
 		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
 	case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):
-		return refuseWith(w, r, v, page{Kind: "cross_site_logout", Link: v.url(returnTo)}, problem{
+		return refuseWith(w, r, v, pages.Page{Kind: "cross_site_logout", Link: v.url(returnTo)}, pages.Problem{
 			Status: http.StatusForbidden, Title: "Not logged out",
 			Detail: "A GET logs out as a page in a window only. Scripts send a POST.",
 		})
@@ -62,7 +63,7 @@ func (h *Handler) endReplaced(r *http.Request, v *visit) {
 func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if v.session == nil {
 		v.clearInvalid(w, r)
-		return writeProblem(w, h.loginRequired(r, v)) // JSON to everybody, as the claims are
+		return pages.WriteProblem(w, h.loginRequired(r, v)) // JSON to everybody, as the claims are
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)

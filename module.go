@@ -23,6 +23,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -166,7 +167,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	endpoint := h.endpoint(path)
 	if endpoint != nil {
-		setEndpointHeaders(w)
+		pages.SetHeaders(w)
 	}
 	v, err := h.visitOnce(r)
 	setPlaceholders(r, v)

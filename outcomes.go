@@ -3,11 +3,13 @@ package vippslogin
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -102,3 +104,13 @@ func (o phoneOutcome) phoneFailed(flow string, err error) {
 }
 
 func (o phoneOutcome) phoneReason(err error) string { return failureOf(err).reason }
+
+// newReference is what a person can read out to support.
+func newReference() string {
+	const letters = "23456789abcdefghjkmnpqrstuvwxyz" // none that is taken for another
+	var reference strings.Builder
+	for _, b := range seal.RandomBytes(8) {
+		reference.WriteByte(letters[int(b)%len(letters)])
+	}
+	return reference.String()
+}

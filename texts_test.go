@@ -1,69 +1,29 @@
 package vippslogin
 
 import (
+	"encoding/json"
 	"maps"
+	"os"
 	"slices"
-	"strings"
 	"testing"
 )
 
-// TestTexts: every failure has its words in every language, with the brand where it belongs.
-func TestTexts(t *testing.T) {
-	var kinds []string
+// TestFailuresHavePages: every failure has its page, and no page is of no use.
+func TestFailuresHavePages(t *testing.T) {
+	kinds := []string{"form_not_sent"} // which is no failure
 	for _, f := range append(slices.Clone(failures), unknownFailure) {
 		kinds = append(kinds, f.page)
 	}
-	kinds = append(kinds, "form_not_sent") // which is no failure
 	slices.Sort(kinds)
-	kinds = slices.Compact(kinds)
-	for i, words := range allTexts {
-		if words.Language != languages[i].String() || words.ReferenceLabel == "" {
-			t.Errorf("%s: language %q, label %q", languages[i], words.Language, words.ReferenceLabel)
-		}
-		if found := slices.Sorted(maps.Keys(words.Pages)); !slices.Equal(found, kinds) {
-			t.Errorf("%s has %v, want %v", words.Language, found, kinds)
-		}
-		for kind, text := range words.Pages {
-			if text.Title == "" || text.Body == "" || (text.Button == "") != (kind == "no_merchant") {
-				t.Errorf("%s %s lacks something: %+v", words.Language, kind, text)
-			}
-			if all := text.in("NO"); strings.ContainsAny(all.Title+all.Body+all.Button, "{}<>") {
-				t.Errorf("%s %s: %+v", words.Language, kind, all)
-			}
-		}
+	content, err := os.ReadFile("internal/pages/en.json")
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestBrand(t *testing.T) {
-	for market, want := range map[string]string{"": "Vipps MobilePay", "NO": "Vipps", "SE": "Vipps", "DK": "MobilePay", "FI": "MobilePay"} {
-		if got := (text{"a {brand}", "{brand} b", "{brand}"}).in(market); got != (text{"a " + want, want + " b", want}) {
-			t.Errorf("%s: %+v", market, got)
-		}
+	var words struct{ Pages map[string]any }
+	if err := json.Unmarshal(content, &words); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func TestTextsFor(t *testing.T) {
-	for _, test := range []struct{ accept, market, want string }{
-		{"nb-NO,nb;q=0.9,no;q=0.8,nn;q=0.6,en-US;q=0.5,en;q=0.4", "", "nb"},
-		{"no", "", "nb"},
-		{"nn-NO", "", "nb"},
-		{"da-DK,da;q=0.9,en;q=0.8", "NO", "da"},
-		{"fi-FI", "", "fi"},
-		{"sv-FI,sv;q=0.9", "FI", "sv"},
-		{"sv", "", "sv"},
-		{"en-GB", "NO", "en"},
-		{"de-DE,de;q=0.9,en;q=0.8", "NO", "en"},
-		{"de-DE,de;q=0.9,sv;q=0.8", "", "sv"},
-		{"ja", "DK", "en"},
-		{"en;q=0.1, fi;q=0.9", "", "fi"},
-		{"", "", "en"}, {"", "NO", "nb"}, {"", "DK", "da"}, {"", "FI", "fi"}, {"", "SE", "sv"},
-		{"*", "SE", "sv"}, {"*", "", "en"}, {"nb, *;q=0.5", "SE", "nb"},
-		{"\x00\xff;;;q=1", "FI", "fi"},
-		{strings.Repeat("a-", 100_000), "", "en"},
-		{strings.Repeat("da,", 100_000), "", "da"},
-	} {
-		if got := textsFor(test.accept, test.market).Language; got != test.want {
-			t.Errorf("%.60q, market %q: %s, want %s", test.accept, test.market, got, test.want)
-		}
+	if found, want := slices.Sorted(maps.Keys(words.Pages)), slices.Compact(kinds); !slices.Equal(found, want) {
+		t.Errorf("there are pages for %v, want %v", found, want)
 	}
 }

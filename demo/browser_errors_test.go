@@ -28,7 +28,7 @@ import (
 
 // locale is a language of the error pages, and the market it is looked at in.
 type locale struct {
-	language string // the file in pages/, and the value of <html lang>
+	language string // the file in internal/pages/, and the value of <html lang>
 	accept   string // what a browser of that country sends
 	brand    string // of the market, see testdata/pages.Caddyfile
 	msn      string
@@ -63,7 +63,7 @@ var (
 	anew  = "/vipps/login?return_to=%2F" // nobody knows what the person wanted
 )
 
-// mishaps has every page of pages/*.json, by its name there.
+// mishaps has every page of internal/pages/*.json, by its name there.
 var mishaps = map[string]mishap{
 	"login_required":    {status: 401, link: again, calm: true},
 	"form_not_sent":     {status: 401, link: anew, calm: true, open: sendForm},
@@ -101,7 +101,7 @@ func TestBrowserErrorPages(t *testing.T) {
 			w.accept(l.accept)
 			for kind := range texts {
 				if _, ok := mishaps[kind]; !ok {
-					t.Errorf("pages/%s.json has %s, and no test shows it", l.language, kind)
+					t.Errorf("internal/pages/%s.json has %s, and no test shows it", l.language, kind)
 				}
 			}
 			for kind, m := range mishaps {
@@ -153,7 +153,7 @@ type text struct{ Title, Body, Button string }
 
 func readTexts(t *testing.T, language string) map[string]text {
 	t.Helper()
-	content, err := os.ReadFile("pages/" + language + ".json")
+	content, err := os.ReadFile("internal/pages/" + language + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}

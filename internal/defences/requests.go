@@ -438,7 +438,7 @@ var requests = []Defence{
 	{
 		Threat: "a sibling's page that starts logins",
 		Name:   "no page of another origin reads an endpoint's answer",
-		File:   "endpoints.go",
+		File:   "internal/pages/headers.go",
 		Old:    `"Cross-Origin-Resource-Policy", "same-origin")`,
 		New:    `"Cross-Origin-Resource-Policy", "cross-origin")`,
 		Test:   "TestUserinfoAndLogout",
@@ -454,25 +454,25 @@ var requests = []Defence{
 	{
 		Threat: "XSS on error pages",
 		Name:   "what is shown is escaped",
-		File:   "pages.go",
+		File:   "internal/pages/pages.go",
 		Old: `		_, err = w.Write(body.Bytes())
 	}
 	return err
 }
 
-// problem`,
+// Problem`,
 		New: `		_, err = w.Write(append(body.Bytes(), p.Link...))
 	}
 	return err
 }
 
-// problem`,
+// Problem`,
 		Test: "TestNoWayElsewhere",
 	},
 	{
 		Threat: "XSS on error pages",
 		Name:   "a policy that runs nothing",
-		File:   "pages.go",
+		File:   "internal/pages/pages.go",
 		Old:    `errorPolicy = "default-src 'none'; `,
 		New:    `errorPolicy = "`,
 		Test:   "TestErrorPages",

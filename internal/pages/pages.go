@@ -1,4 +1,4 @@
-package vippslogin
+package pages
 
 import (
 	"bytes"
@@ -9,14 +9,12 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
-
-	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 var (
-	//go:embed pages/error.html
+	//go:embed error.html
 	errorHTML string
-	//go:embed pages/error.css
+	//go:embed error.css
 	errorCSS string
 
 	errorTemplate = template.Must(template.New("error").Parse(errorHTML))
@@ -30,34 +28,35 @@ func styleHash(css string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// page is what a person sees when a login does not succeed. html/template escapes every part of it.
-type page struct {
+// Page is what a person sees when a login does not succeed. html/template escapes every part of it.
+type Page struct {
 	Kind      string // which of the texts
 	Link      string // where the button leads: an address of ours; "" for no button
 	Reference string // stands in the log too
 }
 
-// write sends the page as the answer to r, in the person's language and with the words of the market.
-func (p page) write(w http.ResponseWriter, r *http.Request, status int, market string) error {
+// Write sends the page as the answer to r, in the person's language and with the words of the market. inFrame says that
+// the browser shows it inside another page.
+func (p Page) Write(w http.ResponseWriter, r *http.Request, status int, market string, inFrame bool) error {
 	words := textsFor(r.Header.Get("Accept-Language"), market)
 	var body bytes.Buffer
 	err := errorTemplate.Execute(&body, map[string]any{
 		"Language": words.Language, "Text": words.Pages[p.Kind].in(market), "Link": p.Link,
 		"ReferenceLabel": words.ReferenceLabel, "Reference": p.Reference,
-		"Style": template.CSS(errorCSS), "InFrame": isInFrame(r),
+		"Style": template.CSS(errorCSS), "InFrame": inFrame,
 	})
 	if err != nil {
 		return err
 	}
-	setEndpointHeaders(w)
+	SetHeaders(w)
 	w.Header().Set("Content-Security-Policy", errorPolicy)
-	if status == http.StatusUnauthorized && isInFrame(r) {
+	if status == http.StatusUnauthorized && inFrame {
 		// The site's own page may show it in a frame, where the user would see nothing at all: there is nothing on
 		// it but a link, which opens the whole window.
 		w.Header().Set("Content-Security-Policy", strings.Replace(errorPolicy, "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
 		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
 	}
-	challenge(w, status)
+	Challenge(w, status)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Language", words.Language)
 	w.Header().Add("Vary", "Accept-Language")
@@ -68,35 +67,25 @@ func (p page) write(w http.ResponseWriter, r *http.Request, status int, market s
 	return err
 }
 
-// problem is an answer for scripts (RFC 9457).
-type problem struct {
+// Problem is an answer for scripts (RFC 9457).
+type Problem struct {
 	Status   int    `json:"status"`
 	Title    string `json:"title"`
 	Detail   string `json:"detail,omitempty"`
 	LoginURL string `json:"login_url,omitempty"`
 }
 
-func writeProblem(w http.ResponseWriter, p problem) error {
+func WriteProblem(w http.ResponseWriter, p Problem) error {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(p); err != nil {
 		return err
 	}
-	challenge(w, p.Status)
+	Challenge(w, p.Status)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
 	_, err := w.Write(body.Bytes())
 	return err
-}
-
-// newReference is what a person can read out to support.
-func newReference() string {
-	const letters = "23456789abcdefghjkmnpqrstuvwxyz" // none that is taken for another
-	var reference strings.Builder
-	for _, b := range seal.RandomBytes(8) {
-		reference.WriteByte(letters[int(b)%len(letters)])
-	}
-	return reference.String()
 }

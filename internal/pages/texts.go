@@ -1,4 +1,4 @@
-package vippslogin
+package pages
 
 import (
 	"embed"
@@ -8,10 +8,10 @@ import (
 	"golang.org/x/text/language"
 )
 
-//go:embed pages/*.json
+//go:embed *.json
 var textFiles embed.FS
 
-// texts are the words of the pages in one language: a file in pages/.
+// texts are the words of the pages in one language: one JSON file.
 type texts struct {
 	Language       string          `json:"language"`        // BCP 47, the value of <html lang>
 	ReferenceLabel string          `json:"reference_label"` // before what a person can read out to support
@@ -58,7 +58,7 @@ var marketLanguages = map[string]int{"NO": 1, "DK": 2, "FI": 3, "SE": 4}
 func readTexts() []*texts {
 	var all []*texts
 	for _, tag := range languages {
-		content, err := textFiles.ReadFile("pages/" + tag.String() + ".json")
+		content, err := textFiles.ReadFile(tag.String() + ".json")
 		if err != nil {
 			panic(err)
 		}

@@ -1,0 +1,63 @@
+package pages
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTexts: every page has its words in every language, with the brand where it belongs.
+func TestTexts(t *testing.T) {
+	kinds := slices.Sorted(maps.Keys(allTexts[0].Pages))
+	for i, words := range allTexts {
+		if words.Language != languages[i].String() || words.ReferenceLabel == "" {
+			t.Errorf("%s: language %q, label %q", languages[i], words.Language, words.ReferenceLabel)
+		}
+		if found := slices.Sorted(maps.Keys(words.Pages)); !slices.Equal(found, kinds) {
+			t.Errorf("%s has %v, want %v", words.Language, found, kinds)
+		}
+		for kind, text := range words.Pages {
+			if text.Title == "" || text.Body == "" || (text.Button == "") != (kind == "no_merchant") {
+				t.Errorf("%s %s lacks something: %+v", words.Language, kind, text)
+			}
+			if all := text.in("NO"); strings.ContainsAny(all.Title+all.Body+all.Button, "{}<>") {
+				t.Errorf("%s %s: %+v", words.Language, kind, all)
+			}
+		}
+	}
+}
+
+func TestBrand(t *testing.T) {
+	for market, want := range map[string]string{"": "Vipps MobilePay", "NO": "Vipps", "SE": "Vipps", "DK": "MobilePay", "FI": "MobilePay"} {
+		if got := (text{"a {brand}", "{brand} b", "{brand}"}).in(market); got != (text{"a " + want, want + " b", want}) {
+			t.Errorf("%s: %+v", market, got)
+		}
+	}
+}
+
+func TestTextsFor(t *testing.T) {
+	for _, test := range []struct{ accept, market, want string }{
+		{"nb-NO,nb;q=0.9,no;q=0.8,nn;q=0.6,en-US;q=0.5,en;q=0.4", "", "nb"},
+		{"no", "", "nb"},
+		{"nn-NO", "", "nb"},
+		{"da-DK,da;q=0.9,en;q=0.8", "NO", "da"},
+		{"fi-FI", "", "fi"},
+		{"sv-FI,sv;q=0.9", "FI", "sv"},
+		{"sv", "", "sv"},
+		{"en-GB", "NO", "en"},
+		{"de-DE,de;q=0.9,en;q=0.8", "NO", "en"},
+		{"de-DE,de;q=0.9,sv;q=0.8", "", "sv"},
+		{"ja", "DK", "en"},
+		{"en;q=0.1, fi;q=0.9", "", "fi"},
+		{"", "", "en"}, {"", "NO", "nb"}, {"", "DK", "da"}, {"", "FI", "fi"}, {"", "SE", "sv"},
+		{"*", "SE", "sv"}, {"*", "", "en"}, {"nb, *;q=0.5", "SE", "nb"},
+		{"\x00\xff;;;q=1", "FI", "fi"},
+		{strings.Repeat("a-", 100_000), "", "en"},
+		{strings.Repeat("da,", 100_000), "", "da"},
+	} {
+		if got := textsFor(test.accept, test.market).Language; got != test.want {
+			t.Errorf("%.60q, market %q: %s, want %s", test.accept, test.market, got, test.want)
+		}
+	}
+}
