@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
@@ -121,7 +122,7 @@ func FuzzConsentWebhook(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string) {
 		now := time.Now()
 		sub, at, err := parseConsentRevoked(body, now)
-		if err == nil && (sub == "" || len(sub) > maxSub || at.After(now)) {
+		if err == nil && (sub == "" || len(sub) > idtoken.MaxSub || at.After(now)) {
 			t.Errorf("%q: %q at %s", body, sub, at)
 		}
 	})

@@ -18,6 +18,8 @@ import (
 
 	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
 func encode64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
@@ -61,7 +63,7 @@ func TestIDTokenBringsItsOwnKey(t *testing.T) {
 				header["kid"] = kid
 			}
 			raw := sign(t, jwt.SigningMethodRS256, otherKey, header, goodClaims())
-			if sub, err := checkIDToken(t.Context(), raw, keys, wantToken); sub != "" || !errors.Is(err, errIDToken) {
+			if sub, err := idtoken.Check(t.Context(), raw, keys, wantToken); sub != "" || !errors.Is(err, idtoken.ErrInvalid) {
 				t.Errorf("%s, kid %q: got %q, %v", name, kid, sub, err)
 			}
 		}
@@ -86,7 +88,7 @@ func TestIDTokenAlgorithmOfTheKey(t *testing.T) {
 	}
 	keys := testKeys{set}
 	good := sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, goodClaims())
-	if _, err := checkIDToken(t.Context(), good, keys, wantToken); err != nil {
+	if _, err := idtoken.Check(t.Context(), good, keys, wantToken); err != nil {
 		t.Errorf("a second key of the same id took the first one's place: %v", err)
 	}
 	claims := good[strings.IndexByte(good, '.') : strings.LastIndexByte(good, '.')+1]
@@ -114,7 +116,7 @@ func TestIDTokenAlgorithmOfTheKey(t *testing.T) {
 		"crit null":               signText(t, rsaKey, `{"alg":"RS256","kid":"rsa","crit":null}`, string(mustJSON(t, goodClaims()))),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if sub, err := checkIDToken(t.Context(), raw, keys, wantToken); sub != "" || !errors.Is(err, errIDToken) {
+			if sub, err := idtoken.Check(t.Context(), raw, keys, wantToken); sub != "" || !errors.Is(err, idtoken.ErrInvalid) {
 				t.Errorf("got %q, %v", sub, err)
 			}
 		})
@@ -149,18 +151,18 @@ func mustJSON(t testing.TB, v any) []byte {
 func TestIDTokenClaimTypes(t *testing.T) {
 	keys := newTestKeySet(t)
 	own, appAuth := wantToken, wantToken
-	own.clientID, appAuth.appAuth = "merchant-client", true
+	own.ClientID, appAuth.AppAuth = "merchant-client", true
 	phone := wantToken
-	phone.nonce, phone.phone = "", func(authReqID string) (string, error) {
+	phone.Nonce, phone.Phone = "", func(authReqID string) (string, error) {
 		if authReqID != "request" {
-			return "", errTokenRequest
+			return "", idtoken.ErrRequest
 		}
 		return "the-nonce", nil
 	}
 	text := []string{`null`, `""`, `" "`, `0`, `7`, `-1`, `1.5`, `1e400`, `true`, `false`, `[]`, `{}`, `[null]`, `{"a":1}`, `[["123456"]]`}
 	for _, claim := range []struct {
 		name  string
-		want  expectation
+		want  idtoken.Expectation
 		wrong []string
 	}{
 		{"iss", wantToken, append(text, `["`+testIssuer+`"]`, `"`+testIssuer+` "`, `"HTTPS://api.vipps.no/access-management-1.0/access/"`)},
@@ -173,18 +175,18 @@ func TestIDTokenClaimTypes(t *testing.T) {
 		{"at_hash", wantToken, []string{`""`, `7`, `true`, `[]`, `{}`, `["x"]`, `"` + atHash("the-access-token") + `="`, `"` + strings.ToLower(atHash("the-access-token")) + `"`}},
 		{"aud", own, append(text, `"merchant"`, `"merchant-client "`, `"x merchant-client"`, `["x","y"]`, `[7,"merchant-client"]`, `{"merchant-client":true}`)},
 		{"azp", own, []string{`7`, `true`, `[]`, `{}`, `"another"`, `["merchant-client"]`}},
-		{"acr", appAuth, append(text, `["`+acrAppAuth+`"]`, `"`+acrAppAuth+` x"`)},
+		{"acr", appAuth, append(text, `["`+idtoken.ACRAppAuth+`"]`, `"`+idtoken.ACRAppAuth+` x"`)},
 		{"auth_req_id", phone, append(text, `["request"]`, `"request "`)},
 	} {
 		for _, value := range claim.wrong {
 			claims := goodClaims()
-			claims["acr"], claims["auth_req_id"] = acrAppAuth, "request"
-			if _, err := checkIDToken(t.Context(), signText(t, rsaKey, rsaHeader, string(mustJSON(t, claims))), keys, claim.want); err != nil {
+			claims["acr"], claims["auth_req_id"] = idtoken.ACRAppAuth, "request"
+			if _, err := idtoken.Check(t.Context(), signText(t, rsaKey, rsaHeader, string(mustJSON(t, claims))), keys, claim.want); err != nil {
 				t.Fatalf("%s: the token is refused without a change: %v", claim.name, err)
 			}
 			delete(claims, claim.name)
 			body := strings.TrimSuffix(string(mustJSON(t, claims)), "}") + `,"` + claim.name + `":` + value + "}"
-			if sub, err := checkIDToken(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, claim.want); sub != "" || err == nil {
+			if sub, err := idtoken.Check(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, claim.want); sub != "" || err == nil {
 				t.Errorf("%s %s: accepted", claim.name, value)
 			}
 		}
@@ -196,10 +198,10 @@ func TestIDTokenClaimTypes(t *testing.T) {
 func TestIDTokenDuplicateClaims(t *testing.T) {
 	keys := newTestKeySet(t)
 	own := wantToken
-	own.clientID = "merchant-client"
+	own.ClientID = "merchant-client"
 	for _, claim := range []struct {
 		name, good, bad string
-		want            expectation
+		want            idtoken.Expectation
 	}{
 		{"msn", `"123456"`, `"654321"`, wantToken},
 		{"nonce", `"the-nonce"`, `"another"`, wantToken},
@@ -225,7 +227,7 @@ func TestIDTokenDuplicateClaims(t *testing.T) {
 			rest + member(mixed, claim.good) + "}":                                      false,
 			rest + `,"nested":{` + member(claim.name, claim.good)[1:] + "}}":            claim.name == "at_hash", // optional
 		} {
-			sub, err := checkIDToken(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, claim.want)
+			sub, err := idtoken.Check(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, claim.want)
 			if accepted != (err == nil) && !(claim.name == "at_hash" && !strings.Contains(body, `"at_hash"`)) {
 				t.Errorf("%s: got %q, %v", body[len(rest):], sub, err)
 			}
@@ -233,7 +235,7 @@ func TestIDTokenDuplicateClaims(t *testing.T) {
 	}
 	// The last msn counts also where it is null: that is none.
 	body := strings.TrimSuffix(string(mustJSON(t, goodClaims())), "}") + `,"msn":null}`
-	if _, err := checkIDToken(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, wantToken); !errors.Is(err, errTokenMSN) {
+	if _, err := idtoken.Check(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, wantToken); !errors.Is(err, idtoken.ErrMSN) {
 		t.Errorf("msn, and then msn null: %v", err)
 	}
 }
@@ -255,7 +257,7 @@ func TestIDTokenBombs(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			began := time.Now()
-			if _, err := checkIDToken(t.Context(), raw, keys, wantToken); !errors.Is(err, errIDToken) {
+			if _, err := idtoken.Check(t.Context(), raw, keys, wantToken); !errors.Is(err, idtoken.ErrInvalid) {
 				t.Errorf("%v", err)
 			}
 			runtime.ReadMemStats(&after)
@@ -291,7 +293,7 @@ func TestKeySetsThatDoNotHelp(t *testing.T) {
 				encode64(`{"alg":"ES256","kid":"k"}`) + "." + encode64(string(mustJSON(t, goodClaims()))) + "." + encode64(strings.Repeat("\x01", 64)),
 				forgedWithExponentOne(t, key.KID),
 			} {
-				if _, err := checkIDToken(context.Background(), raw, testKeys{set}, wantToken); !errors.Is(err, errIDToken) {
+				if _, err := idtoken.Check(context.Background(), raw, testKeys{set}, wantToken); !errors.Is(err, idtoken.ErrInvalid) {
 					t.Errorf("%s: %v", raw[:40], err)
 				}
 			}

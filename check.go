@@ -13,13 +13,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
 const (
 	skewWarning = 5 * time.Second
 	// skewFailure is what the checks of an ID token forgive.
-	skewFailure = leeway
+	skewFailure = idtoken.Leeway
 )
 
 // checker checks what a config needs of Vipps MobilePay.

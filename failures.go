@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
@@ -49,8 +50,8 @@ var failures = []failure{
 	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel, "cross_site_logout"},
 	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel, "other_number"},
 	{errKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel, "misconfigured"},
-	{errIDToken, http.StatusBadGateway, "id_token", zap.ErrorLevel, "not_verified"},
-	{errSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel, "not_verified"},
+	{idtoken.ErrInvalid, http.StatusBadGateway, "id_token", zap.ErrorLevel, "not_verified"},
+	{idtoken.ErrSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel, "not_verified"},
 	{errServerError, http.StatusBadGateway, "server_error", zap.WarnLevel, "provider_error"},
 	{errBusy, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
 	{errNoAnswer, http.StatusGatewayTimeout, "no_answer", zap.ErrorLevel, "no_answer"},

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
 // serveUnauthenticated answers an unauthenticated request that needs a login: a page view goes to Vipps MobilePay,
@@ -88,7 +90,7 @@ func (h *Handler) authorizationURL(endpoint string, v *visit, l *login, state st
 		add("market", v.unit.Market)
 	}
 	if h.RequireAppConfirmation {
-		add("acr_values", acrAppAuth)
+		add("acr_values", idtoken.ACRAppAuth)
 	}
 	if h.ReturnInAnyBrowser {
 		add("requested_flow", "automatic_return_from_vipps_app")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -148,7 +149,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 	if err != nil {
 		return nil, err
 	}
-	claims, err := h.checkedClaims(ctx, v, tokens, expectation{nonce: l.nonce, appAuth: h.RequireAppConfirmation})
+	claims, err := h.checkedClaims(ctx, v, tokens, idtoken.Expectation{Nonce: l.nonce, AppAuth: h.RequireAppConfirmation})
 	if err != nil {
 		return nil, err
 	}

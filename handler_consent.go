@@ -12,6 +12,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
 // serveWebhook is POST /vipps/webhook: what Vipps MobilePay tells by itself. A secret in the URL stands
@@ -71,7 +73,7 @@ func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, 
 	if _, _, err := jwt.NewParser().ParseUnverified(strings.TrimSpace(body), &claims); err != nil {
 		return "", at, errConsentWebhook
 	}
-	if claims.Event != "CONSENT_REVOKED" || claims.Subject == "" || len(claims.Subject) > maxSub {
+	if claims.Event != "CONSENT_REVOKED" || claims.Subject == "" || len(claims.Subject) > idtoken.MaxSub {
 		return "", at, errConsentWebhook
 	}
 	if claims.IssuedAt != nil && claims.IssuedAt.Before(now) && now.Sub(claims.IssuedAt.Time) < toldAgainFor {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -68,7 +69,7 @@ func (h *Handler) desk(v *visit) *phoneDesk {
 	return &phoneDesk{
 		phoneStore: phoneStore{storage: h.app.storage, memory: h.app.shared.phones, keys: v.keys},
 		client:     h.app.shared.client, unit: v.unit, msn: v.msn,
-		check: func(ctx context.Context, got tokens, want expectation) ([]userinfo.Claim, error) {
+		check: func(ctx context.Context, got tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)
 		},
 		outcomes: phoneOutcome{h, v}, logger: h.logger, stopping: h.stopping,

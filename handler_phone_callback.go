@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
 // servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
@@ -35,7 +37,7 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 	switch {
 	case errors.Is(err, errUnknownPhoneLogin):
 		err = errNoLogin
-	case errors.Is(err, errIDToken), errors.Is(err, errSubMismatch):
+	case errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch):
 		err = errors.Join(errForeignCode, err)
 	}
 	attempt.err = err

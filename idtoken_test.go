@@ -21,6 +21,7 @@ import (
 	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/time/rate"
 
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -33,11 +34,11 @@ var (
 // testKeys is a key set that was read from JSON, as the real one is, and that cannot be fetched anew.
 type testKeys struct{ set *keySet }
 
-func (k testKeys) verificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
+func (k testKeys) VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
 	client := &partnerClient{rotations: rate.NewLimiter(0, 0), misfits: rate.NewLimiter(0, 0)}
 	client.keySet = kept[*keySet]{name: "keys", lasting: true, cache: gocache.New(gocache.NoExpiration, 0), closed: ctx}
 	client.keySet.store(keptValue[*keySet]{value: k.set, expires: time.Now().Add(time.Minute)})
-	return client.verificationKey(ctx, token, newer)
+	return client.VerificationKey(ctx, token, newer)
 }
 
 func newTestKeySet(t testing.TB) testKeys {
@@ -68,7 +69,7 @@ func newTestKeySet(t testing.TB) testKeys {
 
 const testIssuer = "https://api.vipps.no/access-management-1.0/access/"
 
-var wantToken = expectation{issuer: testIssuer, msn: "123456", nonce: "the-nonce", accessToken: "the-access-token"}
+var wantToken = idtoken.Expectation{Issuer: testIssuer, MSN: "123456", Nonce: "the-nonce", AccessToken: "the-access-token"}
 
 func goodClaims() jwt.MapClaims {
 	now := time.Now().Unix()
@@ -108,12 +109,12 @@ func TestIDTokenAccepted(t *testing.T) {
 		return claims
 	}
 	own := wantToken
-	own.clientID = "merchant-client"
+	own.ClientID = "merchant-client"
 	appAuth := wantToken
-	appAuth.appAuth = true
+	appAuth.AppAuth = true
 	for name, test := range map[string]struct {
 		raw  string
-		want expectation
+		want idtoken.Expectation
 	}{
 		"RS256":                 {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, goodClaims()), wantToken},
 		"RS256, key for any":    {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken},
@@ -123,10 +124,10 @@ func TestIDTokenAccepted(t *testing.T) {
 		"clock 50 s behind":     {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, change(map[string]any{"exp": time.Now().Unix() - 50})), wantToken},
 		"own keys, one aud":     {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, change(map[string]any{"aud": "merchant-client"})), own},
 		"own keys, several aud": {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, change(map[string]any{"aud": []string{"x", "merchant-client"}, "azp": "merchant-client"})), own},
-		"acr":                   {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, change(map[string]any{"acr": acrAppAuth})), appAuth},
+		"acr":                   {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa"}, change(map[string]any{"acr": idtoken.ACRAppAuth})), appAuth},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if sub, err := checkIDToken(t.Context(), test.raw, keys, test.want); err != nil || sub != "the-sub" {
+			if sub, err := idtoken.Check(t.Context(), test.raw, keys, test.want); err != nil || sub != "the-sub" {
 				t.Errorf("got %q, %v", sub, err)
 			}
 		})
@@ -156,73 +157,73 @@ func TestIDTokenRefused(t *testing.T) {
 	good := rs(goodClaims())
 	parts := strings.Split(good, ".")
 	own := wantToken
-	own.clientID = "my-client"
+	own.ClientID = "my-client"
 	ownAZP := wantToken
-	ownAZP.clientID = "merchant-client"
+	ownAZP.ClientID = "merchant-client"
 	appAuth := wantToken
-	appAuth.appAuth = true
+	appAuth.AppAuth = true
 	ownKey := map[string]any{"kid": "rsa", "jwk": map[string]any{"kty": "RSA"}, "jku": "https://evil.example/", "x5u": "https://evil.example/"}
 
 	for name, test := range map[string]struct {
 		raw  string
-		want expectation
+		want idtoken.Expectation
 		err  error
 	}{
-		"alg none":               {sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, errTokenSignature},
-		"no signature":           {parts[0] + "." + parts[1] + ".", wantToken, errTokenSignature},
-		"HMAC with the RSA key":  {sign(t, jwt.SigningMethodHS256, publicDER, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, errTokenSignature},
-		"HMAC, key for any":      {sign(t, jwt.SigningMethodHS256, publicDER, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken, errTokenSignature},
-		"RS512":                  {sign(t, jwt.SigningMethodRS512, rsaKey, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken, errTokenSignature},
-		"ES256 with the RSA kid": {sign(t, jwt.SigningMethodES256, ecKey, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken, errTokenSignature},
-		"alg of another key":     {sign(t, jwt.SigningMethodES256, ecKey, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, errTokenKey},
-		"another key":            {sign(t, jwt.SigningMethodRS256, otherKey, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, errTokenSignature},
-		"key in the header":      {sign(t, jwt.SigningMethodRS256, otherKey, ownKey, goodClaims()), wantToken, errTokenSignature},
-		"key for encryption":     {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa-enc"}, goodClaims()), wantToken, errTokenKey},
-		"unknown kid":            {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "x"}, goodClaims()), wantToken, errTokenKey},
-		"no kid":                 {sign(t, jwt.SigningMethodRS256, rsaKey, nil, goodClaims()), wantToken, errTokenKey},
-		"kid is a number":        {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": 7}, goodClaims()), wantToken, errTokenKey},
-		"crit":                   {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa", "crit": []string{"b64"}, "b64": false}, goodClaims()), wantToken, errTokenCritical},
-		"altered claims":         {parts[0] + "." + parts[1][:len(parts[1])-4] + "AAAA." + parts[2], wantToken, errTokenSignature},
-		"empty":                  {"", wantToken, errTokenSignature},
-		"dots":                   {"..", wantToken, errTokenSignature},
-		"four parts":             {good + ".x", wantToken, errTokenSignature},
-		"1 MiB":                  {good + strings.Repeat("A", 1<<20), wantToken, errTokenSize},
+		"alg none":               {sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, idtoken.ErrSignature},
+		"no signature":           {parts[0] + "." + parts[1] + ".", wantToken, idtoken.ErrSignature},
+		"HMAC with the RSA key":  {sign(t, jwt.SigningMethodHS256, publicDER, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, idtoken.ErrSignature},
+		"HMAC, key for any":      {sign(t, jwt.SigningMethodHS256, publicDER, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken, idtoken.ErrSignature},
+		"RS512":                  {sign(t, jwt.SigningMethodRS512, rsaKey, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken, idtoken.ErrSignature},
+		"ES256 with the RSA kid": {sign(t, jwt.SigningMethodES256, ecKey, map[string]any{"kid": "rsa-any"}, goodClaims()), wantToken, idtoken.ErrSignature},
+		"alg of another key":     {sign(t, jwt.SigningMethodES256, ecKey, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, idtoken.ErrKey},
+		"another key":            {sign(t, jwt.SigningMethodRS256, otherKey, map[string]any{"kid": "rsa"}, goodClaims()), wantToken, idtoken.ErrSignature},
+		"key in the header":      {sign(t, jwt.SigningMethodRS256, otherKey, ownKey, goodClaims()), wantToken, idtoken.ErrSignature},
+		"key for encryption":     {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa-enc"}, goodClaims()), wantToken, idtoken.ErrKey},
+		"unknown kid":            {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "x"}, goodClaims()), wantToken, idtoken.ErrKey},
+		"no kid":                 {sign(t, jwt.SigningMethodRS256, rsaKey, nil, goodClaims()), wantToken, idtoken.ErrKey},
+		"kid is a number":        {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": 7}, goodClaims()), wantToken, idtoken.ErrKey},
+		"crit":                   {sign(t, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa", "crit": []string{"b64"}, "b64": false}, goodClaims()), wantToken, idtoken.ErrCritical},
+		"altered claims":         {parts[0] + "." + parts[1][:len(parts[1])-4] + "AAAA." + parts[2], wantToken, idtoken.ErrSignature},
+		"empty":                  {"", wantToken, idtoken.ErrSignature},
+		"dots":                   {"..", wantToken, idtoken.ErrSignature},
+		"four parts":             {good + ".x", wantToken, idtoken.ErrSignature},
+		"1 MiB":                  {good + strings.Repeat("A", 1<<20), wantToken, idtoken.ErrSize},
 
-		"another issuer":        {rs(with("iss", "https://apitest.vipps.no/access-management-1.0/access/")), wantToken, errTokenIssuer},
-		"issuer without slash":  {rs(with("iss", strings.TrimSuffix(testIssuer, "/"))), wantToken, errTokenIssuer},
-		"no issuer":             {rs(without("iss")), wantToken, errTokenMissing},
-		"issuer is a list":      {rs(with("iss", []string{testIssuer})), wantToken, wrongTypeError{"iss"}},
-		"expired":               {rs(with("exp", now-90)), wantToken, errTokenExpired},
-		"no exp":                {rs(without("exp")), wantToken, errTokenMissing},
-		"exp is a string":       {rs(with("exp", "tomorrow")), wantToken, wrongTypeError{"exp"}},
-		"from the future":       {rs(with("iat", now+90)), wantToken, errTokenTime},
-		"no iat":                {rs(without("iat")), wantToken, errTokenTime},
-		"not yet valid":         {rs(with("nbf", now+90)), wantToken, errTokenTime},
-		"another merchant":      {rs(with("msn", "654321")), wantToken, errTokenMSN},
-		"no msn":                {rs(without("msn")), wantToken, errTokenMSN},
-		"msn null":              {rs(with("msn", nil)), wantToken, errTokenMSN},
-		"msn is a number":       {rs(with("msn", 123456)), wantToken, wrongTypeError{"msn"}},
-		"msn is a list":         {rs(with("msn", []string{"123456"})), wantToken, wrongTypeError{"msn"}},
-		"msn with spaces":       {rs(with("msn", " 123456")), wantToken, errTokenMSN},
-		"msn longer":            {rs(with("msn", "1234567")), wantToken, errTokenMSN},
-		"another nonce":         {rs(with("nonce", "another")), wantToken, errTokenNonce},
-		"empty nonce":           {rs(with("nonce", "")), wantToken, errTokenNonce},
-		"no nonce":              {rs(without("nonce")), wantToken, errTokenNonce},
-		"another access token":  {rs(with("at_hash", atHash("another"))), wantToken, errTokenHash},
-		"empty at_hash":         {rs(with("at_hash", "")), wantToken, errTokenHash},
-		"no sub":                {rs(without("sub")), wantToken, errTokenSubject},
-		"empty sub":             {rs(with("sub", "")), wantToken, errTokenSubject},
-		"long sub":              {rs(with("sub", strings.Repeat("x", 256))), wantToken, errTokenSubject},
-		"sub is a number":       {rs(with("sub", 7)), wantToken, wrongTypeError{"sub"}},
-		"own keys: another aud": {rs(goodClaims()), own, errTokenAudience},
-		"own keys: no aud":      {rs(without("aud")), own, errTokenAudience},
-		"own keys: another azp": {rs(with("azp", "another")), ownAZP, errTokenAudience},
-		"not in the app":        {rs(goodClaims()), appAuth, errTokenACR},
-		"another acr":           {rs(with("acr", "urn:vipps:acr:other")), appAuth, errTokenACR},
+		"another issuer":        {rs(with("iss", "https://apitest.vipps.no/access-management-1.0/access/")), wantToken, idtoken.ErrIssuer},
+		"issuer without slash":  {rs(with("iss", strings.TrimSuffix(testIssuer, "/"))), wantToken, idtoken.ErrIssuer},
+		"no issuer":             {rs(without("iss")), wantToken, idtoken.ErrMissing},
+		"issuer is a list":      {rs(with("iss", []string{testIssuer})), wantToken, idtoken.WrongTypeError{Claim: "iss"}},
+		"expired":               {rs(with("exp", now-90)), wantToken, idtoken.ErrExpired},
+		"no exp":                {rs(without("exp")), wantToken, idtoken.ErrMissing},
+		"exp is a string":       {rs(with("exp", "tomorrow")), wantToken, idtoken.WrongTypeError{Claim: "exp"}},
+		"from the future":       {rs(with("iat", now+90)), wantToken, idtoken.ErrTime},
+		"no iat":                {rs(without("iat")), wantToken, idtoken.ErrTime},
+		"not yet valid":         {rs(with("nbf", now+90)), wantToken, idtoken.ErrTime},
+		"another merchant":      {rs(with("msn", "654321")), wantToken, idtoken.ErrMSN},
+		"no msn":                {rs(without("msn")), wantToken, idtoken.ErrMSN},
+		"msn null":              {rs(with("msn", nil)), wantToken, idtoken.ErrMSN},
+		"msn is a number":       {rs(with("msn", 123456)), wantToken, idtoken.WrongTypeError{Claim: "msn"}},
+		"msn is a list":         {rs(with("msn", []string{"123456"})), wantToken, idtoken.WrongTypeError{Claim: "msn"}},
+		"msn with spaces":       {rs(with("msn", " 123456")), wantToken, idtoken.ErrMSN},
+		"msn longer":            {rs(with("msn", "1234567")), wantToken, idtoken.ErrMSN},
+		"another nonce":         {rs(with("nonce", "another")), wantToken, idtoken.ErrNonce},
+		"empty nonce":           {rs(with("nonce", "")), wantToken, idtoken.ErrNonce},
+		"no nonce":              {rs(without("nonce")), wantToken, idtoken.ErrNonce},
+		"another access token":  {rs(with("at_hash", atHash("another"))), wantToken, idtoken.ErrHash},
+		"empty at_hash":         {rs(with("at_hash", "")), wantToken, idtoken.ErrHash},
+		"no sub":                {rs(without("sub")), wantToken, idtoken.ErrSubject},
+		"empty sub":             {rs(with("sub", "")), wantToken, idtoken.ErrSubject},
+		"long sub":              {rs(with("sub", strings.Repeat("x", 256))), wantToken, idtoken.ErrSubject},
+		"sub is a number":       {rs(with("sub", 7)), wantToken, idtoken.WrongTypeError{Claim: "sub"}},
+		"own keys: another aud": {rs(goodClaims()), own, idtoken.ErrAudience},
+		"own keys: no aud":      {rs(without("aud")), own, idtoken.ErrAudience},
+		"own keys: another azp": {rs(with("azp", "another")), ownAZP, idtoken.ErrAudience},
+		"not in the app":        {rs(goodClaims()), appAuth, idtoken.ErrACR},
+		"another acr":           {rs(with("acr", "urn:vipps:acr:other")), appAuth, idtoken.ErrACR},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sub, err := checkIDToken(t.Context(), test.raw, keys, test.want)
-			if sub != "" || !errors.Is(err, test.err) || !errors.Is(err, errIDToken) {
+			sub, err := idtoken.Check(t.Context(), test.raw, keys, test.want)
+			if sub != "" || !errors.Is(err, test.err) || !errors.Is(err, idtoken.ErrInvalid) {
 				t.Errorf("got %q, %v; want %v", sub, err, test.err)
 			}
 		})
@@ -238,7 +239,7 @@ func TestUserinfoSub(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := checkUserinfoSub(claims, "the-sub"); (got == nil) != ok {
+		if got := idtoken.CheckSub(claims, "the-sub"); (got == nil) != ok {
 			t.Errorf("%s: %v", text, got)
 		}
 	}
@@ -251,7 +252,7 @@ func FuzzIDToken(f *testing.F) {
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
 	f.Add(sign(f, jwt.SigningMethodRS256, rsaKey, map[string]any{"kid": "rsa-enc"}, goodClaims()))
 	f.Fuzz(func(t *testing.T, raw string) {
-		if _, err := checkIDToken(t.Context(), raw, keys, wantToken); err == nil && raw != good {
+		if _, err := idtoken.Check(t.Context(), raw, keys, wantToken); err == nil && raw != good {
 			t.Error("accepted a token that nobody signed")
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
 // keySet is one copy of the keys that Vipps MobilePay signs ID tokens with.
@@ -94,17 +96,17 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 	return set, err
 }
 
-// verificationKey finds the key that a token names, and asks Vipps MobilePay once, not too often,
+// VerificationKey finds the key that a token names, and asks Vipps MobilePay once, not too often,
 // about one that is not known: keys rotate (OpenID Connect Core section 10.1.1). With newer, the key that is known did
 // not fit, and it asks whether there are others by now.
 //
 // A code that was given before a rotation, and redeemed after it, makes a token with the old key's id and the new
 // key's signature (seen at ORY Hydra). So the other keys of that key's type are good, too: all are Vipps MobilePay's.
 // A token that names no key, or one that never was, fits none.
-func (c *partnerClient) verificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
+func (c *partnerClient) VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
 	kid, _ := token.Header["kid"].(string)
 	if kid == "" {
-		return nil, errTokenKey // no guessing among the keys
+		return nil, idtoken.ErrKey // no guessing among the keys
 	}
 	since := time.Now()
 	set, err := c.keySet.get(ctx)
@@ -123,13 +125,13 @@ func (c *partnerClient) verificationKey(ctx context.Context, token *jwt.Token, n
 	others := set.others(kid, token.Method.Alg())
 	if !set.ids[kid] {
 		if len(others) == 0 {
-			return nil, errTokenKey
+			return nil, idtoken.ErrKey
 		}
 		return jwt.VerificationKeySet{Keys: others}, nil
 	}
 	named, err := set.keys.KeyfuncCtx(ctx)(token)
 	if err != nil {
-		return nil, errTokenKey
+		return nil, idtoken.ErrKey
 	}
 	return jwt.VerificationKeySet{Keys: append([]jwt.VerificationKey{named}, others...)}, nil
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/MicahParks/jwkset"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
 // The calls that only `caddy vipps-login check` makes. None of them logs anybody in.
@@ -163,7 +165,7 @@ func (s *keySet) usableKeys(ctx context.Context) int {
 	for _, key := range keys {
 		marshalled := key.Marshal()
 		signs := marshalled.USE == jwkset.UseSig || marshalled.USE == ""
-		algorithm := marshalled.ALG == "" || slices.Contains(signingAlgorithms, marshalled.ALG.String())
+		algorithm := marshalled.ALG == "" || slices.Contains(idtoken.Algorithms, marshalled.ALG.String())
 		if signs && algorithm && isSigningKey(key.Key()) {
 			usable++
 		}
@@ -171,7 +173,7 @@ func (s *keySet) usableKeys(ctx context.Context) int {
 	return usable
 }
 
-// isSigningKey reports whether a key is of a kind that one of signingAlgorithms takes.
+// isSigningKey reports whether a key is of a kind that one of idtoken.Algorithms takes.
 func isSigningKey(key any) bool {
 	switch key := key.(type) {
 	case *rsa.PublicKey:

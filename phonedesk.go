@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -24,7 +25,7 @@ type phoneDesk struct {
 	msn    string
 
 	// check checks an ID token and reads userinfo, which must be about the same person.
-	check    func(ctx context.Context, got tokens, want expectation) ([]userinfo.Claim, error)
+	check    func(ctx context.Context, got tokens, want idtoken.Expectation) ([]userinfo.Claim, error)
 	outcomes phoneOutcomes
 	logger   *zap.Logger
 	stopping <-chan struct{} // closed when the server stops: nobody waits any longer
@@ -76,7 +77,7 @@ func (d *phoneDesk) complete(ctx context.Context, code string) (*phoneLogin, []u
 		return nil, nil, err
 	}
 	var l *phoneLogin
-	claims, err := d.check(ctx, got, expectation{phone: func(authReqID string) (string, error) {
+	claims, err := d.check(ctx, got, idtoken.Expectation{Phone: func(authReqID string) (string, error) {
 		var err error
 		if l, err = d.pendingInBrowser(ctx, authReqID); err != nil {
 			return "", err
@@ -111,7 +112,7 @@ func (d *phoneDesk) settle(ctx context.Context, l *phoneLogin, got tokens, failu
 	switch {
 	case errors.Is(failure, errNoAnswer), errors.Is(failure, errBusy), errors.Is(failure, errBadAnswer):
 		change = func(l *phoneLogin) { l.Tokens = &got }
-	case errors.Is(failure, errOtherNumber), errors.Is(failure, errSubMismatch):
+	case errors.Is(failure, errOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):
 		change = func(l *phoneLogin) { l.end(phoneFailed, d.reason(failure), time.Now()) }
 	default:
 		return

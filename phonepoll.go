@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -200,7 +201,7 @@ func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
 			return
 		}
 	}
-	claims, err := d.check(ctx, *l.Tokens, expectation{phone: l.sameRequest})
+	claims, err := d.check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest})
 	if err == nil {
 		err = l.checkNumber(claims)
 	}
@@ -216,7 +217,7 @@ func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
 // the token says so too it must not say otherwise.
 func (l *phoneLogin) sameRequest(authReqID string) (nonce string, err error) {
 	if authReqID != "" && authReqID != l.AuthReqID {
-		return "", errTokenRequest
+		return "", idtoken.ErrRequest
 	}
 	return l.Nonce, nil
 }
@@ -261,7 +262,7 @@ func (d *phoneDesk) endPoll(l *phoneLogin, err error, lost bool) {
 		// Another instance may have exchanged it a moment ago, and be about to write that down.
 		l.Refused, l.NextPoll = true, now.Add(2*callTimeout)
 		return
-	case lost, errors.Is(err, errIDToken), errors.Is(err, errSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
+	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
 		l.end(phoneFailed, d.reason(err), now)
 	default:
 		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.

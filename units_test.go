@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -72,7 +73,7 @@ func TestUserinfoToClaims(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)
 		}
-		if err == nil && checkUserinfoSub(claims, "") == nil {
+		if err == nil && idtoken.CheckSub(claims, "") == nil {
 			t.Errorf("%s has a sub", text)
 		}
 	}

@@ -157,8 +157,8 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "the nonce",
-		File:   "idtoken.go",
-		Old:    `return checkNonce(claims, want.nonce)`,
+		File:   "internal/idtoken/idtoken.go",
+		Old:    `return checkNonce(claims, want.Nonce)`,
 		New:    `return nil`,
 		Test:   "TestTabsMixedUp",
 	},

@@ -4,7 +4,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the msn",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `if msn == "" || claims.MSN != msn {`,
 		New:    `if false {`,
 		Test:   "TestIDTokenOfAnother",
@@ -12,7 +12,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the audience, for own keys",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `if !slices.Contains(claims.Audience, clientID) {`,
 		New:    `if !slices.Contains(claims.Audience, clientID) && false {`,
 		Test:   "TestIDTokenRefused",
@@ -20,7 +20,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "own keys are what the audience is compared with",
-		File:   "verify.go",
+		File:   "idtoken.go",
 		Old:    `client.issuer(), v.msn, v.unit.ClientID, got.AccessToken`,
 		New:    `client.issuer(), v.msn, "", got.AccessToken`,
 		Test:   "TestOwnKeys",
@@ -28,7 +28,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the authorized party, for own keys",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `if claims.AZP != "" && claims.AZP != clientID {`,
 		New:    `if false {`,
 		Test:   "TestIDTokenRefused",
@@ -36,7 +36,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the nonce",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `if nonce == "" || subtle.ConstantTimeCompare([]byte(claims.Nonce), []byte(nonce)) != 1 {`,
 		New:    `if subtle.ConstantTimeCompare(nil, nil) != 1 {`,
 		Test:   "TestIDTokenOfAnother",
@@ -44,7 +44,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the hash of the access token",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `if subtle.ConstantTimeCompare([]byte(*claims.AtHash), []byte(want)) != 1 {`,
 		New:    `if want == "" {`,
 		Test:   "TestIDTokenOfAnother",
@@ -60,7 +60,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the issuer",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old: `		jwt.WithIssuer(issuer),
 `,
 		New:  ``,
@@ -69,8 +69,8 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "RS256 and ES256 alone",
-		File:   "idtoken.go",
-		Old: `		jwt.WithValidMethods(signingAlgorithms),
+		File:   "internal/idtoken/idtoken.go",
+		Old: `		jwt.WithValidMethods(Algorithms),
 `,
 		New:  ``,
 		Test: "TestIDTokenAlgorithmOfTheKey",
@@ -123,7 +123,7 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "no extension of the header",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `; critical {`,
 		New:    `; critical && false {`,
 		Test:   "TestIDTokenAlgorithmOfTheKey",
@@ -131,17 +131,17 @@ var tokens = []Defence{
 	{
 		Threat: "claims of wrong types, twice, or in another spelling",
 		Name:   "exact names",
-		File:   "idtoken.go",
-		Old:    `func (c *idTokenClaims) UnmarshalJSON(`,
-		New:    `func (c *idTokenClaims) readExactly(`,
+		File:   "internal/idtoken/idtoken.go",
+		Old:    `func (c *Claims) UnmarshalJSON(`,
+		New:    `func (c *Claims) readExactly(`,
 		Test:   "TestIDTokenDuplicateClaims",
 	},
 	{
 		Threat: "claims of wrong types, twice, or in another spelling",
 		Name:   "exact types",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old: `			if json.Unmarshal(raw, to) != nil {
-				return wrongTypeError{name}
+				return WrongTypeError{name}
 			}`,
 		New:  `			_ = json.Unmarshal(raw, to)`,
 		Test: "TestIDTokenClaimTypes",
@@ -149,8 +149,8 @@ var tokens = []Defence{
 	{
 		Threat: "token bombs",
 		Name:   "a limit before a token is taken apart",
-		File:   "idtoken.go",
-		Old:    `if len(raw) > maxIDToken {`,
+		File:   "internal/idtoken/idtoken.go",
+		Old:    `if len(raw) > maxSize {`,
 		New:    `if len(raw) > 1<<30 {`,
 		Test:   "TestIDTokenBombs",
 	},
@@ -165,16 +165,16 @@ var tokens = []Defence{
 	{
 		Threat: "nonce not checked; userinfo of somebody else",
 		Name:   "the nonce",
-		File:   "idtoken.go",
-		Old:    `return checkNonce(claims, want.nonce)`,
+		File:   "internal/idtoken/idtoken.go",
+		Old:    `return checkNonce(claims, want.Nonce)`,
 		New:    `return nil`,
 		Test:   "TestRelyingParty",
 	},
 	{
 		Threat: "nonce not checked; userinfo of somebody else",
 		Name:   "userinfo's sub is compared",
-		File:   "verify.go",
-		Old: `	if err := checkUserinfoSub(claims, sub); err != nil {
+		File:   "idtoken.go",
+		Old: `	if err := idtoken.CheckSub(claims, sub); err != nil {
 		return nil, err
 	}
 `,
@@ -185,7 +185,7 @@ var tokens = []Defence{
 	{
 		Threat: "nonce not checked; userinfo of somebody else",
 		Name:   "userinfo's sub is a text",
-		File:   "idtoken.go",
+		File:   "internal/idtoken/idtoken.go",
 		Old:    `c.Name == "sub" && (c.Kind == userinfo.KindText || c.Kind == userinfo.KindPlain) && c.Text == sub`,
 		New:    `c.Name == "sub" && (c.Kind != userinfo.KindPlain || c.Text == sub)`,
 		Test:   "TestUserinfoSub",
@@ -229,8 +229,8 @@ var tokens = []Defence{
 		Threat: "parser panics",
 		Name:   "a consent's sub is one that can be",
 		File:   "handler_consent.go",
-		Old:    `claims.Subject == "" || len(claims.Subject) > maxSub {`,
-		New:    `len(claims.Subject) > maxSub {`,
+		Old:    `claims.Subject == "" || len(claims.Subject) > idtoken.MaxSub {`,
+		New:    `len(claims.Subject) > idtoken.MaxSub {`,
 		Test:   "FuzzConsentWebhook",
 	},
 	{
