@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 func init() { caddy.RegisterModule(new(adminAPI)) }
@@ -82,18 +83,18 @@ func (a *App) sessionsIn(query string) (revocation, error) {
 			return revocation{}, errWhichSessions
 		}
 	}
-	session, sub, msn, all := values.Get("session"), values.Get("sub"), values.Get("msn"), values.Get("all")
+	s, sub, msn, all := values.Get("session"), values.Get("sub"), values.Get("msn"), values.Get("all")
 	entry := a.sessionsUntilNow(msn, sub)
 	switch {
 	case all == "true" && len(values) == 1:
-	case session != "" && len(values) == 1:
-		if id, err := base64.RawURLEncoding.Strict().DecodeString(session); err != nil || len(id) != sessionIDBytes {
+	case s != "" && len(values) == 1:
+		if id, err := base64.RawURLEncoding.Strict().DecodeString(s); err != nil || len(id) != session.IDBytes {
 			return revocation{}, errors.New("session: this is not the id of a session")
 		}
-		entry.Session = session
+		entry.Session = s
 	case msn != "" && !merchant.IsMSN(msn):
 		return revocation{}, errors.New("msn: 4 to 10 digits")
-	case (sub != "" || msn != "") && all == "" && session == "":
+	case (sub != "" || msn != "") && all == "" && s == "":
 	default:
 		return revocation{}, errWhichSessions
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // followRevocations keeps the list of ended sessions up to date: what others have added comes in, and
@@ -54,5 +56,5 @@ func (a *App) endSessions(ctx context.Context, entry revocation) error {
 // sessionsUntilNow is a revocation of all sessions of a person or a merchant or everybody that have begun.
 func (a *App) sessionsUntilNow(msn, sub string) revocation {
 	now := time.Now()
-	return revocation{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(maxLifetime).Unix()}
+	return revocation{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(session.MaxLifetime).Unix()}
 }

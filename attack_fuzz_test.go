@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // FuzzLogin: nothing that nobody sealed opens as a login, and no bytes crash the reader behind the seal.
@@ -29,7 +30,7 @@ func FuzzLogin(f *testing.F) {
 		if _, ok := openLogin(keys.Login, value, "h", "123456"); ok && strings.NewReplacer("\r", "", "\n", "").Replace(value) != good {
 			t.Errorf("opened %q", value)
 		}
-		if read, ok := decodeLogin(plain); ok && len(read.returnTo) > maxSessionBytes {
+		if read, ok := decodeLogin(plain); ok && len(read.returnTo) > session.MaxBytes {
 			t.Errorf("%d bytes became a return path of %d", len(plain), len(read.returnTo))
 		}
 	})

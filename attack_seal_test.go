@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -16,8 +17,8 @@ import (
 func TestEveryByteOfEveryCookieCounts(t *testing.T) {
 	keys := newTestKeys(t)
 	s := newTestSession(t)
-	s.claims = append(s.claims, userinfo.NewText("large", base64.StdEncoding.EncodeToString(seal.RandomBytes(5000))))
-	values, _ := sealSession(keys.Session, s, "h", "123456")
+	s.Claims = append(s.Claims, userinfo.NewText("large", base64.StdEncoding.EncodeToString(seal.RandomBytes(5000))))
+	values, _ := session.Seal(keys.Session, s, "h", "123456")
 	if len(values) < 2 {
 		t.Fatalf("%d chunks: this test is about more than one", len(values))
 	}
@@ -28,7 +29,7 @@ func TestEveryByteOfEveryCookieCounts(t *testing.T) {
 				if chunks[i] = altered; altered == value || len(altered) != len(value) && at%16 != 0 {
 					continue
 				}
-				if _, ok := openSession(keys.Session, chunks, "h", "123456"); ok {
+				if _, ok := session.Open(keys.Session, chunks, "h", "123456"); ok {
 					t.Fatalf("opened with character %d of chunk %d altered", at, i)
 				}
 			}

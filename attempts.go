@@ -8,6 +8,8 @@ import (
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
+
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // spentLogins remembers the logins that were completed or have failed, while they could be tried
@@ -97,7 +99,7 @@ func (s *spentLogins) has(id string) bool {
 }
 
 // finish writes down what came of an attempt.
-func (s *spentLogins) finish(a *loginAttempt, got *session, err error, reference string) {
+func (s *spentLogins) finish(a *loginAttempt, got *session.Session, err error, reference string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.session, a.err, a.reference, a.finished = got, err, reference, time.Now()
@@ -114,7 +116,7 @@ type loginAttempt struct {
 	fingerprint [sha256.Size]byte
 	done        chan struct{} // closed when the rest is known
 
-	session   *session
+	session   *session.Session
 	err       error
 	reference string
 	finished  time.Time
@@ -126,7 +128,7 @@ func (a *loginAttempt) old(now time.Time) bool {
 }
 
 // wait returns what came of the attempt, as soon as that is known.
-func (a *loginAttempt) wait(ctx context.Context) (got *session, reference string, err error) {
+func (a *loginAttempt) wait(ctx context.Context) (got *session.Session, reference string, err error) {
 	select {
 	case <-a.done:
 		return a.session, a.reference, a.err

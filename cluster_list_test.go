@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"testing"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // fadingStorage lists as a file system does: it stops where a file has gone between the look at the
@@ -35,7 +37,7 @@ func TestListThatIsNotWhole(t *testing.T) {
 	if err := other.refresh(t.Context(), revocationAccess{&fadingStorage{memory, 1}, keys}); err != nil {
 		t.Fatal(err)
 	}
-	if !other.now.has(&session{issued: now}, "123456") {
+	if !other.now.has(&session.Session{Issued: now}, "123456") {
 		t.Error("the ended session lives again")
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // What a callback can be refused for, beyond what Vipps MobilePay's answers are refused for.
@@ -60,7 +61,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 // attemptLogin completes a login, and writes down what came of it. The login is spent: it goes on when the user
 // reloads the page in the meantime, and finds the session.
 func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login, answer callback, attempt *loginAttempt) {
-	var s *session
+	var s *session.Session
 	var reference string
 	err := errInternal
 	defer func() { spent.finish(attempt, s, err, reference) }() // also where something panics
@@ -135,7 +136,7 @@ func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Ti
 }
 
 // completeLogin turns Vipps MobilePay's answer into a session, or into an error that says why not.
-func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer callback) (*session, error) {
+func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer callback) (*session.Session, error) {
 	if answer.errorCode != "" {
 		return nil, authorizationError(answer.errorCode)
 	}
@@ -159,7 +160,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer 
 		}
 	}
 	now := time.Now()
-	s := newSession(claims, now, h.lifetime)
-	s.inApp = h.RequireAppConfirmation // checkACR
+	s := session.New(claims, now, h.lifetime)
+	s.InApp = h.RequireAppConfirmation // checkACR
 	return s, nil
 }

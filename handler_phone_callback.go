@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
@@ -49,8 +50,8 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 		return h.showFailure(w, r, v, failureOf(err), attempt.reference, "/")
 	}
 	attempt.returnTo = l.ReturnTo
-	s := newSession(claims, time.Now(), h.lifetime)
-	s.inApp = true // as every login from a phone number
+	s := session.New(claims, time.Now(), h.lifetime)
+	s.InApp = true // as every login from a phone number
 	h.recordLogin(v, l.flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)

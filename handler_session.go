@@ -45,7 +45,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 // knows it and goes on trying.
 func (h *Handler) endSession(r *http.Request, v *visit) error {
 	s := v.session
-	return h.app.endSessions(r.Context(), revocation{Session: s.idText(), Before: s.issued.Unix(), Until: s.ends.Unix()})
+	return h.app.endSessions(r.Context(), revocation{Session: s.IDText(), Before: s.Issued.Unix(), Until: s.Ends.Unix()})
 }
 
 // endReplaced ends the session that a login replaces in the browser: a copy of its cookies, in an answer that
@@ -70,6 +70,6 @@ func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err := w.Write(userinfo.JSON(v.session.claims))
+	_, err := w.Write(userinfo.JSON(v.session.Claims))
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -141,8 +142,8 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 
 // present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
 // before: nothing of the client's is left to mix with.
-func (id *identity) present(r *http.Request, s *session, msn string) {
-	most := len(s.claims) + 1 + len(id.fields)
+func (id *identity) present(r *http.Request, s *session.Session, msn string) {
+	most := len(s.Claims) + 1 + len(id.fields)
 	values := make([]string, 0, most)
 	before := r.Header
 	header := make(http.Header, len(before)+most) // growing a map as it is filled costs twice the memory
@@ -155,7 +156,7 @@ func (id *identity) present(r *http.Request, s *session, msn string) {
 		values = append(values, value)
 		header[field] = values[len(values)-1 : len(values) : len(values)]
 	}
-	for _, c := range s.claims {
+	for _, c := range s.Claims {
 		if field := id.headerName(c.Name); id.fields[field] == "" {
 			set(field, id.encode(c))
 		}
@@ -166,7 +167,7 @@ func (id *identity) present(r *http.Request, s *session, msn string) {
 			set(field, msn)
 			continue
 		}
-		for _, c := range s.claims {
+		for _, c := range s.Claims {
 			if c.Name == name {
 				set(field, id.encode(c))
 			}
@@ -214,7 +215,7 @@ func setPlaceholders(r *http.Request, v *visit) {
 		case key == "http.vipps_login.msn":
 			return v.msn, true
 		case key == "http.vipps_login.session" && v.session != nil:
-			return v.session.idText(), true
+			return v.session.IDText(), true
 		case key == "http.vipps_login.error", key == "http.vipps_login.error_id", key == "http.vipps_login.login_url":
 			return "", true // of an error that is not ours; setErrorPlaceholders comes before this
 		}
@@ -222,28 +223,28 @@ func setPlaceholders(r *http.Request, v *visit) {
 		if !ok {
 			return nil, false
 		}
-		return v.session.placeholder(name), true
+		return placeholder(v.session, name), true
 	})
 }
 
 // placeholder is what {http.auth.user.<name>} stands for: nothing (in an expression: null), where there is no
 // session or no such claim.
 // Left as it is, the text of the placeholder would be somebody's name to a site that gets it by header_up.
-func (s *session) placeholder(name string) any {
+func placeholder(s *session.Session, name string) any {
 	switch {
 	case s == nil:
 		return nil
 	case name == "id":
-		return s.sub()
+		return s.Sub()
 	case name == "age":
-		birthdate, _ := s.claim("birthdate")
+		birthdate, _ := s.Claim("birthdate")
 		if age, ok := userinfo.Age(time.Now(), birthdate); ok {
 			return age
 		}
 		return nil
 	}
 	// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
-	for _, c := range s.claims {
+	for _, c := range s.Claims {
 		if c.Name == name {
 			return encodeUTF8(c)
 		}

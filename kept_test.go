@@ -12,6 +12,7 @@ import (
 	gocache "github.com/patrickmn/go-cache"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // fetcher counts fetches, takes a second for each, and fails while broken.
@@ -198,7 +199,7 @@ func TestOutcomeIsToldAgain(t *testing.T) {
 		if _, _, err := s.begin(&login{id: "a"}, [32]byte{1}); !errors.Is(err, errSpent) {
 			t.Errorf("without the cookie: %v", err)
 		}
-		want := new(session)
+		want := new(session.Session)
 		go s.finish(attempt, want, nil, "")
 		if got, _, err := again.wait(t.Context()); got != want || err != nil {
 			t.Errorf("outcome: %v, %v", got, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it
@@ -16,12 +17,12 @@ import (
 // else has logged in, or the user has logged out, brings no session back and ends none.
 
 // seenName returns the name of the cookie with the last use of s.
-func seenName(v *visit, s *session) string { return v.names.Seen + s.idText()[:8] }
+func seenName(v *visit, s *session.Session) string { return v.names.Seen + s.IDText()[:8] }
 
 // lastUse returns when s was used last: what its cookie says, but never earlier than the login.
-func lastUse(header http.Header, v *visit, s *session) time.Time {
+func lastUse(header http.Header, v *visit, s *session.Session) time.Time {
 	want := cookie.Name(seenName(v, s), v.secure())
-	seen := s.seen
+	seen := s.Seen
 	for name, value := range cookie.All(header) {
 		if name != want {
 			continue
@@ -30,9 +31,9 @@ func lastUse(header http.Header, v *visit, s *session) time.Time {
 		if err != nil {
 			continue
 		}
-		plain, ok := v.keys.Seen.Open(sealed, seal.Context(v.host, v.msn, s.idText()))
-		if ok && len(plain) == timeBytes && timeAt(plain).After(seen) {
-			seen = timeAt(plain)
+		plain, ok := v.keys.Seen.Open(sealed, seal.Context(v.host, v.msn, s.IDText()))
+		if ok && len(plain) == timeBytes && session.TimeAt(plain).After(seen) {
+			seen = session.TimeAt(plain)
 		}
 	}
 	return seen
@@ -42,12 +43,12 @@ func lastUse(header http.Header, v *visit, s *session) time.Time {
 // configured nothing needs renewing.
 func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 	idle := h.idleTimeout
-	if idle <= 0 || v.began.Sub(v.session.seen) < idle/10 {
+	if idle <= 0 || v.began.Sub(v.session.Seen) < idle/10 {
 		return
 	}
 	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
-	sealed := v.keys.Seen.Seal(plain, seal.Context(v.host, v.msn, v.session.idText()))
-	left := time.Until(v.session.issued.Add(h.lifetime))
+	sealed := v.keys.Seen.Seal(plain, seal.Context(v.host, v.msn, v.session.IDText()))
+	left := time.Until(v.session.Issued.Add(h.lifetime))
 	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
 }
 

@@ -25,6 +25,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -140,9 +141,9 @@ type visit struct {
 
 	client  string // the client's IP address, as Caddy knows it
 	began   time.Time
-	session *session // nil: none
-	invalid bool     // there are session cookies, and they are no good
-	refused bool     // what was asked of the site was not given
+	session *session.Session // nil: none
+	invalid bool             // there are session cookies, and they are no good
+	refused bool             // what was asked of the site was not given
 }
 
 // market is the merchant's, or "" where it is not known.
@@ -282,18 +283,18 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if err := h.app.shared.revocations.loaded(r.Context(), revocationAccess{h.app.storage, v.keys}); err != nil {
 		return err
 	}
-	s, ok := openSession(v.keys.Session, values, v.host, v.msn)
+	s, ok := session.Open(v.keys.Session, values, v.host, v.msn)
 	if ok && h.idleTimeout > 0 {
-		s.seen = lastUse(r.Header, v, s)
+		s.Seen = lastUse(r.Header, v, s)
 	}
 	switch {
 	case !ok:
 		results.unreadable.Inc()
-	case s.expired(v.began, h.lifetime):
+	case s.Expired(v.began, h.lifetime):
 		results.expired.Inc()
-	case s.idle(v.began, h.idleTimeout):
+	case s.Idle(v.began, h.idleTimeout):
 		results.idle.Inc()
-	case h.RequireAppConfirmation && !s.inApp:
+	case h.RequireAppConfirmation && !s.InApp:
 		results.unconfirmed.Inc()
 	case h.app.shared.revocations.now.has(s, v.msn):
 		results.revoked.Inc()
@@ -321,13 +322,13 @@ func resolveMSN(r *http.Request, msn, host string) string {
 }
 
 // setSession is the one way a session gets into a browser. It names the claims that did not fit.
-func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session) {
-	values, dropped := sealSession(v.keys.Session, s, v.host, v.msn)
+func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session) {
+	values, dropped := session.Seal(v.keys.Session, s, v.host, v.msn)
 	if len(dropped) > 0 {
 		h.logger.Warn("claims left out: they do not fit in the session cookies",
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))
 	}
-	left := time.Until(s.issued.Add(h.lifetime))
+	left := time.Until(s.Issued.Add(h.lifetime))
 	cookie.SetSession(w, r, v.names.Session, values, v.secure(), left)
 	clearLastUses(w, r, v)
 }

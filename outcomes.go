@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -27,14 +28,14 @@ func (h *Handler) recordStart(v *visit, flow string) {
 
 // recordLogin is a login that was completed. since is when it was started, took how much of the time
 // since was ours and Vipps MobilePay's.
-func (h *Handler) recordLogin(v *visit, flow string, s *session, since time.Time, took time.Duration) {
+func (h *Handler) recordLogin(v *visit, flow string, s *session.Session, since time.Time, took time.Duration) {
 	counted.completed.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
 	fields := []zap.Field{
-		zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", s.sub()),
+		zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", s.Sub()),
 		zap.Duration("since_start", time.Since(since)), zap.Duration("duration", took),
 	}
-	if s.id != "" { // a till opens none
-		fields = append(fields, zap.String("session", s.idText()))
+	if s.ID != "" { // a till opens none
+		fields = append(fields, zap.String("session", s.IDText()))
 	}
 	h.logger.Info("login completed", fields...)
 }
@@ -83,8 +84,8 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 
 // recordLogout is a session that its person has ended.
 func (h *Handler) recordLogout(v *visit) {
-	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.sub()),
-		zap.String("session", v.session.idText()))
+	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.Sub()),
+		zap.String("session", v.session.IDText()))
 }
 
 // phoneOutcome records what becomes of a merchant's logins from phone numbers.
@@ -96,7 +97,7 @@ type phoneOutcome struct {
 func (o phoneOutcome) phoneStarted(flow string) { o.handler.recordStart(o.visit, flow) }
 
 func (o phoneOutcome) phoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration) {
-	o.handler.recordLogin(o.visit, flow, &session{claims: claims}, since, took) // a till opens no session
+	o.handler.recordLogin(o.visit, flow, &session.Session{Claims: claims}, since, took) // a till opens no session
 }
 
 func (o phoneOutcome) phoneFailed(flow string, err error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -199,7 +200,7 @@ func (h *Handler) provisionSession() (err error) {
 	if h.lifetime < least || h.idleTimeout != 0 && h.idleTimeout < least {
 		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
 	}
-	if h.lifetime > maxLifetime {
+	if h.lifetime > session.MaxLifetime {
 		return errors.New("session: lifetime: browsers keep cookies for 400 days at most: use a shorter one")
 	}
 	return nil

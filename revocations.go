@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // Sessions are in browsers, and end by themselves. What ends one before its time, everywhere, is a short
@@ -61,18 +63,18 @@ func (r *revoked) add(entry revocation) {
 
 // has reports whether the session of a merchant is on the list. A login in the very second of a
 // revocation counts as before it.
-func (r *revoked) has(s *session, msn string) bool {
+func (r *revoked) has(s *session.Session, msn string) bool {
 	if r == nil {
 		return false
 	}
-	began := s.issued.Unix()
-	if began <= r.everybody || began <= r.merchants[msn] || r.sessions[s.id] {
+	began := s.Issued.Unix()
+	if began <= r.everybody || began <= r.merchants[msn] || r.sessions[s.ID] {
 		return true
 	}
 	if len(r.persons) == 0 {
 		return false
 	}
-	sub := s.sub()
+	sub := s.Sub()
 	return began <= r.persons[person{msn, sub}] || began <= r.persons[person{"", sub}]
 }
 
@@ -82,6 +84,6 @@ type revokedNow struct {
 	read, added atomic.Pointer[revoked]
 }
 
-func (r *revokedNow) has(s *session, msn string) bool {
+func (r *revokedNow) has(s *session.Session, msn string) bool {
 	return r.read.Load().has(s, msn) || r.added.Load().has(s, msn)
 }

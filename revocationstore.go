@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
@@ -179,7 +180,9 @@ func (p *revokedPart) created() time.Time {
 }
 
 // closed reports whether nobody adds to the part any more, by any clock that is not far off.
-func (p *revokedPart) closed(now time.Time) bool { return now.Sub(p.created()) > partLife+clockSkew }
+func (p *revokedPart) closed(now time.Time) bool {
+	return now.Sub(p.created()) > partLife+session.ClockSkew
+}
 
 // over reports whether every session that it ended has ended by itself. One that strangers wrote says
 // nothing but its age.

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
@@ -103,8 +104,8 @@ func (m *memoryStorage) count() (files int, calls map[string]int) {
 	return len(m.files), calls
 }
 
-func endOf(s *session) revocation {
-	return revocation{Session: s.idText(), Before: s.issued.Unix(), Until: s.ends.Unix()}
+func endOf(s *session.Session) revocation {
+	return revocation{Session: s.IDText(), Before: s.Issued.Unix(), Until: s.Ends.Unix()}
 }
 
 // TestRevocationsTravel from one instance to the others, and stay for as long as they are needed.
@@ -118,7 +119,7 @@ func TestRevocationsTravel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ended, other := newSession(nil, time.Now(), time.Hour), newSession(nil, time.Now(), time.Hour)
+		ended, other := session.New(nil, time.Now(), time.Hour), session.New(nil, time.Now(), time.Hour)
 		if err := a.add(ctx, at, endOf(ended)); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +133,7 @@ func TestRevocationsTravel(t *testing.T) {
 			}
 		}
 		for name, value := range storage.files {
-			if strings.Contains(string(value), ended.idText()) {
+			if strings.Contains(string(value), ended.IDText()) {
 				t.Errorf("%s says in the clear who it was", name)
 			}
 		}
@@ -172,7 +173,7 @@ func TestRevocationsWhileStorageIsAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		storage.setAway(true)
-		ended := newSession(nil, time.Now(), time.Hour)
+		ended := session.New(nil, time.Now(), time.Hour)
 		if err := a.add(ctx, at, endOf(ended)); !errors.Is(err, store.ErrUnavailable) || !a.now.has(ended, "1") {
 			t.Errorf("%v; here it is to be known all the same", err)
 		}
@@ -186,7 +187,7 @@ func TestRevocationsWhileStorageIsAway(t *testing.T) {
 			t.Errorf("100 requests asked storage %v", calls)
 		}
 		for range 3 * partSize / 2 { // more than a part
-			_ = a.add(ctx, at, endOf(newSession(nil, time.Now(), time.Hour)))
+			_ = a.add(ctx, at, endOf(session.New(nil, time.Now(), time.Hour)))
 		}
 		if err := a.refresh(ctx, at); err == nil || !a.now.has(ended, "1") {
 			t.Errorf("%v; forgotten", err)
@@ -211,7 +212,7 @@ func TestRevocationsOfOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newSession(nil, time.Now(), time.Hour)
+		s := session.New(nil, time.Now(), time.Hour)
 		if err := newRevocations().add(ctx, revocationAccess{storage, theirs}, endOf(s)); err != nil {
 			t.Fatal(err)
 		}
@@ -235,8 +236,8 @@ func TestLateRevocation(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
 		at := revocationAccess{storage, newTestKeys(t)}
 		a, b := newRevocations(), newRevocations()
-		ended := newSession(nil, time.Now(), 24*time.Hour)
-		if err := errors.Join(a.add(ctx, at, endOf(newSession(nil, time.Now(), 24*time.Hour))), b.loaded(ctx, at)); err != nil {
+		ended := session.New(nil, time.Now(), 24*time.Hour)
+		if err := errors.Join(a.add(ctx, at, endOf(session.New(nil, time.Now(), 24*time.Hour))), b.loaded(ctx, at)); err != nil {
 			t.Fatal(err)
 		}
 		exchange := func(length time.Duration) {
@@ -270,7 +271,7 @@ func TestVersionIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		storage.refuse = revokedVersionKey
-		ended := newSession(nil, time.Now(), time.Hour)
+		ended := session.New(nil, time.Now(), time.Hour)
 		if err := a.add(ctx, at, endOf(ended)); err == nil {
 			t.Error("told although it could not be")
 		}
@@ -288,7 +289,7 @@ func TestEmptyStorage(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
 		at := revocationAccess{storage, newTestKeys(t)}
 		a, b := newRevocations(), newRevocations()
-		ended := newSession(nil, time.Now(), time.Hour)
+		ended := session.New(nil, time.Now(), time.Hour)
 		if err := errors.Join(a.add(ctx, at, endOf(ended)), b.loaded(ctx, at)); err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +329,7 @@ func TestStorageThatHangs(t *testing.T) {
 		began = time.Now()
 		for range 100 {
 			all.Go(func() {
-				if err := r.add(t.Context(), at, endOf(newSession(nil, began, time.Hour))); !errors.Is(err, store.ErrUnavailable) {
+				if err := r.add(t.Context(), at, endOf(session.New(nil, began, time.Hour))); !errors.Is(err, store.ErrUnavailable) {
 					t.Error(err)
 				}
 			})
@@ -360,9 +361,9 @@ func TestManyParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
 		at := revocationAccess{storage, newTestKeys(t)}
-		var ended *session
+		var ended *session.Session
 		for range 2000 {
-			ended = newSession(nil, time.Now(), 30*24*time.Hour)
+			ended = session.New(nil, time.Now(), 30*24*time.Hour)
 			if err := newRevocations().add(ctx, at, endOf(ended)); err != nil { // each a part of its own
 				t.Fatal(err)
 			}
@@ -399,7 +400,7 @@ func TestDamagedRevocations(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, storage := t.Context(), newMemoryStorage()
 				at := revocationAccess{storage, newTestKeys(t)}
-				ended, other := newSession(nil, time.Now(), time.Hour), newSession(nil, time.Now(), time.Hour)
+				ended, other := session.New(nil, time.Now(), time.Hour), session.New(nil, time.Now(), time.Hour)
 				writer, running := newRevocations(), newRevocations()
 				if err := errors.Join(writer.add(ctx, at, endOf(ended)), running.loaded(ctx, at)); err != nil {
 					t.Fatal(err)
@@ -436,10 +437,10 @@ func TestManyLogoutsShareAWrite(t *testing.T) {
 	if err := r.loaded(ctx, at); err != nil {
 		t.Fatal(err)
 	}
-	sessions := make([]*session, 300)
+	sessions := make([]*session.Session, 300)
 	var all sync.WaitGroup
 	for i := range sessions {
-		sessions[i] = newSession(nil, time.Now(), time.Hour)
+		sessions[i] = session.New(nil, time.Now(), time.Hour)
 		all.Go(func() {
 			if err := r.add(ctx, at, endOf(sessions[i])); err != nil {
 				t.Error(err)
@@ -471,7 +472,7 @@ func BenchmarkRevoked(b *testing.B) {
 			now := time.Now()
 			var list []revocation
 			for range n {
-				list = append(list, endOf(newSession(nil, now, time.Hour)))
+				list = append(list, endOf(session.New(nil, now, time.Hour)))
 			}
 			r := new(revokedNow)
 			r.read.Store(newRevoked(now, list))

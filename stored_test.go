@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -62,12 +63,12 @@ func storedClaims(t *testing.T, large bool) []userinfo.Claim {
 func TestStoredSessions(t *testing.T) {
 	s, keys := readStored(t), newTestKeys(t)
 	for large, values := range map[bool][]string{false: s.Session, true: s.LargeSession} {
-		got, ok := openSession(keys.Session, values, storedHost, storedMSN)
+		got, ok := session.Open(keys.Session, values, storedHost, storedMSN)
 		if !ok {
 			t.Fatalf("large %t: does not open", large)
 		}
-		if !got.issued.Equal(storedAt) || !got.ends.Equal(storedAt.Add(12*time.Hour)) || !got.seen.Equal(storedAt) || !got.inApp ||
-			got.idText() != "c2Vzc2lvbi0wMTIz"[:16] || !reflect.DeepEqual(got.claims, storedClaims(t, large)) {
+		if !got.Issued.Equal(storedAt) || !got.Ends.Equal(storedAt.Add(12*time.Hour)) || !got.Seen.Equal(storedAt) || !got.InApp ||
+			got.IDText() != "c2Vzc2lvbi0wMTIz"[:16] || !reflect.DeepEqual(got.Claims, storedClaims(t, large)) {
 			t.Errorf("large %t: %+v", large, got)
 		}
 	}
@@ -76,7 +77,7 @@ func TestStoredSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain, ok := keys.Seen.Open(sealed, seal.Context(storedHost, storedMSN, "c2Vzc2lvbi0wMTIz"[:16]))
-	if !ok || !timeAt(plain).Equal(storedAt.Add(time.Hour)) {
+	if !ok || !session.TimeAt(plain).Equal(storedAt.Add(time.Hour)) {
 		t.Errorf("last use: %v", plain)
 	}
 }
@@ -143,6 +144,6 @@ func TestStoredRevocations(t *testing.T) {
 func storedRevocations() []revocation {
 	return []revocation{
 		{Session: "c2Vzc2lvbi0wMTIz", Before: storedAt.Unix(), Until: storedAt.Add(12 * time.Hour).Unix()},
-		{MSN: storedMSN, Sub: "c06c4afe", Before: storedAt.Unix(), Until: storedAt.Add(maxLifetime).Unix()},
+		{MSN: storedMSN, Sub: "c06c4afe", Before: storedAt.Unix(), Until: storedAt.Add(session.MaxLifetime).Unix()},
 	}
 }

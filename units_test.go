@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -226,10 +227,10 @@ func TestLoginCookiesFit(t *testing.T) {
 // TestSessionFromTheFuture is none: its lifetime would not be one.
 func TestSessionFromTheFuture(t *testing.T) {
 	now := time.Now()
-	if newSession(nil, now.Add(time.Hour), 12*time.Hour).alive(now, 12*time.Hour, 0) {
+	if session.New(nil, now.Add(time.Hour), 12*time.Hour).Alive(now, 12*time.Hour, 0) {
 		t.Error("alive")
 	}
-	if !newSession(nil, now.Add(time.Minute), 12*time.Hour).alive(now, 12*time.Hour, 0) {
+	if !session.New(nil, now.Add(time.Minute), 12*time.Hour).Alive(now, 12*time.Hour, 0) {
 		t.Error("the clocks of two instances may differ")
 	}
 }

@@ -231,9 +231,9 @@ var life = []Defence{
 		Threat: "the phone number used as identity",
 		Name:   "the id is the sub",
 		File:   "identity.go",
-		Old: `		return s.sub()
+		Old: `		return s.Sub()
 `,
-		New: `		number, _ := s.claim("phone_number")
+		New: `		number, _ := s.session.Claim("phone_number")
 		return number
 `,
 		Test: "TestClaimsAsHeaders",
@@ -242,9 +242,9 @@ var life = []Defence{
 		Threat: "the phone number used as identity",
 		Name:   "the log's user is the sub",
 		File:   "identity.go",
-		Old: `		return s.sub()
+		Old: `		return s.Sub()
 `,
-		New: `		name, _ := s.claim("name")
+		New: `		name, _ := s.session.Claim("name")
 		return name
 `,
 		Test: "TestAccessLog",
@@ -295,11 +295,11 @@ var life = []Defence{
 		Threat: "tokens shown",
 		Name:   "in no log: of claims the sub alone",
 		File:   "outcomes.go",
-		Old:    `	if s.id != "" { // a till`,
-		New: `	for _, c := range s.claims {
+		Old:    `	if s.ID != "" { // a till`,
+		New: `	for _, c := range s.session.Claims {
 		fields = append(fields, zap.String(c.name, c.text))
 	}
-	if s.id != "" { // a till`,
+	if s.ID != "" { // a till`,
 		Test: "TestNothingPersonalInTheLog",
 	},
 	{

@@ -207,7 +207,7 @@ var state = []Defence{
 	{
 		Threat: "cookie parsing",
 		Name:   "at most three chunks, and no more than there are",
-		File:   "session.go",
+		File:   "internal/session/session.go",
 		Old:    `n < 1 || n > cookie.MaxChunks || n > len(values)`,
 		New:    `n < 1`,
 		Test:   "FuzzOpenSession",
@@ -215,7 +215,7 @@ var state = []Defence{
 	{
 		Threat: "cookie parsing",
 		Name:   "what an earlier, longer session left is no part of this one",
-		File:   "session.go",
+		File:   "internal/session/session.go",
 		Old:    `return values[0][1:], true`,
 		New:    `return strings.Join(values, "")[1:], true`,
 		Test:   "TestHeapsOfCookies",
@@ -493,7 +493,7 @@ func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *l
 		Threat: "a session of a login that nobody confirmed in the app",
 		Name:   "the session remembers whether it was",
 		File:   "module.go",
-		Old:    `case h.RequireAppConfirmation && !s.inApp:`,
+		Old:    `case h.RequireAppConfirmation && !s.InApp:`,
 		New:    `case false:`,
 		Test:   "TestAppConfirmation",
 	},

@@ -193,15 +193,15 @@ var tokens = []Defence{
 	{
 		Threat: "parser panics",
 		Name:   "a session is as long as its format says",
-		File:   "session.go",
-		Old:    `if len(plain) < atClaims || plain[0] != seal.FormatPlain {`,
+		File:   "internal/session/session.go",
+		Old:    `if len(plain) < AtClaims || plain[0] != seal.FormatPlain {`,
 		New:    `if len(plain) > 0 && plain[0] != seal.FormatPlain {`,
 		Test:   "FuzzDecodeSession",
 	},
 	{
 		Threat: "parser panics",
 		Name:   "no length in a session is trusted",
-		File:   "session.go",
+		File:   "internal/session/session.go",
 		Old: `			if n > uint64(len(s)) {
 				return "", "", false
 			}
@@ -380,7 +380,7 @@ var tokens = []Defence{
 		Threat: "expansion in data",
 		Name:   "claims are data, in placeholders",
 		File:   "identity.go",
-		Old:    `return v.session.placeholder(name), true`,
+		Old:    `return placeholder(v.session, name), true`,
 		New: `text, _ := v.session.placeholder(name).(string)
 		return replacer(r).ReplaceAll(text, ""), true`,
 		Test: "TestClaimsAsHeaders",

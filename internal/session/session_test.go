@@ -1,4 +1,4 @@
-package vippslogin
+package session
 
 import (
 	"encoding/base64"
@@ -33,33 +33,33 @@ const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d
 "other_addresses":[{"street_address":"Arbeidsgata 1","postal_code":"0155","region":"OSLO","country":"NO","formatted":"Arbeidsgata 1\n0155 OSLO\nNO","address_type":"work"},
 {"street_address":"Hyttevegen 7","postal_code":"2665","region":"LESJA","country":"NO","formatted":"Hyttevegen 7\n2665 LESJA\nNO","address_type":"other"}]}`
 
-func newTestSession(t testing.TB) *session {
+func newTestSession(t testing.TB) *Session {
 	t.Helper()
 	claims, err := userinfo.Parse([]byte(typicalUserinfo))
 	if err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now().Truncate(time.Second)
-	return newSession(claims, now, 12*time.Hour)
+	return New(claims, now, 12*time.Hour)
 }
 
 func TestSessionRoundTrip(t *testing.T) {
 	keys := newTestKeys(t).Session
 	s := newTestSession(t)
-	values, dropped := sealSession(keys, s, "shop.example.no", "123456")
+	values, dropped := Seal(keys, s, "shop.example.no", "123456")
 	if len(values) != 1 || len(dropped) != 0 {
 		t.Fatalf("%d cookies, dropped %v", len(values), dropped)
 	}
-	got, ok := openSession(keys, values, "shop.example.no", "123456")
+	got, ok := Open(keys, values, "shop.example.no", "123456")
 	if !ok || !reflect.DeepEqual(got, s) {
 		t.Errorf("got %+v, want %+v", got, s)
 	}
 	for _, other := range [][2]string{{"shop.example.no", "12345"}, {"shop.example.n", "o123456"}, {"other.example.no", "123456"}, {"", ""}} {
-		if _, ok := openSession(keys, values, other[0], other[1]); ok {
+		if _, ok := Open(keys, values, other[0], other[1]); ok {
 			t.Errorf("opened for %v", other)
 		}
 	}
-	if _, ok := openSession(newTestKeys(t).Login, values, "shop.example.no", "123456"); ok {
+	if _, ok := Open(newTestKeys(t).Login, values, "shop.example.no", "123456"); ok {
 		t.Error("opened as a login")
 	}
 }
@@ -68,8 +68,8 @@ func TestSessionRoundTrip(t *testing.T) {
 func TestEveryByteCounts(t *testing.T) {
 	keys := newTestKeys(t).Session
 	s := newTestSession(t)
-	s.claims = append(s.claims, userinfo.NewText("large", strings.Repeat(base64.StdEncoding.EncodeToString(seal.RandomBytes(300)), 1)))
-	values, _ := sealSession(keys, s, "h", "123456")
+	s.Claims = append(s.Claims, userinfo.NewText("large", strings.Repeat(base64.StdEncoding.EncodeToString(seal.RandomBytes(300)), 1)))
+	values, _ := Seal(keys, s, "h", "123456")
 	for i, value := range values {
 		for at := range len(value) {
 			for bit := range 8 {
@@ -77,7 +77,7 @@ func TestEveryByteCounts(t *testing.T) {
 				b := []byte(value)
 				b[at] ^= 1 << bit
 				altered[i] = string(b)
-				if _, ok := openSession(keys, altered, "h", "123456"); ok {
+				if _, ok := Open(keys, altered, "h", "123456"); ok {
 					t.Fatalf("opened with bit %d of character %d of cookie %d flipped", bit, at, i)
 				}
 			}
@@ -102,9 +102,9 @@ func TestLifetimes(t *testing.T) {
 		"the lifetime was lowered": {0, 2 * time.Minute, time.Minute, 0, false},
 		"the lifetime was raised":  {0, time.Hour, 9 * time.Hour, 0, false},
 	} {
-		s := newSession(nil, start, time.Hour)
-		s.seen = start.Add(test.seen)
-		if got := s.alive(start.Add(test.now), test.lifetime, test.idle); got != test.want {
+		s := New(nil, start, time.Hour)
+		s.Seen = start.Add(test.seen)
+		if got := s.Alive(start.Add(test.now), test.lifetime, test.idle); got != test.want {
 			t.Errorf("%s: alive is %v", name, got)
 		}
 	}
@@ -112,21 +112,21 @@ func TestLifetimes(t *testing.T) {
 
 func TestDecodeSessionTrustsNoLength(t *testing.T) {
 	s := newTestSession(t)
-	plain := encodeSession(s, s.claims)
+	plain := encode(s, s.Claims)
 	for n := range len(plain) {
-		_, _ = decodeSession(slices.Clone(plain[:n])) // must not panic
+		_, _ = decode(slices.Clone(plain[:n])) // must not panic
 	}
 	for range 10_000 {
 		b := slices.Clone(plain)
 		for range 3 {
 			b[rand.IntN(len(b))] = byte(rand.IntN(256))
 		}
-		_, _ = decodeSession(b)
+		_, _ = decode(b)
 	}
 	bomb := seal.Deflate(append([]byte{seal.FormatPlain}, make([]byte, 10<<20)...))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := decodeSession(bomb)
+	_, err := decode(bomb)
 	runtime.ReadMemStats(&after)
 	if cost := after.TotalAlloc - before.TotalAlloc; err == nil || len(bomb) > 64<<10 || cost > 1<<20 {
 		t.Errorf("a bomb of %d bytes: %v, and %d bytes were taken", len(bomb), err, cost)
@@ -136,13 +136,13 @@ func TestDecodeSessionTrustsNoLength(t *testing.T) {
 func FuzzOpenSession(f *testing.F) {
 	keys := newTestKeys(f, string(seal.RandomBytes(32))).Session // of this process: seeds come from another one
 	s := newTestSession(f)
-	values, _ := sealSession(keys, s, "h", "123456")
+	values, _ := Seal(keys, s, "h", "123456")
 	f.Add(values[0], "", "")
 	f.Add("2"+values[0], "x", "y")
 	f.Add("9"+values[0], "x", "y")
 	f.Add("", "", "")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
-		if _, ok := openSession(keys, []string{a, b, c}, "h", "123456"); ok && a != values[0] {
+		if _, ok := Open(keys, []string{a, b, c}, "h", "123456"); ok && a != values[0] {
 			t.Error("opened something nobody sealed")
 		}
 	})
@@ -150,13 +150,13 @@ func FuzzOpenSession(f *testing.F) {
 
 func FuzzDecodeSession(f *testing.F) {
 	s := newTestSession(f)
-	f.Add(encodeSession(s, s.claims))
-	f.Add(seal.Deflate(encodeSession(s, s.claims)))
-	f.Add(encodeSession(s, nil)[:atCount])
-	f.Add(encodeSession(s, []userinfo.Claim{userinfo.NewText("cut", "short")})[:atClaims+4])
+	f.Add(encode(s, s.Claims))
+	f.Add(seal.Deflate(encode(s, s.Claims)))
+	f.Add(encode(s, nil)[:atCount])
+	f.Add(encode(s, []userinfo.Claim{userinfo.NewText("cut", "short")})[:atClaims+4])
 	f.Fuzz(func(t *testing.T, plain []byte) {
-		if s, err := decodeSession(plain); err == nil {
-			for _, c := range s.claims {
+		if s, err := decode(plain); err == nil {
+			for _, c := range s.Claims {
 				_ = encodeUTF8(c) + encodePercent(c) + encodeBase64URL(c)
 			}
 		}
@@ -166,7 +166,7 @@ func FuzzDecodeSession(f *testing.F) {
 // BenchmarkOpenSession against the least it could cost: base64 and AES-256-GCM of the same bytes.
 func BenchmarkOpenSession(b *testing.B) {
 	keys := newTestKeys(b).Session
-	values, _ := sealSession(keys, newTestSession(b), "shop.example.no", "123456")
+	values, _ := Seal(keys, newTestSession(b), "shop.example.no", "123456")
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -182,7 +182,7 @@ func BenchmarkOpenSession(b *testing.B) {
 	b.Run("session", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, ok := openSession(keys, values, "shop.example.no", "123456"); !ok {
+			if _, ok := Open(keys, values, "shop.example.no", "123456"); !ok {
 				b.Fatal("not opened")
 			}
 		}
@@ -193,8 +193,8 @@ func BenchmarkOpenSession(b *testing.B) {
 // the machine.
 func TestOpenSessionAllocations(t *testing.T) {
 	keys := newTestKeys(t).Session
-	values, _ := sealSession(keys, newTestSession(t), "shop.example.no", "123456")
-	got := testing.AllocsPerRun(100, func() { openSession(keys, values, "shop.example.no", "123456") })
+	values, _ := Seal(keys, newTestSession(t), "shop.example.no", "123456")
+	got := testing.AllocsPerRun(100, func() { Open(keys, values, "shop.example.no", "123456") })
 	if got > 10 {
 		t.Errorf("opening a session takes %v allocations, at most 10 are allowed", got)
 	}

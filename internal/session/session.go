@@ -1,4 +1,4 @@
-package vippslogin
+package session
 
 import (
 	"encoding/base64"
@@ -14,83 +14,83 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// session is what a login leaves behind: who the person is to this merchant. It lives in the
+// Session is what a login leaves behind: who the person is to this merchant. It lives in the
 // browser's cookies and nowhere else.
-type session struct {
-	id     string           // 12 random bytes, so that it alone can be ended
-	issued time.Time        // when the login was completed
-	ends   time.Time        // when it is over, whatever lifetime is configured later
-	seen   time.Time        // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
-	inApp  bool             // the login was confirmed in the app
-	claims []userinfo.Claim // of userinfo, sorted by name; "sub" is always among them
+type Session struct {
+	ID     string           // 12 random bytes, so that it alone can be ended
+	Issued time.Time        // when the login was completed
+	Ends   time.Time        // when it is over, whatever lifetime is configured later
+	Seen   time.Time        // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
+	InApp  bool             // the login was confirmed in the app
+	Claims []userinfo.Claim // of userinfo, sorted by name; "sub" is always among them
 }
 
-// newSession is what a login opens.
-func newSession(claims []userinfo.Claim, now time.Time, lifetime time.Duration) *session {
-	return &session{id: string(seal.RandomBytes(sessionIDBytes)), issued: now, ends: now.Add(lifetime), seen: now, claims: claims}
+// New is what a login opens.
+func New(claims []userinfo.Claim, now time.Time, lifetime time.Duration) *Session {
+	return &Session{ID: string(seal.RandomBytes(IDBytes)), Issued: now, Ends: now.Add(lifetime), Seen: now, Claims: claims}
 }
 
-// idText is the id as it is shown and asked for: 16 characters of base64url.
-func (s *session) idText() string { return base64.RawURLEncoding.EncodeToString([]byte(s.id)) }
+// IDText is the id as it is shown and asked for: 16 characters of base64url.
+func (s *Session) IDText() string { return base64.RawURLEncoding.EncodeToString([]byte(s.ID)) }
 
-// sub is the person's identifier at this merchant, and only there.
-func (s *session) sub() string {
-	text, _ := s.claim("sub")
+// Sub is the person's identifier at this merchant, and only there.
+func (s *Session) Sub() string {
+	text, _ := s.Claim("sub")
 	return text
 }
 
-// claim returns the text of a claim: of an object or an array, its JSON.
-func (s *session) claim(name string) (string, bool) {
-	for i := range s.claims {
-		if s.claims[i].Name == name {
-			return s.claims[i].Text, true
+// Claim returns the text of a claim: of an object or an array, its JSON.
+func (s *Session) Claim(name string) (string, bool) {
+	for i := range s.Claims {
+		if s.Claims[i].Name == name {
+			return s.Claims[i].Text, true
 		}
 	}
 	return "", false
 }
 
-// alive reports whether the session is neither too old nor idle for too long.
-func (s *session) alive(now time.Time, lifetime, idleTimeout time.Duration) bool {
-	return !s.expired(now, lifetime) && !s.idle(now, idleTimeout)
+// Alive reports whether the session is neither too old nor idle for too long.
+func (s *Session) Alive(now time.Time, lifetime, idleTimeout time.Duration) bool {
+	return !s.Expired(now, lifetime) && !s.Idle(now, idleTimeout)
 }
 
-// expired reports whether its lifetime is over: the one of its login, or a shorter one of today. One from
+// Expired reports whether its lifetime is over: the one of its login, or a shorter one of today. One from
 // the future is no better.
-func (s *session) expired(now time.Time, lifetime time.Duration) bool {
-	age := now.Sub(s.issued)
-	return age >= lifetime || age < -clockSkew || !now.Before(s.ends)
+func (s *Session) Expired(now time.Time, lifetime time.Duration) bool {
+	age := now.Sub(s.Issued)
+	return age >= lifetime || age < -ClockSkew || !now.Before(s.Ends)
 }
 
-// idle reports whether it was not used for too long; a timeout of 0 is none.
-func (s *session) idle(now time.Time, timeout time.Duration) bool {
-	return timeout > 0 && now.Sub(s.seen) >= timeout
+// Idle reports whether it was not used for too long; a timeout of 0 is none.
+func (s *Session) Idle(now time.Time, timeout time.Duration) bool {
+	return timeout > 0 && now.Sub(s.Seen) >= timeout
 }
 
-// maxLifetime is the longest a session can last: browsers keep no cookie for longer (RFC 6265bis section
+// MaxLifetime is the longest a session can last: browsers keep no cookie for longer (RFC 6265bis section
 // 5.5).
-const maxLifetime = 400 * 24 * time.Hour
+const MaxLifetime = 400 * 24 * time.Hour
 
-// clockSkew is how far ahead the clock of the instance that sealed a session may be.
-const clockSkew = 10 * time.Minute
+// ClockSkew is how far ahead the clock of the instance that sealed a session may be.
+const ClockSkew = 10 * time.Minute
 
 const (
-	sessionIDBytes = 12
-	atInApp        = 1  // 1 or 0
-	atSession      = 2  // id, and then
-	atIssued       = 14 // issued, ends and seen, of 8 bytes each
-	atCount        = 38 // of the claims, so that there is room for just as many
-	atClaims       = 39
+	IDBytes   = 12
+	atInApp   = 1  // 1 or 0
+	atSession = 2  // id, and then
+	atIssued  = 14 // issued, ends and seen, of 8 bytes each
+	atCount   = 38 // of the claims, so that there is room for just as many
+	atClaims  = 39
 
-	// maxSessionBytes bounds a session before compression: what an upstream can take in headers.
-	maxSessionBytes = seal.MaxUnpacked
+	// MaxBytes bounds a session before compression: what an upstream can take in headers.
+	MaxBytes = seal.MaxUnpacked
 )
 
 var errSessionFormat = errors.New("not a session")
 
-// sealSession returns the cookie values of s for one host and MSN. Claims that do not fit are left
+// Seal returns the cookie values of s for one host and MSN. Claims that do not fit are left
 // out, the largest first, and named.
-func sealSession(keys seal.Keyring, s *session, host, msn string) (values, dropped []string) {
-	claims := slices.Clone(s.claims)
+func Seal(keys seal.Keyring, s *Session, host, msn string) (values, dropped []string) {
+	claims := slices.Clone(s.Claims)
 	for {
 		values, ok := sealClaims(keys, s, claims, seal.Context(host, msn))
 		if ok {
@@ -116,9 +116,9 @@ func largestClaim(claims []userinfo.Claim) int {
 
 // sealClaims seals s with these claims, compressed where one cookie is not enough. It is false when
 // they do not fit.
-func sealClaims(keys seal.Keyring, s *session, claims []userinfo.Claim, context []byte) ([]string, bool) {
-	plain := encodeSession(s, claims)
-	if len(plain) > maxSessionBytes {
+func sealClaims(keys seal.Keyring, s *Session, claims []userinfo.Claim, context []byte) ([]string, bool) {
+	plain := encode(s, claims)
+	if len(plain) > MaxBytes {
 		return nil, false
 	}
 	value := base64.RawURLEncoding.EncodeToString(keys.Seal(plain, context))
@@ -158,9 +158,9 @@ func joinChunks(values []string) (string, bool) {
 	return values[0][1:] + strings.Join(values[1:n], ""), true
 }
 
-// openSession opens the cookie values that sealSession made for the same host and MSN. It is false
+// Open opens the cookie values that Seal made for the same host and MSN. It is false
 // for anything else: such a cookie is no session, and no error either.
-func openSession(keys seal.Keyring, values []string, host, msn string) (*session, bool) {
+func Open(keys seal.Keyring, values []string, host, msn string) (*Session, bool) {
 	value, ok := joinChunks(values)
 	if !ok {
 		return nil, false
@@ -173,19 +173,19 @@ func openSession(keys seal.Keyring, values []string, host, msn string) (*session
 	if !ok {
 		return nil, false
 	}
-	s, err := decodeSession(plain)
+	s, err := decode(plain)
 	return s, err == nil
 }
 
-// encodeSession lays a session out as: format, inApp, id, issued, ends, seen (milliseconds since 1970), number
+// encode lays a session out as: format, InApp, id, issued, ends, seen (milliseconds since 1970), number
 // of claims, then of each claim its kind, name and text, the strings with their lengths in front.
-func encodeSession(s *session, claims []userinfo.Claim) []byte {
+func encode(s *Session, claims []userinfo.Claim) []byte {
 	b := []byte{seal.FormatPlain, 0}
-	if s.inApp {
+	if s.InApp {
 		b[atInApp] = 1
 	}
-	b = append(b, s.id...)
-	for _, at := range []time.Time{s.issued, s.ends, s.seen} {
+	b = append(b, s.ID...)
+	for _, at := range []time.Time{s.Issued, s.Ends, s.Seen} {
 		b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMilli()))
 	}
 	b = append(b, byte(min(len(claims), 255)))
@@ -201,9 +201,9 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decodeSession undoes encodeSession. It reads what we sealed ourselves, and still trusts no length
+// decode undoes encode. It reads what we sealed ourselves, and still trusts no length
 // in it. It takes plain over: the claims are parts of it.
-func decodeSession(plain []byte) (*session, error) {
+func decode(plain []byte) (*Session, error) {
 	if len(plain) > 0 && plain[0] == seal.FormatDeflated {
 		var err error
 		if plain, err = seal.Inflate(plain[1:]); err != nil {
@@ -215,13 +215,13 @@ func decodeSession(plain []byte) (*session, error) {
 	}
 	// A copy would be a kilobyte at every request (BenchmarkOpenSession). Nobody else has plain.
 	text := unsafe.String(unsafe.SliceData(plain), len(plain))
-	s := &session{
-		id:     text[atSession:atIssued],
-		inApp:  plain[atInApp] == 1,
-		issued: timeAt(plain[atIssued:]),
-		ends:   timeAt(plain[atIssued+8:]),
-		seen:   timeAt(plain[atIssued+16:]),
-		claims: make([]userinfo.Claim, 0, plain[atCount]),
+	s := &Session{
+		ID:     text[atSession:atIssued],
+		InApp:  plain[atInApp] == 1,
+		Issued: TimeAt(plain[atIssued:]),
+		Ends:   TimeAt(plain[atIssued+8:]),
+		Seen:   TimeAt(plain[atIssued+16:]),
+		Claims: make([]userinfo.Claim, 0, plain[atCount]),
 	}
 	rest := text[atClaims:]
 	for rest != "" {
@@ -232,17 +232,17 @@ func decodeSession(plain []byte) (*session, error) {
 		if !ok1 || !ok2 {
 			return nil, errSessionFormat
 		}
-		s.claims = append(s.claims, c)
+		s.Claims = append(s.Claims, c)
 	}
 	return s, nil
 }
 
-func timeAt(b []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(b))) }
+func TimeAt(b []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(b))) }
 
 // cutString reads a string with its length in front (an unsigned varint, encoding/binary).
 func cutString(s string) (text, rest string, ok bool) {
 	var n uint64
-	for i := 0; i < len(s) && i < 3; i++ { // three bytes reach past maxSessionBytes
+	for i := 0; i < len(s) && i < 3; i++ { // three bytes reach past MaxBytes
 		n |= uint64(s[i]&0x7f) << (7 * i)
 		if s[i] < 0x80 {
 			s = s[i+1:]
