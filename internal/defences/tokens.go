@@ -194,7 +194,7 @@ var tokens = []Defence{
 		Threat: "parser panics",
 		Name:   "a session is as long as its format says",
 		File:   "internal/session/session.go",
-		Old:    `if len(plain) < AtClaims || plain[0] != seal.FormatPlain {`,
+		Old:    `if len(plain) < atClaims || plain[0] != seal.FormatPlain {`,
 		New:    `if len(plain) > 0 && plain[0] != seal.FormatPlain {`,
 		Test:   "FuzzDecodeSession",
 	},

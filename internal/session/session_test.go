@@ -155,10 +155,8 @@ func FuzzDecodeSession(f *testing.F) {
 	f.Add(encode(s, nil)[:atCount])
 	f.Add(encode(s, []userinfo.Claim{userinfo.NewText("cut", "short")})[:atClaims+4])
 	f.Fuzz(func(t *testing.T, plain []byte) {
-		if s, err := decode(plain); err == nil {
-			for _, c := range s.Claims {
-				_ = encodeUTF8(c) + encodePercent(c) + encodeBase64URL(c)
-			}
+		if s, err := decode(plain); err == nil && len(encode(s, s.Claims)) == 0 {
+			t.Error("nothing is left of it")
 		}
 	})
 }
