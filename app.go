@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
@@ -333,7 +334,7 @@ func loadSecret(ctx context.Context, storage certmagic.Storage) (string, error) 
 
 // sweep removes what has expired from memory and storage, now and every ten minutes.
 func (a *App) sweep(ctx context.Context) {
-	ticker := time.NewTicker(loginLife)
+	ticker := time.NewTicker(login.Life)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		a.shared.deleteExpired()
@@ -357,4 +358,4 @@ var (
 )
 
 // sweptFolders hold what ends by itself.
-var sweptFolders = append([]string{redeemedPrefix}, phoneFolders...)
+var sweptFolders = append([]string{login.RedeemedFolder}, phoneFolders...)

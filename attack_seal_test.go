@@ -7,15 +7,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
 
 // TestEveryByteOfEveryCookieCounts: chunked and compressed sessions, logins in progress and states, with
 // each character replaced, cut off or doubled.
 func TestEveryByteOfEveryCookieCounts(t *testing.T) {
-	keys := newTestKeys(t)
+	keys := sealtest.Keys(t)
 	s := newTestSession(t)
 	s.Claims = append(s.Claims, userinfo.NewText("large", base64.StdEncoding.EncodeToString(seal.RandomBytes(5000))))
 	values, _ := session.Seal(keys.Session, s, "h", "123456")
@@ -37,7 +40,7 @@ func TestEveryByteOfEveryCookieCounts(t *testing.T) {
 	}
 	for purpose, ring := range map[string]seal.Keyring{"login": keys.Login, "state": keys.State} {
 		for _, returnTo := range []string{"/somewhere?x=1", "/somewhere?x=12", "/somewhere?x=123"} { // the last character has 6, 4 or 2 bits
-			value := sealLogin(ring, newLogin(returnTo, time.Now()), "h", "123456", maxState)
+			value := login.Seal(ring, login.New(returnTo, time.Now()), "h", "123456", login.MaxState)
 			altered := []string{value + "=", value + "A", " " + value, strings.ToLower(value)}
 			for at := range len(value) {
 				altered = append(altered, flip(value, at), value[:at], value[:at]+value[at+1:], value[:at]+"="+value[at:])
@@ -46,7 +49,7 @@ func TestEveryByteOfEveryCookieCounts(t *testing.T) {
 				altered = append(altered, value[:len(value)-1]+string(last))
 			}
 			for _, other := range altered {
-				if _, ok := openLogin(ring, other, "h", "123456"); ok && other != value {
+				if _, ok := login.Open(ring, other, "h", "123456"); ok && other != value {
 					t.Errorf("%s %s: opened as %s", purpose, value, other)
 				}
 			}

@@ -21,6 +21,8 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/simulator"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
 
 // bubble is the handler and a Vipps MobilePay in one process without a network, so that a test can have a
@@ -51,7 +53,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 		t.Fatal(err)
 	}
 	app := &App{storage: newMemoryStorage()}
-	app.keys.Store(newTestKeys(t))
+	app.keys.Store(sealtest.Keys(t))
 	app.shared = &shared{client: newPartnerClient(bubbleVipps, partnerKeys{"id", "secret", "key"}, systemHeaders{"a", "1", "b", "2"}, counted.observeCall), phones: newPhoneMemory(), revocations: newRevocations()}
 	app.shared.client.http.Transport = b
 	t.Cleanup(app.shared.client.stop)

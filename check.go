@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -155,9 +156,9 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	if reason != "" {
 		return notChecked(aboutMerchantKeys, reason)
 	}
-	l := newLogin("/", time.Now())
+	l := login.New("/", time.Now())
 	err := c.patiently(ctx, func() error {
-		_, err := c.client.exchangeCode(ctx, t.unit, t.unit.MSN, l.nonce, t.redirectURI(), l.verifier)
+		_, err := c.client.exchangeCode(ctx, t.unit, t.unit.MSN, l.Nonce, t.redirectURI(), l.Verifier)
 		return err
 	})
 	var refused statusError
@@ -214,8 +215,8 @@ func (c *checker) msn(t *checkTarget, named bool, err error) finding {
 
 // loginURL is where the plugin itself would send the browser.
 func (c *checker) loginURL(t *checkTarget) string {
-	v, l := t.visit(), newLogin("/", time.Now())
-	state := sealLogin(c.keys.State, l, v.host, v.msn, maxState)
+	v, l := t.visit(), login.New("/", time.Now())
+	state := login.Seal(c.keys.State, l, v.host, v.msn, login.MaxState)
 	return t.handler.authorizationURL(c.doc.AuthorizationEndpoint, v, l, state)
 }
 

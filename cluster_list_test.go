@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/session"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
 
 // fadingStorage lists as a file system does: it stops where a file has gone between the look at the
@@ -27,7 +29,7 @@ func (f *fadingStorage) List(ctx context.Context, prefix string, recursive bool)
 // TestListThatIsNotWhole: a list that broke off is not taken for the whole one, which would let ended
 // sessions live again.
 func TestListThatIsNotWhole(t *testing.T) {
-	keys, memory := newTestKeys(t), newMemoryStorage()
+	keys, memory := sealtest.Keys(t), newMemoryStorage()
 	now := time.Now()
 	err := newRevocations().add(t.Context(), revocationAccess{memory, keys}, revocation{MSN: "123456", Before: now.Unix(), Until: now.Add(time.Hour).Unix()})
 	if err != nil {
@@ -48,7 +50,7 @@ func TestTemporaryFileOfTheDead(t *testing.T) {
 	memory := newMemoryStorage()
 	memory.files[revokedPrefix+"/2851123456"] = []byte("half a par")
 	r := newRevocations()
-	if err := r.loaded(t.Context(), revocationAccess{memory, newTestKeys(t)}); err != nil {
+	if err := r.loaded(t.Context(), revocationAccess{memory, sealtest.Keys(t)}); err != nil {
 		t.Error(err)
 	}
 }

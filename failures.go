@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
@@ -38,8 +39,8 @@ var failures = []failure{
 	{errNoLogin, http.StatusBadRequest, "no_login", zap.InfoLevel, "session_lost"},
 	{errOtherBrowser, http.StatusBadRequest, "other_browser", zap.InfoLevel, "other_browser"},
 	{errTooLate, http.StatusBadRequest, "too_late", zap.InfoLevel, "too_late"},
-	{errSpent, http.StatusBadRequest, "already_used", zap.InfoLevel, "already_used"},
-	{errRedeemed, http.StatusBadRequest, "already_used", zap.WarnLevel, "already_used"},
+	{login.ErrSpent, http.StatusBadRequest, "already_used", zap.InfoLevel, "already_used"},
+	{login.ErrRedeemed, http.StatusBadRequest, "already_used", zap.WarnLevel, "already_used"},
 	{errForeignCode, http.StatusBadRequest, "foreign_code", zap.ErrorLevel, "not_started_here"},
 	{errCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel, "already_used"},
 	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel, "cancelled"},
@@ -209,7 +210,7 @@ func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, 
 	return pages.WriteProblem(w, forScripts)
 }
 
-// loginURL is where a login that comes back to returnTo starts.
+// loginURL is where a login that comes back to ReturnTo starts.
 func (h *Handler) loginURL(returnTo string) string {
 	return h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
 }

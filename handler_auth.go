@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 )
 
 // serveUnauthenticated answers an unauthenticated request that needs a login: a page view goes to Vipps MobilePay,
@@ -42,13 +43,13 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 		return h.fail(w, r, v, err, returnTo)
 	}
 	now := time.Now()
-	l := newLogin(returnTo, now)
-	told := l.withoutSecrets()
+	l := login.New(returnTo, now)
+	told := l.WithoutSecrets()
 	if h.ReturnInAnyBrowser {
 		told = l
 	}
-	state := sealLogin(v.keys.State, told, v.host, v.msn, maxState)
-	setLoginCookie(w, r, v.names.Login, v.keys.Login, l, v.host, v.msn, v.secure(), now)
+	state := login.Seal(v.keys.State, told, v.host, v.msn, login.MaxState)
+	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.host, v.msn, v.secure(), now)
 	v.clearInvalid(w, r)
 	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, h.authorizationURL(doc.AuthorizationEndpoint, v, l, state))
@@ -57,8 +58,8 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 // authorizationURL is the authentication request (OpenID Connect Core section 3.1.2.1). A partner puts
 // the msn in the place of the client_id, which it does not know
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
-func (h *Handler) authorizationURL(endpoint string, v *visit, l *login, state string) string {
-	challenge := sha256.Sum256([]byte(l.verifier))
+func (h *Handler) authorizationURL(endpoint string, v *visit, l *login.Login, state string) string {
+	challenge := sha256.Sum256([]byte(l.Verifier))
 	var address strings.Builder
 	address.Grow(1024)
 	address.WriteString(endpoint)
@@ -82,7 +83,7 @@ func (h *Handler) authorizationURL(endpoint string, v *visit, l *login, state st
 	add("response_type", "code")
 	add("scope", v.unit.Scope)
 	add("state", state)
-	add("nonce", l.nonce)
+	add("nonce", l.Nonce)
 	add("redirect_uri", h.redirectURI(v))
 	add("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
 	add("code_challenge_method", "S256")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
@@ -19,7 +20,6 @@ var (
 	errNoLogin        = errors.New("the callback belongs to no login in progress here")
 	errOtherBrowser   = errors.New("the login began in another browser, or is over")
 	errTooLate        = errors.New("the login took too long")
-	errSpent          = errors.New("the login has been used before")
 	errCancelled      = errors.New("the person cancelled")
 	errOutdatedApp    = errors.New("the person's app is too old")
 	errWrongChallenge = errors.New("the person chose the wrong number in the app")
@@ -38,20 +38,20 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 		return h.fail(w, r, v, err, "/")
 	}
 	l, err := h.findLogin(r, v, answer.state, v.began)
-	var attempt *loginAttempt
+	var attempt *login.Attempt
 	first := false
 	if err == nil {
 		// Spent by its first use, a failed one too.
-		cookie.Set(w, v.names.Login+l.id, "", v.secure(), 0)
-		attempt, first, err = spent.begin(l, answer.fingerprint(v))
+		cookie.Set(w, v.names.Login+l.ID, "", v.secure(), 0)
+		attempt, first, err = login.Used.Begin(l, answer.fingerprint(v))
 	}
 	switch {
 	case err != nil && v.session != nil:
-		return redirect(w, http.StatusFound, v.url(l.returnTo)) // replayed: the back button, a bookmark
+		return redirect(w, http.StatusFound, v.url(l.ReturnTo)) // replayed: the back button, a bookmark
 	case err != nil:
-		return h.fail(w, r, v, err, l.returnTo)
+		return h.fail(w, r, v, err, l.ReturnTo)
 	case first && v.session != nil && errors.Is(authorizationError(answer.errorCode), errOtherTab):
-		spent.finish(attempt, nil, errOtherTab, "") // that tab has logged in: nothing has failed
+		login.Used.Finish(attempt, nil, errOtherTab, "") // that tab has logged in: nothing has failed
 	case first:
 		h.attemptLogin(r, v, l, answer, attempt)
 	}
@@ -60,33 +60,35 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 
 // attemptLogin completes a login, and writes down what came of it. The login is spent: it goes on when the user
 // reloads the page in the meantime, and finds the session.
-func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login, answer callback, attempt *loginAttempt) {
+func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer callback, attempt *login.Attempt) {
 	var s *session.Session
 	var reference string
 	err := errInternal
-	defer func() { spent.finish(attempt, s, err, reference) }() // also where something panics
+	defer func() { login.Used.Finish(attempt, s, err, reference) }() // also where something panics
 	s, err = h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
 	if err != nil {
 		reference = h.recordFailure(v, flowBrowser, failureOf(err), err)
 		return
 	}
 	h.endReplaced(r, v)
-	h.recordLogin(v, flowBrowser, s, l.started, time.Since(v.began))
+	h.recordLogin(v, flowBrowser, s, l.Started, time.Since(v.began))
 }
 
 // answerAttempt tells the browser what came of its login, as soon as that is known. Told again, it does not take the
 // place of a session that the login has not replaced: that one is from a login since.
-func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login, attempt *loginAttempt, first bool) error {
-	s, reference, err := attempt.wait(r.Context())
+func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login.Login, attempt *login.Attempt, first bool) error {
+	s, reference, err := attempt.Wait(r.Context())
 	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return h.showFailure(w, r, v, failureOf(errNoAnswer), "", l.ReturnTo) // to nobody
 	case v.session != nil && errors.Is(err, errOtherTab),
 		err == nil && !first && v.session != nil && !h.app.shared.revocations.now.has(v.session, v.msn):
-		return redirect(w, http.StatusFound, v.url(l.returnTo))
+		return redirect(w, http.StatusFound, v.url(l.ReturnTo))
 	case err != nil:
-		return h.showFailure(w, r, v, failureOf(err), reference, l.returnTo)
+		return h.showFailure(w, r, v, failureOf(err), reference, l.ReturnTo)
 	}
 	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.url(l.returnTo))
+	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
 }
 
 // callback is what comes back from Vipps MobilePay (RFC 6749 section 4.1.2).
@@ -113,49 +115,49 @@ func parseCallback(query string) (callback, error) {
 // findLogin returns the login that state belongs to. Nothing is sent to Vipps MobilePay before it is
 // found. Where it cannot be completed here, the error says why, and the login still says where the
 // person was going.
-func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Time) (*login, error) {
-	told, ok := openLogin(v.keys.State, state, v.host, v.msn)
-	if !ok || now.Sub(told.started) > returnsFor {
-		return &login{returnTo: "/"}, errNoLogin
+func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Time) (*login.Login, error) {
+	told, ok := login.Open(v.keys.State, state, v.host, v.msn)
+	if !ok || now.Sub(told.Started) > login.ReturnsFor {
+		return &login.Login{ReturnTo: "/"}, errNoLogin
 	}
-	if !told.alive(now) {
+	if !told.Alive(now) {
 		return told, errTooLate
 	}
 	// The cookie knows the whole return path; the state may not have had room.
-	if l, ok := loginInCookie(v.keys.Login, r, v.names.Login, told.id, v.host, v.msn, v.secure(), now); ok {
-		l.inCookie = true
+	if l, ok := login.InCookie(v.keys.Login, r, v.names.Login, told.ID, v.host, v.msn, v.secure(), now); ok {
+		l.InCookie = true
 		return l, nil
 	}
 	switch {
-	case spent.has(told.id):
-		return told, errSpent
-	case !h.ReturnInAnyBrowser || !told.carried():
+	case login.Used.Has(told.ID):
+		return told, login.ErrSpent
+	case !h.ReturnInAnyBrowser || !told.Carried():
 		return told, errOtherBrowser
 	}
 	return told, nil
 }
 
 // completeLogin turns Vipps MobilePay's answer into a session, or into an error that says why not.
-func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login, answer callback) (*session.Session, error) {
+func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, answer callback) (*session.Session, error) {
 	if answer.errorCode != "" {
 		return nil, authorizationError(answer.errorCode)
 	}
 	if h.ReturnInAnyBrowser {
-		if err := checkRedeemed(ctx, h.app.storage, l.id); err != nil {
+		if err := login.CheckRedeemed(ctx, h.app.storage, l.ID); err != nil {
 			return nil, err
 		}
 	}
 	client := h.app.shared.client
-	tokens, err := client.exchangeCode(ctx, v.unit, v.msn, answer.code, h.redirectURI(v), l.verifier)
+	tokens, err := client.exchangeCode(ctx, v.unit, v.msn, answer.code, h.redirectURI(v), l.Verifier)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := h.checkedClaims(ctx, v, tokens, idtoken.Expectation{Nonce: l.nonce, AppAuth: h.RequireAppConfirmation})
+	claims, err := h.checkedClaims(ctx, v, tokens, idtoken.Expectation{Nonce: l.Nonce, AppAuth: h.RequireAppConfirmation})
 	if err != nil {
 		return nil, err
 	}
 	if h.ReturnInAnyBrowser {
-		if err := redeem(ctx, h.app.storage, l.id); err != nil {
+		if err := login.Redeem(ctx, h.app.storage, l.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -111,7 +112,7 @@ func (h *Handler) phoneScope(v *visit) string {
 // servePhoneLogin is GET and DELETE /vipps/phone/{id}.
 func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	id := strings.TrimPrefix(r.URL.EscapedPath(), h.paths.phone+"/")
-	if !isLoginID(id) {
+	if !login.IsID(id) {
 		return h.failPhone(w, v, errUnknownPhoneLogin)
 	}
 	if r.Method == http.MethodDelete {

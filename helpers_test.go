@@ -4,12 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
-
-const testSecret = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
 
 // typicalUserinfo has three addresses, about 1.2 KiB.
 const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d78a726-af92-499e-b857-de263ef9a969",
@@ -18,15 +15,6 @@ const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d
 "address":{"street_address":"Robert Levins gate 5\nH0401","postal_code":"0154","region":"OSLO","country":"NO","formatted":"Robert Levins gate 5\nH0401\n0154 OSLO\nNO","address_type":"home"},
 "other_addresses":[{"street_address":"Arbeidsgata 1","postal_code":"0155","region":"OSLO","country":"NO","formatted":"Arbeidsgata 1\n0155 OSLO\nNO","address_type":"work"},
 {"street_address":"Hyttevegen 7","postal_code":"2665","region":"LESJA","country":"NO","formatted":"Hyttevegen 7\n2665 LESJA\nNO","address_type":"other"}]}`
-
-func newTestKeys(t testing.TB, secrets ...string) *seal.Keys {
-	t.Helper()
-	keys, err := seal.NewKeys("https://api.vipps.no", append(secrets, testSecret)[:max(1, len(secrets))])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return keys
-}
 
 func newTestSession(t testing.TB) *session.Session {
 	t.Helper()

@@ -10,9 +10,6 @@ import (
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
-
-	"github.com/caddy-vipps/vippslogin/internal/seal"
-	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // fetcher counts fetches, takes a second for each, and fails while broken.
@@ -176,61 +173,6 @@ func TestKeptWaitIsBounded(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if value, err := f.get(t, k, 0); value != 1 || err != nil {
 			t.Errorf("got %d, %v", value, err)
-		}
-	})
-}
-
-// TestOutcomeIsToldAgain to the browser that began the login, for the same callback, and for a while.
-func TestOutcomeIsToldAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSpentLogins()
-		ours := &login{id: "a", inCookie: true}
-		attempt, first, err := s.begin(ours, [32]byte{1})
-		if !first || err != nil {
-			t.Fatal(first, err)
-		}
-		again, first, err := s.begin(ours, [32]byte{1})
-		if first || err != nil || again != attempt {
-			t.Errorf("while it runs: %v, %v", first, err)
-		}
-		if _, _, err := s.begin(ours, [32]byte{2}); !errors.Is(err, errSpent) {
-			t.Errorf("with another code: %v", err)
-		}
-		if _, _, err := s.begin(&login{id: "a"}, [32]byte{1}); !errors.Is(err, errSpent) {
-			t.Errorf("without the cookie: %v", err)
-		}
-		want := new(session.Session)
-		go s.finish(attempt, want, nil, "")
-		if got, _, err := again.wait(t.Context()); got != want || err != nil {
-			t.Errorf("outcome: %v, %v", got, err)
-		}
-		time.Sleep(outcomeKept)
-		if _, _, err := s.begin(ours, [32]byte{1}); !errors.Is(err, errSpent) {
-			t.Errorf("after a while: %v", err)
-		}
-		time.Sleep(outcomeKept)
-		synctest.Wait()
-		if len(s.recent) > 0 || len(s.order) > 0 {
-			t.Error("the session is still in memory")
-		}
-	})
-}
-
-func TestSpentLogins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSpentLogins()
-		spend := func(id string) bool {
-			_, first, err := s.begin(&login{id: id}, [32]byte{})
-			return first && err == nil
-		}
-		if !spend("a") || spend("a") || !spend("b") {
-			t.Error("a login is good for one use")
-		}
-		for i := range 3 * maxSpentLogins {
-			spend(string(seal.RandomBytes(8)) + string(rune(i)))
-		}
-		if n := s.cache.ItemCount(); n > maxSpentLogins {
-			t.Errorf("%d are remembered", n)
 		}
 	})
 }

@@ -32,7 +32,7 @@ func lastUse(header http.Header, v *visit, s *session.Session) time.Time {
 			continue
 		}
 		plain, ok := v.keys.Seen.Open(sealed, seal.Context(v.host, v.msn, s.IDText()))
-		if ok && len(plain) == timeBytes && session.TimeAt(plain).After(seen) {
+		if ok && len(plain) == 8 && session.TimeAt(plain).After(seen) {
 			seen = session.TimeAt(plain)
 		}
 	}

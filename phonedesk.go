@@ -2,7 +2,6 @@ package vippslogin
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,13 +40,13 @@ type phoneOutcomes interface {
 	phoneReason(err error) string
 }
 
-// start asks a person to confirm in the app. finish says where the login ends, and returnTo where the phone's browser
+// start asks a person to confirm in the app. finish says where the login ends, and ReturnTo where the phone's browser
 // goes then. What it fails with is about the request, or about Vipps MobilePay, or an askedTooOften.
 func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, finish, returnTo string) (*phoneLogin, error) {
 	if err := d.ask(ctx, request.loginHint, time.Now()); err != nil {
 		return nil, err
 	}
-	request.nonce = base64.RawURLEncoding.EncodeToString(seal.RandomBytes(nonceBytes))
+	request.nonce = seal.RandomText(16)
 	// From here on a phone may ring: the login is kept even when the till has hung up.
 	ctx = context.WithoutCancel(ctx)
 	started, err := d.client.startPhone(ctx, d.unit, d.msn, request)
@@ -56,7 +55,7 @@ func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, fin
 	}
 	now := time.Now()
 	l := &phoneLogin{
-		ID:     base64.RawURLEncoding.EncodeToString(seal.RandomBytes(idBytes)),
+		ID:     seal.RandomText(16),
 		Status: phonePending, AuthReqID: started.authReqID, Nonce: request.nonce, MSISDN: msisdn,
 		Started: now, Expires: now.Add(started.expiresIn), Forgotten: now.Add(started.expiresIn + lingers),
 		Interval: started.interval, NextPoll: now.Add(started.interval),

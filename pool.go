@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -50,7 +51,7 @@ func releaseShared(key string) error {
 
 // deleteExpired makes room in memory.
 func (s *shared) deleteExpired() {
-	spent.cache.DeleteExpired()
+	login.Used.DeleteExpired()
 	s.phones.deleteExpired()
 }
 

@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -51,6 +52,34 @@ func requestTarget(r *http.Request) string {
 		return r.RequestURI
 	}
 	return r.URL.RequestURI() // the absolute form (RFC 9112 section 3.2.2)
+}
+
+// safeReturn returns the path, query and fragment to come back to, or "/" for what is none. The redirect goes to
+// our own origin whatever this returns (origin.url); this encodes what browsers and servers read
+// differently, a backslash in a path first of all (CVE-2020-5233), so that it stays the path that was
+// asked for.
+func safeReturn(target string) string {
+	if target == "" || target[0] != '/' {
+		return "/"
+	}
+	var out strings.Builder
+	inPath, inFragment := true, false
+	for i := range len(target) {
+		c := target[i]
+		switch {
+		case c < ' ', c == 0x7f: // in no request target
+			return "/"
+		case c == '\\' && inPath, c > 0x7f, c == ' ', c == '#' && inFragment:
+			fmt.Fprintf(&out, "%%%02X", c)
+			continue
+		case c == '?':
+			inPath = false
+		case c == '#': // a Location may have a fragment (RFC 9110 section 10.2.2)
+			inPath, inFragment = false, true
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
 }
 
 // wantedPage is the page that r asks for, to come back to. A request target has no fragment (RFC 9112 section 3.2).

@@ -17,6 +17,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
 
 // memoryStorage is a storage that can be away, and counts what it is asked for.
@@ -112,7 +114,7 @@ func endOf(s *session.Session) revocation {
 func TestRevocationsTravel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		at := revocationAccess{storage, newTestKeys(t)}
+		at := revocationAccess{storage, sealtest.Keys(t)}
 		a, b := newRevocations(), newRevocations()
 		for _, r := range []*revocations{a, b} {
 			if err := r.loaded(ctx, at); err != nil {
@@ -167,7 +169,7 @@ func TestRevocationsTravel(t *testing.T) {
 func TestRevocationsWhileStorageIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		at := revocationAccess{storage, newTestKeys(t)}
+		at := revocationAccess{storage, sealtest.Keys(t)}
 		a := newRevocations()
 		if err := a.loaded(ctx, at); err != nil {
 			t.Fatal(err)
@@ -207,7 +209,7 @@ func TestRevocationsWhileStorageIsAway(t *testing.T) {
 func TestRevocationsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		ours := newTestKeys(t)
+		ours := sealtest.Keys(t)
 		theirs, err := seal.NewKeys("", []string{"another secret that has 32 bytes or even more"})
 		if err != nil {
 			t.Fatal(err)
@@ -234,7 +236,7 @@ func TestRevocationsOfOthers(t *testing.T) {
 func TestLateRevocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		at := revocationAccess{storage, newTestKeys(t)}
+		at := revocationAccess{storage, sealtest.Keys(t)}
 		a, b := newRevocations(), newRevocations()
 		ended := session.New(nil, time.Now(), 24*time.Hour)
 		if err := errors.Join(a.add(ctx, at, endOf(session.New(nil, time.Now(), 24*time.Hour))), b.loaded(ctx, at)); err != nil {
@@ -265,7 +267,7 @@ func TestLateRevocation(t *testing.T) {
 func TestVersionIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		at := revocationAccess{storage, newTestKeys(t)}
+		at := revocationAccess{storage, sealtest.Keys(t)}
 		a, b := newRevocations(), newRevocations()
 		if err := b.loaded(ctx, at); err != nil {
 			t.Fatal(err)
@@ -287,7 +289,7 @@ func TestVersionIsTold(t *testing.T) {
 func TestEmptyStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		at := revocationAccess{storage, newTestKeys(t)}
+		at := revocationAccess{storage, sealtest.Keys(t)}
 		a, b := newRevocations(), newRevocations()
 		ended := session.New(nil, time.Now(), time.Hour)
 		if err := errors.Join(a.add(ctx, at, endOf(ended)), b.loaded(ctx, at)); err != nil {
@@ -309,7 +311,7 @@ func TestEmptyStorage(t *testing.T) {
 // TestStorageThatHangs: people do not wait for one another, and logouts not for storage.
 func TestStorageThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		at := revocationAccess{hangingStorage{}, newTestKeys(t)}
+		at := revocationAccess{hangingStorage{}, sealtest.Keys(t)}
 		began := time.Now()
 		r := newRevocations()
 		var all sync.WaitGroup
@@ -360,7 +362,7 @@ func (hangingStorage) Store(ctx context.Context, _ string, _ []byte) error {
 func TestManyParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), newMemoryStorage()
-		at := revocationAccess{storage, newTestKeys(t)}
+		at := revocationAccess{storage, sealtest.Keys(t)}
 		var ended *session.Session
 		for range 2000 {
 			ended = session.New(nil, time.Now(), 30*24*time.Hour)
@@ -399,7 +401,7 @@ func TestDamagedRevocations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, storage := t.Context(), newMemoryStorage()
-				at := revocationAccess{storage, newTestKeys(t)}
+				at := revocationAccess{storage, sealtest.Keys(t)}
 				ended, other := session.New(nil, time.Now(), time.Hour), session.New(nil, time.Now(), time.Hour)
 				writer, running := newRevocations(), newRevocations()
 				if err := errors.Join(writer.add(ctx, at, endOf(ended)), running.loaded(ctx, at)); err != nil {
@@ -432,7 +434,7 @@ func TestDamagedRevocations(t *testing.T) {
 // TestManyLogoutsShareAWrite: they do not wait for one another's one by one.
 func TestManyLogoutsShareAWrite(t *testing.T) {
 	ctx, storage := t.Context(), newMemoryStorage()
-	at := revocationAccess{storage, newTestKeys(t)}
+	at := revocationAccess{storage, sealtest.Keys(t)}
 	r := newRevocations()
 	if err := r.loaded(ctx, at); err != nil {
 		t.Fatal(err)

@@ -1,45 +1,21 @@
 package vippslogin
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
-
-// TestRedeemOnce, of many at the same time, whatever instance they are.
-func TestRedeemOnce(t *testing.T) {
-	folder := t.TempDir()
-	var redeemed atomic.Int64
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			err := redeem(t.Context(), &certmagic.FileStorage{Path: folder}, "an-id")
-			switch {
-			case err == nil:
-				redeemed.Add(1)
-			case !errors.Is(err, errRedeemed):
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if n := redeemed.Load(); n != 1 {
-		t.Errorf("redeemed %d times", n)
-	}
-}
 
 // TestSweep deletes what has expired, and nothing else.
 func TestSweep(t *testing.T) {
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
-	kept, old := phonePrefix+"/kept", []string{phonePrefix + "/old", phoneIndexPrefix + "/old", askedPrefix + "/old", redeemedPrefix + "/old"}
+	kept, old := phonePrefix+"/kept", []string{phonePrefix + "/old", phoneIndexPrefix + "/old", askedPrefix + "/old", login.RedeemedFolder + "/old"}
 	for _, name := range append(old, kept, secretKey) {
 		if err := storage.Store(t.Context(), name, []byte("x")); err != nil {
 			t.Fatal(err)

@@ -8,12 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
 
-// stored is what an earlier version of this code has sealed, with testSecret, for shop.example.no and MSN 123456. It is
+// stored is what an earlier version of this code has sealed, with sealtest.Secret, for shop.example.no and MSN 123456. It is
 // in browsers and in storage, and every later version must be able to open it.
 type stored struct {
 	Session, LargeSession []string // cookie values
@@ -61,7 +64,7 @@ func storedClaims(t *testing.T, large bool) []userinfo.Claim {
 }
 
 func TestStoredSessions(t *testing.T) {
-	s, keys := readStored(t), newTestKeys(t)
+	s, keys := readStored(t), sealtest.Keys(t)
 	for large, values := range map[bool][]string{false: s.Session, true: s.LargeSession} {
 		got, ok := session.Open(keys.Session, values, storedHost, storedMSN)
 		if !ok {
@@ -83,22 +86,22 @@ func TestStoredSessions(t *testing.T) {
 }
 
 func TestStoredLogins(t *testing.T) {
-	s, keys := readStored(t), newTestKeys(t)
-	l, ok := openLogin(keys.Login, s.Login, storedHost, storedMSN)
-	want := &login{id: base64.RawURLEncoding.EncodeToString([]byte("login-id-of-16-b")), started: storedAt,
-		nonce:    base64.RawURLEncoding.EncodeToString([]byte("nonce-of-16-byte")),
-		verifier: base64.RawURLEncoding.EncodeToString([]byte("a-verifier-that-has-32-bytes-yes")), returnTo: "/account?x=1#y"}
-	if !ok || !l.started.Equal(want.started) || l.id != want.id || l.nonce != want.nonce || l.verifier != want.verifier || l.returnTo != want.returnTo {
+	s, keys := readStored(t), sealtest.Keys(t)
+	l, ok := login.Open(keys.Login, s.Login, storedHost, storedMSN)
+	want := &login.Login{ID: base64.RawURLEncoding.EncodeToString([]byte("login-id-of-16-b")), Started: storedAt,
+		Nonce:    base64.RawURLEncoding.EncodeToString([]byte("nonce-of-16-byte")),
+		Verifier: base64.RawURLEncoding.EncodeToString([]byte("a-verifier-that-has-32-bytes-yes")), ReturnTo: "/account?x=1#y"}
+	if !ok || !l.Started.Equal(want.Started) || l.ID != want.ID || l.Nonce != want.Nonce || l.Verifier != want.Verifier || l.ReturnTo != want.ReturnTo {
 		t.Errorf("in a cookie: %+v", l)
 	}
-	l, ok = openLogin(keys.State, s.State, storedHost, storedMSN)
-	if !ok || l.id != want.id || l.carried() || l.returnTo != want.returnTo {
+	l, ok = login.Open(keys.State, s.State, storedHost, storedMSN)
+	if !ok || l.ID != want.ID || l.Carried() || l.ReturnTo != want.ReturnTo {
 		t.Errorf("in a state: %+v", l)
 	}
 }
 
 func TestStoredPhoneLogins(t *testing.T) {
-	s, keys := readStored(t), newTestKeys(t)
+	s, keys := readStored(t), sealtest.Keys(t)
 	storage := newMemoryStorage()
 	storage.files = s.PhoneLogins
 	phones := phoneStore{storage: storage, memory: newPhoneMemory(), keys: keys}
@@ -132,7 +135,7 @@ func storedPhoneLogins() map[string]*phoneLogin {
 }
 
 func TestStoredRevocations(t *testing.T) {
-	s, keys := readStored(t), newTestKeys(t)
+	s, keys := readStored(t), sealtest.Keys(t)
 	storage := newMemoryStorage()
 	storage.files = s.Revoked
 	entries, err := (revocationAccess{storage, keys}).loadPart(t.Context(), revokedPrefix+"/1795694400-abc")

@@ -1,16 +1,15 @@
 package vippslogin
 
 import (
-	"encoding/base64"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
-	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -157,77 +156,6 @@ func FuzzCookies(f *testing.F) {
 	})
 }
 
-// TestLoginEnds after ten minutes, wherever it was kept.
-func TestLoginEnds(t *testing.T) {
-	keys := newTestKeys(t)
-	start := time.Now()
-	l := newLogin("/x", start)
-	for _, size := range []int{maxState, cookie.MaxLoginBytes} {
-		sealed := sealLogin(keys.Login, l, "h", "123456", size)
-		for after, want := range map[time.Duration]bool{0: true, loginLife - time.Second: true, loginLife: false, time.Hour: false, -time.Minute: true, -time.Hour: false} {
-			opened, ok := openLogin(keys.Login, sealed, "h", "123456")
-			if alive := ok && opened.alive(start.Add(after)); alive != want {
-				t.Errorf("after %s: alive %v", after, alive)
-			}
-		}
-	}
-}
-
-// TestStateTells where the person was going, for an hour, and nothing that could complete the login.
-func TestStateTells(t *testing.T) {
-	keys := newTestKeys(t)
-	l := newLogin("/kurv?x=1", time.Now())
-	told, ok := openLogin(keys.State, sealLogin(keys.State, l.withoutSecrets(), "h", "123456", maxState), "h", "123456")
-	if !ok || told.id != l.id || told.returnTo != l.returnTo || told.carried() || told.nonce != "" || !l.carried() {
-		t.Errorf("told %+v", told)
-	}
-	h := new(Handler)
-	for age, want := range map[time.Duration]struct {
-		err error
-		to  string
-	}{0: {errOtherBrowser, "/kurv?x=1"}, loginLife: {errTooLate, "/kurv?x=1"}, returnsFor + time.Second: {errNoLogin, "/"}, -time.Hour: {errTooLate, "/kurv?x=1"}} {
-		old := newLogin(l.returnTo, time.Now().Add(-age))
-		state := sealLogin(keys.State, old.withoutSecrets(), "h", "123456", maxState)
-		v := &visit{origin: origin{host: "h"}, msn: "123456", keys: keys}
-		r, _ := http.NewRequest(http.MethodGet, "https://h/vipps/callback", nil)
-		if got, err := h.findLogin(r, v, state, time.Now()); err != want.err || got.returnTo != want.to {
-			t.Errorf("after %s: %v, back to %s", age, err, got.returnTo)
-		}
-	}
-}
-
-// TestLoginCookiesFit in 4 KiB together, however long the paths are.
-func TestLoginCookiesFit(t *testing.T) {
-	keys := newTestKeys(t)
-	jar := map[string]string{}
-	for i := range 12 {
-		r, _ := http.NewRequest(http.MethodGet, "https://h/", nil)
-		var line []string
-		for name, value := range jar {
-			line = append(line, name+"="+value)
-		}
-		r.Header.Set("Cookie", strings.Join(line, "; "))
-		path := "/" + base64.RawURLEncoding.EncodeToString(seal.RandomBytes(450+75*i)) // no shorter when deflated
-		w := httptest.NewRecorder()
-		now := time.Now().Add(time.Duration(i) * time.Second)
-		setLoginCookie(w, r, cookie.Plain.Login, keys.Login, newLogin(safeReturn(path), now), "h", "123456", true, now)
-		for _, c := range w.Result().Cookies() {
-			if c.MaxAge < 0 {
-				delete(jar, c.Name)
-			} else {
-				jar[c.Name] = c.Value
-			}
-		}
-		total := 0
-		for name, value := range jar {
-			total += len(name) + len(value) + 3
-		}
-		if total > cookie.MaxLoginBytes || len(jar) > cookie.MaxLogins || len(jar) == 0 {
-			t.Errorf("after %d logins: %d cookies of %d bytes", i+1, len(jar), total)
-		}
-	}
-}
-
 // TestSessionFromTheFuture is none: its lifetime would not be one.
 func TestSessionFromTheFuture(t *testing.T) {
 	now := time.Now()
@@ -236,5 +164,28 @@ func TestSessionFromTheFuture(t *testing.T) {
 	}
 	if !session.New(nil, now.Add(time.Minute), 12*time.Hour).Alive(now, 12*time.Hour, 0) {
 		t.Error("the clocks of two instances may differ")
+	}
+}
+
+// TestStateTells where the person was going, for an hour, and nothing that could complete the login.
+func TestStateTells(t *testing.T) {
+	keys := sealtest.Keys(t)
+	l := login.New("/kurv?x=1", time.Now())
+	told, ok := login.Open(keys.State, login.Seal(keys.State, l.WithoutSecrets(), "h", "123456", login.MaxState), "h", "123456")
+	if !ok || told.ID != l.ID || told.ReturnTo != l.ReturnTo || told.Carried() || told.Nonce != "" || !l.Carried() {
+		t.Errorf("told %+v", told)
+	}
+	h := new(Handler)
+	for age, want := range map[time.Duration]struct {
+		err error
+		to  string
+	}{0: {errOtherBrowser, "/kurv?x=1"}, login.Life: {errTooLate, "/kurv?x=1"}, login.ReturnsFor + time.Second: {errNoLogin, "/"}, -time.Hour: {errTooLate, "/kurv?x=1"}} {
+		old := login.New(l.ReturnTo, time.Now().Add(-age))
+		state := login.Seal(keys.State, old.WithoutSecrets(), "h", "123456", login.MaxState)
+		v := &visit{origin: origin{host: "h"}, msn: "123456", keys: keys}
+		r, _ := http.NewRequest(http.MethodGet, "https://h/vipps/callback", nil)
+		if got, err := h.findLogin(r, v, state, time.Now()); err != want.err || got.ReturnTo != want.to {
+			t.Errorf("after %s: %v, back to %s", age, err, got.ReturnTo)
+		}
 	}
 }

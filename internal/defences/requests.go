@@ -6,9 +6,9 @@ var requests = []Defence{
 		Name:   "the redirect after a login is absolute",
 		File:   "handler_callback.go",
 		Old: `	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.url(l.returnTo))`,
+	return redirect(w, http.StatusFound, v.url(l.ReturnTo))`,
 		New: `	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, l.returnTo)`,
+	return redirect(w, http.StatusFound, l.ReturnTo)`,
 		Test: "TestNoWayElsewhere",
 	},
 	{
@@ -22,7 +22,7 @@ var requests = []Defence{
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "backslashes are encoded",
-		File:   "loginstate.go",
+		File:   "requests.go",
 		Old:    `case c == '\\' && inPath, c > 0x7f,`,
 		New:    `case inPath && c == 0, c > 0x7f,`,
 		Test:   "TestReturnPaths",
@@ -30,7 +30,7 @@ var requests = []Defence{
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "control characters are refused",
-		File:   "loginstate.go",
+		File:   "requests.go",
 		Old:    `case c < ' ', c == 0x7f: // in no request target`,
 		New:    `case false:`,
 		Test:   "TestReturnPaths",
@@ -38,7 +38,7 @@ var requests = []Defence{
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "what is no path is the front page",
-		File:   "loginstate.go",
+		File:   "requests.go",
 		Old:    `if target == "" || target[0] != '/' {`,
 		New:    `if target == "" {`,
 		Test:   "FuzzReturnPath",

@@ -5,7 +5,7 @@ var state = []Defence{
 		Threat: "session fixation, login CSRF",
 		Name:   "a login is completed with the cookie of its browser",
 		File:   "handler_callback.go",
-		Old:    `case !h.ReturnInAnyBrowser || !told.carried():`,
+		Old:    `case !h.ReturnInAnyBrowser || !told.Carried():`,
 		New:    `case false:`,
 		Test:   "TestOtherBrowser",
 	},
@@ -23,9 +23,9 @@ var state = []Defence{
 	{
 		Threat: "session fixation, login CSRF",
 		Name:   "the id that is sealed in the cookie counts",
-		File:   "loginstate.go",
-		Old:    `ok && l.id == id && l.carried()`,
-		New:    `ok && l.carried()`,
+		File:   "internal/login/login.go",
+		Old:    `ok && l.ID == id && l.Carried()`,
+		New:    `ok && l.Carried()`,
 		Test:   "TestCallbackRefused",
 	},
 	{
@@ -110,23 +110,23 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "a state is spent by its first use",
-		File:   "attempts.go",
-		Old: `		return nil, false, errSpent
+		File:   "internal/login/attempts.go",
+		Old: `		return nil, false, ErrSpent
 `,
-		New: `		s.cache.Delete(l.id)
+		New: `		s.cache.Delete(l.ID)
 `,
 		Test: "TestStateIsSpentOnce",
 	},
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "one of many at once spends it",
-		File:   "attempts.go",
-		Old:    `if s.cache.Add(l.id, struct{}{}, gocache.DefaultExpiration) != nil {`,
-		New: `_, found := s.cache.Get(l.id)
+		File:   "internal/login/attempts.go",
+		Old:    `if s.cache.Add(l.ID, struct{}{}, gocache.DefaultExpiration) != nil {`,
+		New: `_, found := s.cache.Get(l.ID)
 	s.mu.Unlock()
 	time.Sleep(10 * time.Millisecond)
 	s.mu.Lock()
-	if s.cache.SetDefault(l.id, struct{}{}); found {`,
+	if s.cache.SetDefault(l.ID, struct{}{}); found {`,
 		Test: "TestCallbackOnceOutOfMany",
 	},
 	{
@@ -165,8 +165,8 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "an outcome is told again to the browser of the login",
-		File:   "attempts.go",
-		Old:    `if attempt != nil && l.inCookie && attempt.fingerprint`,
+		File:   "internal/login/attempts.go",
+		Old:    `if attempt != nil && l.InCookie && attempt.fingerprint`,
 		New:    `if attempt != nil && attempt.fingerprint`,
 		Test:   "TestOutcomeIsToldAgain",
 	},
@@ -183,7 +183,7 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "and for the same callback",
-		File:   "attempts.go",
+		File:   "internal/login/attempts.go",
 		Old:    `attempt.fingerprint == fingerprint && `,
 		New:    ``,
 		Test:   "TestOutcomeIsToldAgain",
@@ -276,7 +276,7 @@ func (e encryptedOnly) Open(_, _, sealed, _ []byte) ([]byte, error) {
 	{
 		Threat: "cookie cryptography",
 		Name:   "each value has one spelling",
-		File:   "loginstate.go",
+		File:   "internal/login/login.go",
 		Old:    `sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)`,
 		New:    `sealed, err := base64.RawURLEncoding.DecodeString(value)`,
 		Test:   "TestEveryByteOfEveryCookieCounts",
@@ -437,8 +437,8 @@ func NewKeys(environment string, secrets []string) (*Keys, error) {
 	{
 		Threat: "state in a map that one attacker fills",
 		Name:   "spent logins are bounded",
-		File:   "attempts.go",
-		Old: `	if s.cache.ItemCount() >= maxSpentLogins {
+		File:   "internal/login/attempts.go",
+		Old: `	if s.cache.ItemCount() >= maxSpent {
 		s.cache.DeleteExpired()`,
 		New: `	if false {
 		s.cache.DeleteExpired()`,
@@ -447,12 +447,12 @@ func NewKeys(environment string, secrets []string) (*Keys, error) {
 	{
 		Threat: "state in a map that one attacker fills",
 		Name:   "logins take no memory",
-		File:   "attempts.go",
-		Old: `func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *loginAttempt, first bool, err error) {
+		File:   "internal/login/attempts.go",
+		Old: `func (s *Spent) Begin(l *Login, fingerprint [sha256.Size]byte) (attempt *Attempt, first bool, err error) {
 `,
 		New: `var everything [][]byte
 
-func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *loginAttempt, first bool, err error) {
+func (s *Spent) Begin(l *Login, fingerprint [sha256.Size]byte) (attempt *Attempt, first bool, err error) {
 	everything = append(everything, make([]byte, 8<<10))
 `,
 		Test: "TestNothingPilesUp",
@@ -468,7 +468,7 @@ func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *l
 	{
 		Threat: "locked out by one's own cookies",
 		Name:   "five logins in progress",
-		File:   "loginstate.go",
+		File:   "internal/login/login.go",
 		Old:    `if i >= cookie.MaxLogins-1 || room < 0`,
 		New:    `if i >= 50 || room < 0`,
 		Test:   "TestTabs",
@@ -476,7 +476,7 @@ func (s *spentLogins) begin(l *login, fingerprint [sha256.Size]byte) (attempt *l
 	{
 		Threat: "locked out by one's own cookies",
 		Name:   "4 KiB for logins in progress",
-		File:   "loginstate.go",
+		File:   "internal/login/login.go",
 		Old:    `if i >= cookie.MaxLogins-1 || room < 0`,
 		New:    `if i >= cookie.MaxLogins-1 || room < -cookie.MaxLoginBytes`,
 		Test:   "TestLoginCookiesFit",

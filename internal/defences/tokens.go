@@ -212,8 +212,8 @@ var tokens = []Defence{
 	{
 		Threat: "parser panics",
 		Name:   "a login is as long as its format says",
-		File:   "loginstate.go",
-		Old:    `if len(b) <= loginFixedBytes {`,
+		File:   "internal/login/login.go",
+		Old:    `if len(b) <= fixedBytes {`,
 		New:    `if len(b) == 0 {`,
 		Test:   "FuzzLogin",
 	},

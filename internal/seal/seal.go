@@ -133,3 +133,6 @@ func RandomBytes(n int) []byte {
 	rand.Read(b) // never fails: crypto/rand documents it
 	return b
 }
+
+// RandomText returns n bytes nobody can guess, in base64url.
+func RandomText(n int) string { return base64.RawURLEncoding.EncodeToString(RandomBytes(n)) }

@@ -81,8 +81,8 @@ const (
 	atCount   = 38 // of the claims, so that there is room for just as many
 	atClaims  = 39
 
-	// MaxBytes bounds a session before compression: what an upstream can take in headers.
-	MaxBytes = seal.MaxUnpacked
+	// maxBytes bounds a session before compression: what an upstream can take in headers.
+	maxBytes = seal.MaxUnpacked
 )
 
 var errSessionFormat = errors.New("not a session")
@@ -118,7 +118,7 @@ func largestClaim(claims []userinfo.Claim) int {
 // they do not fit.
 func sealClaims(keys seal.Keyring, s *Session, claims []userinfo.Claim, context []byte) ([]string, bool) {
 	plain := encode(s, claims)
-	if len(plain) > MaxBytes {
+	if len(plain) > maxBytes {
 		return nil, false
 	}
 	value := base64.RawURLEncoding.EncodeToString(keys.Seal(plain, context))
@@ -242,7 +242,7 @@ func TimeAt(b []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.U
 // cutString reads a string with its length in front (an unsigned varint, encoding/binary).
 func cutString(s string) (text, rest string, ok bool) {
 	var n uint64
-	for i := 0; i < len(s) && i < 3; i++ { // three bytes reach past MaxBytes
+	for i := 0; i < len(s) && i < 3; i++ { // three bytes reach past maxBytes
 		n |= uint64(s[i]&0x7f) << (7 * i)
 		if s[i] < 0x80 {
 			s = s[i+1:]

@@ -12,18 +12,9 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
-
-const testSecret = "a-cookie-secret-for-the-tests-of-32-bytes-and-more"
-
-func newTestKeys(t testing.TB, secrets ...string) *seal.Keys {
-	t.Helper()
-	keys, err := seal.NewKeys("https://api.vipps.no", append(secrets, testSecret)[:max(1, len(secrets))])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return keys
-}
 
 // typicalUserinfo has three addresses, about 1.2 KiB.
 const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d78a726-af92-499e-b857-de263ef9a969",
@@ -44,7 +35,7 @@ func newTestSession(t testing.TB) *Session {
 }
 
 func TestSessionRoundTrip(t *testing.T) {
-	keys := newTestKeys(t).Session
+	keys := sealtest.Keys(t).Session
 	s := newTestSession(t)
 	values, dropped := Seal(keys, s, "shop.example.no", "123456")
 	if len(values) != 1 || len(dropped) != 0 {
@@ -59,14 +50,14 @@ func TestSessionRoundTrip(t *testing.T) {
 			t.Errorf("opened for %v", other)
 		}
 	}
-	if _, ok := Open(newTestKeys(t).Login, values, "shop.example.no", "123456"); ok {
+	if _, ok := Open(sealtest.Keys(t).Login, values, "shop.example.no", "123456"); ok {
 		t.Error("opened as a login")
 	}
 }
 
 // TestEveryByteCounts flips each bit of each character of a session's cookies.
 func TestEveryByteCounts(t *testing.T) {
-	keys := newTestKeys(t).Session
+	keys := sealtest.Keys(t).Session
 	s := newTestSession(t)
 	s.Claims = append(s.Claims, userinfo.NewText("large", strings.Repeat(base64.StdEncoding.EncodeToString(seal.RandomBytes(300)), 1)))
 	values, _ := Seal(keys, s, "h", "123456")
@@ -134,7 +125,7 @@ func TestDecodeSessionTrustsNoLength(t *testing.T) {
 }
 
 func FuzzOpenSession(f *testing.F) {
-	keys := newTestKeys(f, string(seal.RandomBytes(32))).Session // of this process: seeds come from another one
+	keys := sealtest.Keys(f, string(seal.RandomBytes(32))).Session // of this process: seeds come from another one
 	s := newTestSession(f)
 	values, _ := Seal(keys, s, "h", "123456")
 	f.Add(values[0], "", "")
@@ -163,7 +154,7 @@ func FuzzDecodeSession(f *testing.F) {
 
 // BenchmarkOpenSession against the least it could cost: base64 and AES-256-GCM of the same bytes.
 func BenchmarkOpenSession(b *testing.B) {
-	keys := newTestKeys(b).Session
+	keys := sealtest.Keys(b).Session
 	values, _ := Seal(keys, newTestSession(b), "shop.example.no", "123456")
 	b.Run("bare", func(b *testing.B) {
 		b.ReportAllocs()
@@ -190,7 +181,7 @@ func BenchmarkOpenSession(b *testing.B) {
 // TestOpenSessionAllocations: the figure of the design, held by a test since it does not depend on
 // the machine.
 func TestOpenSessionAllocations(t *testing.T) {
-	keys := newTestKeys(t).Session
+	keys := sealtest.Keys(t).Session
 	values, _ := Seal(keys, newTestSession(t), "shop.example.no", "123456")
 	got := testing.AllocsPerRun(100, func() { Open(keys, values, "shop.example.no", "123456") })
 	if got > 10 {

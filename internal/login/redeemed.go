@@ -1,4 +1,4 @@
-package vippslogin
+package login
 
 import (
 	"context"
@@ -15,32 +15,32 @@ import (
 // state. The ones that were completed are kept in Caddy's storage, where every instance looks; the
 // ones that were only started, which anybody can do without end, are not.
 
-const redeemedPrefix = store.Prefix + "/redeemed"
+const RedeemedFolder = store.Prefix + "/redeemed"
 
-var errRedeemed = errors.New("the login was completed before")
+var ErrRedeemed = errors.New("the login was completed before")
 
-// checkRedeemed fails when the login was completed before.
-func checkRedeemed(ctx context.Context, storage certmagic.Storage, id string) error {
+// CheckRedeemed fails when the login was completed before.
+func CheckRedeemed(ctx context.Context, storage certmagic.Storage, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	_, err := storage.Stat(ctx, redeemedPrefix+"/"+id)
+	_, err := storage.Stat(ctx, RedeemedFolder+"/"+id)
 	switch {
 	case err == nil:
-		return errRedeemed
+		return ErrRedeemed
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 }
 
-// redeem marks the login as completed, and fails when another request, here or on another instance,
+// Redeem marks the login as completed, and fails when another request, here or on another instance,
 // did so before.
-func redeem(ctx context.Context, storage certmagic.Storage, id string) error {
+func Redeem(ctx context.Context, storage certmagic.Storage, id string) error {
 	return store.WithLock(ctx, storage, store.Prefix+"_redeem_"+id, store.LockTimeout, func(ctx context.Context) error {
-		if err := checkRedeemed(ctx, storage, id); err != nil {
+		if err := CheckRedeemed(ctx, storage, id); err != nil {
 			return err
 		}
-		if err := storage.Store(ctx, redeemedPrefix+"/"+id, []byte("1")); err != nil {
+		if err := storage.Store(ctx, RedeemedFolder+"/"+id, []byte("1")); err != nil {
 			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		return nil

@@ -1,0 +1,216 @@
+package login
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/seal"
+)
+
+// Login is a login in progress: what must come back from Vipps MobilePay, and where the person was
+// going. It waits in a cookie of the browser that started it. The state parameter says which login it is
+// and where the person was going, so that who comes back in another browser is not lost; where
+// return_in_any_browser is on it carries the whole login.
+type Login struct {
+	ID       string // 22 characters, the name of its cookie
+	Started  time.Time
+	Nonce    string // "" in a state that does not carry the whole login, as is the verifier
+	Verifier string // PKCE, RFC 7636 section 4.1
+	ReturnTo string // path, query and fragment on the same origin
+	InCookie bool   // the browser has proved that it began the login; not part of what is sealed
+}
+
+const (
+	Life = 10 * time.Minute
+
+	// ReturnsFor is how long a state tells where the person was going. Not for ever: it stays in the
+	// histories of browsers.
+	ReturnsFor = time.Hour
+
+	// MaxState keeps the redirect to Vipps MobilePay, which fails over 2,000 characters, well under that.
+	MaxState = 800
+
+	timeBytes, idBytes, nonceBytes, verifierBytes = 8, 16, 16, 32
+
+	atID       = timeBytes
+	atNonce    = atID + idBytes
+	atVerifier = atNonce + nonceBytes
+	fixedBytes = atVerifier + verifierBytes
+)
+
+func New(returnTo string, now time.Time) *Login {
+	encode := base64.RawURLEncoding.EncodeToString
+	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // at once: what costs is the call
+	return &Login{
+		ID:       encode(random[:idBytes]),
+		Started:  now,
+		Nonce:    encode(random[idBytes : idBytes+nonceBytes]),
+		Verifier: encode(random[idBytes+nonceBytes:]),
+		ReturnTo: returnTo,
+	}
+}
+
+// Alive reports whether the login may still be completed.
+func (l *Login) Alive(now time.Time) bool {
+	age := now.Sub(l.Started)
+	return age < Life && age > -Life // the other instance's clock may be ahead
+}
+
+// WithoutSecrets is the login as a state tells of it that cannot complete it.
+func (l *Login) WithoutSecrets() *Login {
+	told := *l
+	told.Nonce, told.Verifier = "", ""
+	return &told
+}
+
+// Carried reports whether the login came whole.
+func (l *Login) Carried() bool { return l.Verifier != "" }
+
+// encode lays a login out as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
+// where there are none), return path (deflated where that is shorter, with its format in front).
+func (l *Login) encode() []byte {
+	b := make([]byte, fixedBytes, fixedBytes+1+len(l.ReturnTo))
+	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
+	putBase64(b[atID:], l.ID)
+	putBase64(b[atNonce:], l.Nonce)
+	putBase64(b[atVerifier:], l.Verifier)
+	if len(l.ReturnTo) >= 128 {
+		if packed := seal.Deflate([]byte(l.ReturnTo)); len(packed) <= len(l.ReturnTo) {
+			return append(b, packed...)
+		}
+	}
+	return append(append(b, seal.FormatPlain), l.ReturnTo...)
+}
+
+// putBase64 writes the bytes that New encoded.
+func putBase64(b []byte, text string) { _, _ = base64.RawURLEncoding.Decode(b, []byte(text)) }
+
+func decode(b []byte) (*Login, bool) {
+	if len(b) <= fixedBytes {
+		return nil, false
+	}
+	returnTo := b[fixedBytes+1:]
+	if b[fixedBytes] == seal.FormatDeflated {
+		var err error
+		if returnTo, err = seal.Inflate(returnTo); err != nil {
+			return nil, false
+		}
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	l := &Login{
+		Started:  time.UnixMilli(int64(binary.BigEndian.Uint64(b))),
+		ID:       encode(b[atID:atNonce]),
+		ReturnTo: string(returnTo),
+	}
+	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
+		l.Nonce, l.Verifier = encode(b[atNonce:atVerifier]), encode(verifier)
+	}
+	return l, true
+}
+
+// Seal returns l sealed for one host and MSN, in at most size characters: a return path that does
+// not fit loses its query, and then is the front page.
+func Seal(keys seal.Keyring, l *Login, host, msn string, size int) string {
+	short := *l
+	for _, short.ReturnTo = range []string{l.ReturnTo, withoutQuery(l.ReturnTo), "/"} {
+		sealed := base64.RawURLEncoding.EncodeToString(keys.Seal(short.encode(), seal.Context(host, msn)))
+		if len(sealed) <= size {
+			return sealed
+		}
+	}
+	return "" // not reached: "/" always fits
+}
+
+func withoutQuery(returnTo string) string {
+	if i := strings.IndexAny(returnTo, "?#"); i >= 0 {
+		return returnTo[:i]
+	}
+	return returnTo
+}
+
+// Open opens what Seal made for the same host and MSN.
+func Open(keys seal.Keyring, value, host, msn string) (*Login, bool) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	if err != nil {
+		return nil, false
+	}
+	plain, ok := keys.Open(sealed, seal.Context(host, msn))
+	if !ok {
+		return nil, false
+	}
+	return decode(plain)
+}
+
+// IsID reports whether s has the form of a login's id.
+func IsID(s string) bool {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(raw) == idBytes
+}
+
+// InCookie returns the login of that id, from the cookie of this browser. The id sealed inside must
+// be the one asked for: the name of a cookie alone proves nothing.
+func InCookie(keys seal.Keyring, r *http.Request, prefix, id, host, msn string, secure bool, now time.Time) (*Login, bool) {
+	want := cookie.Name(prefix+id, secure)
+	for name, value := range cookie.All(r.Header) {
+		if name == want {
+			l, ok := Open(keys, value, host, msn)
+			return l, ok && l.ID == id && l.Carried() && l.Alive(now)
+		}
+	}
+	return nil, false
+}
+
+// SetCookie sets the cookie of a new login, and clears the oldest ones where there are too many
+// of them, or too much: a browser full of abandoned logins could not send a request any more.
+func SetCookie(w http.ResponseWriter, r *http.Request, prefix string, keys seal.Keyring, l *Login, host, msn string, secure bool, now time.Time) {
+	name := prefix + l.ID
+	const perCookie = len("=; ") // in the Cookie header
+	overhead := len(cookie.Name(name, secure)) + perCookie
+	value := Seal(keys, l, host, msn, cookie.MaxLoginBytes-overhead)
+	room := cookie.MaxLoginBytes - overhead - len(value)
+
+	for i, other := range inProgress(keys, r, prefix, host, msn, secure, now) {
+		room -= len(other.value) + overhead
+		if i >= cookie.MaxLogins-1 || room < 0 || other.login == nil {
+			cookie.Set(w, strings.TrimPrefix(other.name, cookie.HostPrefix), "", secure, 0)
+		}
+	}
+	cookie.Set(w, name, value, secure, Life)
+}
+
+type pendingCookie struct {
+	name, value string
+	login       *Login // nil: unreadable, or too old
+}
+
+// inProgress returns the login cookies of r, the newest first.
+func inProgress(keys seal.Keyring, r *http.Request, name, host, msn string, secure bool, now time.Time) []pendingCookie {
+	var found []pendingCookie
+	prefix := cookie.Name(name, secure)
+	for name, value := range cookie.All(r.Header) {
+		if id, ok := strings.CutPrefix(name, prefix); ok && IsID(id) {
+			l, ok := Open(keys, value, host, msn)
+			if !ok || !l.Alive(now) {
+				l = nil
+			}
+			found = append(found, pendingCookie{name, value, l})
+		}
+	}
+	slices.SortStableFunc(found, func(a, b pendingCookie) int {
+		return startedAt(b.login).Compare(startedAt(a.login))
+	})
+	return found
+}
+
+func startedAt(l *Login) time.Time {
+	if l == nil {
+		return time.Time{}
+	}
+	return l.Started
+}
