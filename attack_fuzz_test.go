@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
@@ -84,10 +85,10 @@ func FuzzWebhookSignature(f *testing.F) {
 	f.Fuzz(func(t *testing.T, date, authorization, hash string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, target, nil)
 		r.Header["X-Ms-Date"], r.Header["Authorization"], r.Header["X-Ms-Content-Sha256"] = []string{date}, []string{authorization}, []string{hash}
-		if signedWebhook(r, requestTarget(r), host, body, []string{string(seal.RandomBytes(32))}) {
+		if signedWebhook(r, incoming.Target(r), host, body, []string{string(seal.RandomBytes(32))}) {
 			t.Errorf("a signature: %q %q %q", date, authorization, hash)
 		}
-		if signedWebhook(r, requestTarget(r), host, body, nil) {
+		if signedWebhook(r, incoming.Target(r), host, body, nil) {
 			t.Error("signed by nobody")
 		}
 	})

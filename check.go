@@ -196,7 +196,7 @@ func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
 	if t.handler.Phone == nil {
 		return found
 	}
-	phoneURI := t.visit().url(t.handler.paths.phoneCallback)
+	phoneURI := t.visit().URL(t.handler.paths.phoneCallback)
 	_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
 	return append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
 }
@@ -216,7 +216,7 @@ func (c *checker) msn(t *checkTarget, named bool, err error) finding {
 // loginURL is where the plugin itself would send the browser.
 func (c *checker) loginURL(t *checkTarget) string {
 	v, l := t.visit(), login.New("/", time.Now())
-	state := login.Seal(c.keys.State, l, v.host, v.msn, login.MaxState)
+	state := login.Seal(c.keys.State, l, v.Host, v.msn, login.MaxState)
 	return t.handler.authorizationURL(c.doc.AuthorizationEndpoint, v, l, state)
 }
 

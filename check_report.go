@@ -31,8 +31,8 @@ type hostReport struct {
 func newCheckReport(environment string, partner []finding, targets []*checkTarget, hosts [][]finding) *checkReport {
 	report := &checkReport{Environment: environment, Partner: partner, Merchants: []hostReport{}}
 	for i, t := range targets {
-		host := hostReport{MSN: t.unit.MSN, Host: t.origin.host, Checks: hosts[i]}
-		if !strings.HasPrefix(t.origin.host, "*.") {
+		host := hostReport{MSN: t.unit.MSN, Host: t.origin.Host, Checks: hosts[i]}
+		if !strings.HasPrefix(t.origin.Host, "*.") {
 			host.RedirectURI = t.redirectURI()
 		}
 		report.Merchants = append(report.Merchants, host)

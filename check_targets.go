@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // where a check keeps what modules store
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
@@ -23,7 +24,7 @@ import (
 type checkTarget struct {
 	handler *Handler
 	unit    *merchant.Unit
-	origin  origin // its host may be a pattern, "*.example.no"
+	origin  incoming.Origin // its host may be a pattern, "*.example.no"
 
 	// unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
 	// are known.
@@ -32,7 +33,7 @@ type checkTarget struct {
 
 // visit is the visit of somebody who is about to log in there.
 func (t *checkTarget) visit() *visit {
-	return &visit{origin: t.origin, unit: t.unit, msn: t.unit.MSN}
+	return &visit{Origin: t.origin, unit: t.unit, msn: t.unit.MSN}
 }
 
 // knownMSN reports whether the MSN is the same for every request.
@@ -113,7 +114,7 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		origins := []origin{{scheme: "https"}} // what a proxy in front of us is taken to be
+		origins := []incoming.Origin{{Scheme: "https"}} // what a proxy in front of us is taken to be
 		if !proxied[name] {
 			origins = serverOrigins(app, server)
 		}
@@ -129,28 +130,28 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 	}
 	slices.SortStableFunc(targets, func(a, b *checkTarget) int {
 		return cmp.Or(cmp.Compare(len(a.unit.MSN), len(b.unit.MSN)), strings.Compare(a.unit.MSN, b.unit.MSN),
-			strings.Compare(a.origin.host, b.origin.host))
+			strings.Compare(a.origin.Host, b.origin.Host))
 	})
 	return targets
 }
 
 // serverOrigins are the schemes and ports that a server listens at, as requestOrigin would see them. TLS
 // is where Caddy serves it: anywhere but at the HTTP port, if there is a policy.
-func serverOrigins(app *caddyhttp.App, server *caddyhttp.Server) []origin {
+func serverOrigins(app *caddyhttp.App, server *caddyhttp.Server) []incoming.Origin {
 	httpPort := uint(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
-	var origins []origin
+	var origins []incoming.Origin
 	for _, listen := range server.Listen {
 		address, err := caddy.ParseNetworkAddress(listen)
 		if err != nil {
 			continue // Caddy will not start with it
 		}
 		for port := address.StartPort; port <= address.EndPort; port++ {
-			o := origin{scheme: "http"}
+			o := incoming.Origin{Scheme: "http"}
 			if len(server.TLSConnPolicies) > 0 && port != httpPort {
-				o.scheme = "https"
+				o.Scheme = "https"
 			}
-			if port != 0 && !(o.scheme == "http" && port == 80) && !(o.scheme == "https" && port == 443) {
-				o.port = strconv.FormatUint(uint64(port), 10)
+			if port != 0 && !(o.Scheme == "http" && port == 80) && !(o.Scheme == "https" && port == 443) {
+				o.Port = strconv.FormatUint(uint64(port), 10)
 			}
 			if !slices.Contains(origins, o) {
 				origins = append(origins, o)
@@ -184,21 +185,21 @@ func handlersOf(server *caddyhttp.Server) []*Handler {
 }
 
 // checkTargets are the hosts of a handler at each of the origins.
-func (h *Handler) checkTargets(origins []origin) []*checkTarget {
+func (h *Handler) checkTargets(origins []incoming.Origin) []*checkTarget {
 	var targets []*checkTarget
 	add := func(pattern string, unit *merchant.Unit, unchecked string) {
 		if !merchant.IsMSN(unit.MSN) {
 			unchecked = "the MSN comes from a placeholder, and is not known before a request"
 		}
 		for _, o := range origins {
-			if o.host == "" {
-				o.host = pattern
+			if o.Host == "" {
+				o.Host = pattern
 			}
 			targets = append(targets, &checkTarget{handler: h, unit: unit, origin: o, unchecked: unchecked})
 		}
 	}
-	if h.origins.public != nil {
-		origins = []origin{*h.origins.public}
+	if h.origins.Public != nil {
+		origins = []incoming.Origin{*h.origins.Public}
 	}
 	hosts := h.hosts.Load()
 	for host, unit := range hosts.Exact {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 )
 
@@ -16,7 +17,7 @@ type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
 // (RFC 8446 section 8): a login is spent, and a phone rings, once. Browsers ask again by themselves (RFC 8470
 // section 5.2).
 func serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request, v *visit) error {
-	if isEarly(r) {
+	if incoming.IsEarly(r) {
 		return refuseEarly(w)
 	}
 	return e(w, r, v)
@@ -42,7 +43,7 @@ func only(serve endpoint, methods ...string) endpoint {
 			return serve(w, r, v)
 		}
 		w.Header().Set("Allow", allow)
-		return refuseWith(w, r, v, pages.Page{Kind: "bad_link", Link: v.url("/")},
+		return refuseWith(w, r, v, pages.Page{Kind: "bad_link", Link: v.URL("/")},
 			pages.Problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "Use " + allow + "."})
 	}
 }

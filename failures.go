@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -84,7 +85,7 @@ func failureOf(err error) failure {
 // an error for the site's handle_errors. The button on the page tries again and keeps the page the
 // person wanted.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error, returnTo string) error {
-	path := originalPath(r)
+	path := incoming.OriginalPath(r)
 	if h.isPhoneAPI(path) {
 		if path != h.paths.webhook && !h.validAPIKey(r) {
 			return refuseAPIKey(w)
@@ -95,7 +96,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	reference := ""
 	switch {
 	case f.is == errLoginRequired: // nothing has gone wrong
-	case f.is == errNoMerchant && !isForPerson(r):
+	case f.is == errNoMerchant && !incoming.IsForPerson(r):
 		// A health probe, a scanner: nobody wanted to log in.
 		h.logger.Debug("no merchant", zap.String("host", v.asked))
 	default:
@@ -107,7 +108,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 // showFailure answers with a failure that was recorded.
 func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, f failure, reference, returnTo string) error {
 	w.Header().Set("Cache-Control", "no-store")
-	v.refused = h.endpoint(originalPath(r)) == nil
+	v.refused = h.endpoint(incoming.OriginalPath(r)) == nil
 	if h.ErrorPages == "off" {
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(returnTo))
 		return h.handOver(w, r, f)
@@ -118,9 +119,9 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 	case errNoMerchant:
 		p.Link = ""
 	case errCrossSiteLogout:
-		p.Link = v.url(safeReturn(returnTo))
+		p.Link = v.URL(incoming.SafeReturn(returnTo))
 	}
-	return p.Write(w, r, f.status, v.market(), isInFrame(r))
+	return p.Write(w, r, f.status, v.market(), incoming.IsInFrame(r))
 }
 
 // failAgain answers with an error that the site's error routes were to show, and must not.
@@ -133,11 +134,11 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 	case f.is == errInternal && errors.As(raised, &others) && others.StatusCode >= http.StatusBadRequest:
 		w.WriteHeader(others.StatusCode) // raised before we were asked: we know no words for it
 		return nil
-	case !isForPerson(r):
-		return pages.WriteProblem(w, pages.Problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.pageOf(r))})
+	case !incoming.IsForPerson(r):
+		return pages.WriteProblem(w, pages.Problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.PageOf(r))})
 	}
-	p := pages.Page{Kind: f.page, Link: h.loginURL(wantedPage(r))}
-	return p.Write(w, r, f.status, v.market(), isInFrame(r))
+	p := pages.Page{Kind: f.page, Link: h.loginURL(incoming.WantedPage(r))}
+	return p.Write(w, r, f.status, v.market(), incoming.IsInFrame(r))
 }
 
 // flowAt is the flow that a path belongs to.
@@ -158,7 +159,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 	cookie.RemoveOwn(r.Header) // handle_errors may have a site behind it, too
 	pages.Challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
-	if path := originalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
+	if path := incoming.OriginalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
 		return handlerError
 	}
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -166,7 +167,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 		w.WriteHeader(f.status)
 		return nil
 	}
-	r = server.Errors.WithError(asSent(r), handlerError)
+	r = server.Errors.WithError(incoming.AsSent(r), handlerError)
 	routes := server.Errors.Routes.Compile(caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(f.status)
 		return nil
@@ -181,14 +182,14 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 // form, or the frame, was; to a script with the address of the login, to offer.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error {
 	v.clearInvalid(w, r)
-	if h.ErrorPages == "off" && isForPerson(r) {
-		return h.fail(w, r, v, errLoginRequired, v.pageOf(r))
+	if h.ErrorPages == "off" && incoming.IsForPerson(r) {
+		return h.fail(w, r, v, errLoginRequired, v.PageOf(r))
 	}
 	kind := "login_required"
 	if r.Method == http.MethodPost {
 		kind = "form_not_sent"
 	}
-	return refuseWith(w, r, v, pages.Page{Kind: kind, Link: h.loginURL(v.pageOf(r))}, h.loginRequired(r, v))
+	return refuseWith(w, r, v, pages.Page{Kind: kind, Link: h.loginURL(v.PageOf(r))}, h.loginRequired(r, v))
 }
 
 // loginRequired is what a script reads that needs a login.
@@ -197,15 +198,15 @@ func (h *Handler) loginRequired(r *http.Request, v *visit) pages.Problem {
 		Status:   http.StatusUnauthorized,
 		Title:    "Login required",
 		Detail:   "This request needs a login. Open login_url in the browser's window.",
-		LoginURL: h.loginURL(v.pageOf(r)),
+		LoginURL: h.loginURL(v.PageOf(r)),
 	}
 }
 
 // refuseWith refuses a request with the page where a person reads it, and else with the problem.
 func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, forScripts pages.Problem) error {
 	w.Header().Set("Cache-Control", "no-store")
-	if isForPerson(r) {
-		return p.Write(w, r, forScripts.Status, v.market(), isInFrame(r))
+	if incoming.IsForPerson(r) {
+		return p.Write(w, r, forScripts.Status, v.market(), incoming.IsInFrame(r))
 	}
 	return pages.WriteProblem(w, forScripts)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 )
 
@@ -16,12 +17,12 @@ import (
 // anything else gets 401, so that no script swallows the redirect and no form is lost in it. Who reads the 401 decides
 // what it is.
 func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v *visit) error {
-	navigation := isNavigation(r)
+	navigation := incoming.IsNavigation(r)
 	switch {
 	case navigation && h.OnUnauthenticated == unauthenticatedDeny:
-		return h.fail(w, r, v, errLoginRequired, wantedPage(r))
+		return h.fail(w, r, v, errLoginRequired, incoming.WantedPage(r))
 	case navigation:
-		return h.startLogin(w, r, v, wantedPage(r))
+		return h.startLogin(w, r, v, incoming.WantedPage(r))
 	}
 	return h.refuse(w, r, v)
 }
@@ -29,10 +30,10 @@ func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v
 // serveLogin is GET /vipps/login: it starts a login wherever the visitor is. Not for an image or a frame: a
 // sibling's page full of them would push the logins in progress out of the browser's cookies.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
-	if isPrefetch(r) || isPartOfPage(r) {
+	if incoming.IsPrefetch(r) || incoming.IsPartOfPage(r) {
 		return h.refuse(w, r, v)
 	}
-	return h.startLogin(w, r, v, returnParameter(r))
+	return h.startLogin(w, r, v, incoming.ReturnTo(r))
 }
 
 // startLogin sends the browser to Vipps MobilePay. The login waits in a cookie, so that it can be
@@ -48,8 +49,8 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	if h.ReturnInAnyBrowser {
 		told = l
 	}
-	state := login.Seal(v.keys.State, told, v.host, v.msn, login.MaxState)
-	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.host, v.msn, v.secure(), now)
+	state := login.Seal(v.keys.State, told, v.Host, v.msn, login.MaxState)
+	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.Host, v.msn, v.Secure(), now)
 	v.clearInvalid(w, r)
 	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, h.authorizationURL(doc.AuthorizationEndpoint, v, l, state))
@@ -100,4 +101,4 @@ func (h *Handler) authorizationURL(endpoint string, v *visit, l *login.Login, st
 }
 
 // redirectURI must equal, byte for byte, one that is registered for the sales unit.
-func (h *Handler) redirectURI(v *visit) string { return v.url(h.paths.callback) }
+func (h *Handler) redirectURI(v *visit) string { return v.URL(h.paths.callback) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
@@ -31,7 +32,7 @@ var (
 // serveCallback is GET /vipps/callback: it completes a login.
 func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
 	answer, err := parseCallback(r.URL.RawQuery)
-	if isPartOfPage(r) { // an image on a sibling's page would change who is logged in
+	if incoming.IsPartOfPage(r) { // an image on a sibling's page would change who is logged in
 		err = errBadCallback
 	}
 	if err != nil {
@@ -42,12 +43,12 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	first := false
 	if err == nil {
 		// Spent by its first use, a failed one too.
-		cookie.Set(w, v.names.Login+l.ID, "", v.secure(), 0)
+		cookie.Set(w, v.names.Login+l.ID, "", v.Secure(), 0)
 		attempt, first, err = login.Used.Begin(l, answer.fingerprint(v))
 	}
 	switch {
 	case err != nil && v.session != nil:
-		return redirect(w, http.StatusFound, v.url(l.ReturnTo)) // replayed: the back button, a bookmark
+		return redirect(w, http.StatusFound, v.URL(l.ReturnTo)) // replayed: the back button, a bookmark
 	case err != nil:
 		return h.fail(w, r, v, err, l.ReturnTo)
 	case first && v.session != nil && errors.Is(authorizationError(answer.errorCode), errOtherTab):
@@ -83,12 +84,12 @@ func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit
 		return h.showFailure(w, r, v, failureOf(errNoAnswer), "", l.ReturnTo) // to nobody
 	case v.session != nil && errors.Is(err, errOtherTab),
 		err == nil && !first && v.session != nil && !h.app.shared.revocations.now.has(v.session, v.msn):
-		return redirect(w, http.StatusFound, v.url(l.ReturnTo))
+		return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
 	case err != nil:
 		return h.showFailure(w, r, v, failureOf(err), reference, l.ReturnTo)
 	}
 	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
+	return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
 }
 
 // callback is what comes back from Vipps MobilePay (RFC 6749 section 4.1.2).
@@ -98,13 +99,13 @@ type callback struct {
 
 // fingerprint is what two callbacks with the same outcome have in common.
 func (c callback) fingerprint(v *visit) [sha256.Size]byte {
-	return sha256.Sum256(seal.Context(v.host, v.msn, c.state, c.code, c.errorCode))
+	return sha256.Sum256(seal.Context(v.Host, v.msn, c.state, c.code, c.errorCode))
 }
 
 // parseCallback reads the query. Two values for one parameter could be read one way here and another
 // way elsewhere, and are refused (RFC 6749 section 3.1). What others have added is not looked at.
 func parseCallback(query string) (callback, error) {
-	values, ok := parameters(query, "state", "code", "error")
+	values, ok := incoming.Parameters(query, "state", "code", "error")
 	answer := callback{values["state"], values["code"], values["error"]}
 	if !ok || answer.state == "" || (answer.code == "") == (answer.errorCode == "") {
 		return callback{}, errBadCallback
@@ -116,7 +117,7 @@ func parseCallback(query string) (callback, error) {
 // found. Where it cannot be completed here, the error says why, and the login still says where the
 // person was going.
 func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Time) (*login.Login, error) {
-	told, ok := login.Open(v.keys.State, state, v.host, v.msn)
+	told, ok := login.Open(v.keys.State, state, v.Host, v.msn)
 	if !ok || now.Sub(told.Started) > login.ReturnsFor {
 		return &login.Login{ReturnTo: "/"}, errNoLogin
 	}
@@ -124,7 +125,7 @@ func (h *Handler) findLogin(r *http.Request, v *visit, state string, now time.Ti
 		return told, errTooLate
 	}
 	// The cookie knows the whole return path; the state may not have had room.
-	if l, ok := login.InCookie(v.keys.Login, r, v.names.Login, told.ID, v.host, v.msn, v.secure(), now); ok {
+	if l, ok := login.InCookie(v.keys.Login, r, v.names.Login, told.ID, v.Host, v.msn, v.Secure(), now); ok {
 		l.InCookie = true
 		return l, nil
 	}

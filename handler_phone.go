@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -29,7 +30,7 @@ func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 		if !h.validAPIKey(r) {
 			return refuseAPIKey(w)
 		}
-		if isCrossOrigin(r, v.origin) {
+		if incoming.IsCrossOrigin(r, v.Origin) {
 			return writeAPI(w, http.StatusForbidden, apiError{"forbidden", "Vipps MobilePay does not allow this login on web pages: call it from the merchant's own system"})
 		}
 		if !slices.Contains(methods, r.Method) {
@@ -88,7 +89,7 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 		return h.failPhone(w, v, err)
 	}
 	if input.Finish == finishBrowser {
-		request.redirectURI = v.url(h.paths.phoneCallback)
+		request.redirectURI = v.URL(h.paths.phoneCallback)
 	}
 	l, err := h.desk(v).start(r.Context(), request, msisdn, input.Finish, input.ReturnTo)
 	if err != nil {
@@ -137,7 +138,7 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 const maxWait = 60
 
 func waitParameter(query string) (time.Duration, error) {
-	values, ok := parameters(query, "wait")
+	values, ok := incoming.Parameters(query, "wait")
 	if !ok {
 		return 0, badInput("wait cannot be read, or stands twice")
 	}

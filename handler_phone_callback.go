@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
@@ -15,10 +16,10 @@ import (
 // nothing of us. What makes it theirs is the ID token, which names the login. No image or frame opens it: another
 // site's page would change who is logged in behind the person's back.
 func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
-	query, ok := parameters(r.URL.RawQuery, "code", "error")
+	query, ok := incoming.Parameters(r.URL.RawQuery, "code", "error")
 	code, errorCode := query["code"], query["error"]
 	switch {
-	case !ok || isPartOfPage(r) || (code == "") == (errorCode == ""):
+	case !ok || incoming.IsPartOfPage(r) || (code == "") == (errorCode == ""):
 		return h.fail(w, r, v, errBadCallback, "/")
 	case errorCode != "":
 		return h.fail(w, r, v, authorizationError(errorCode), "/")
@@ -44,7 +45,7 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 	attempt.err = err
 	switch {
 	case (errors.Is(err, errNoLogin) || errors.Is(err, errCodeRefused)) && v.session != nil:
-		return redirect(w, http.StatusFound, v.url("/")) // replayed: the back button
+		return redirect(w, http.StatusFound, v.URL("/")) // replayed: the back button
 	case err != nil:
 		attempt.reference = h.recordFailure(v, flowPhoneBrowser, failureOf(err), err)
 		return h.showFailure(w, r, v, failureOf(err), attempt.reference, "/")
@@ -55,7 +56,7 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 	h.recordLogin(v, l.flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.url(l.ReturnTo))
+	return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
 }
 
 // repeatInBrowser answers a callback that is sent twice as the first time, but with no session: nothing tells that the
@@ -68,9 +69,9 @@ func (h *Handler) repeatInBrowser(w http.ResponseWriter, r *http.Request, v *vis
 	}
 	switch {
 	case attempt.err == nil:
-		return redirect(w, http.StatusFound, v.url(attempt.returnTo))
+		return redirect(w, http.StatusFound, v.URL(attempt.returnTo))
 	case v.session != nil:
-		return redirect(w, http.StatusFound, v.url("/"))
+		return redirect(w, http.StatusFound, v.URL("/"))
 	}
 	return h.showFailure(w, r, v, failureOf(attempt.err), attempt.reference, "/")
 }
@@ -81,7 +82,7 @@ var errForeignCode = errors.New("the code belongs to no login that was started h
 // servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
 // has happened, the poll finds out.
 func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
-	if !signedWebhook(r, requestTarget(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
+	if !signedWebhook(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
 		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}
@@ -98,8 +99,8 @@ func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, bo
 
 // signedHost is the host that Vipps MobilePay has signed a ping for: that of the URL it was given.
 func (h *Handler) signedHost(r *http.Request, v *visit) string {
-	if h.origins.public != nil {
-		return strings.TrimPrefix(v.url(""), v.scheme+"://")
+	if h.origins.Public != nil {
+		return strings.TrimPrefix(v.URL(""), v.Scheme+"://")
 	}
-	return sentHost(r)
+	return incoming.SentHost(r)
 }

@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -16,17 +17,17 @@ var errCrossSiteLogout = errors.New("another site asked for the logout")
 // serveLogout is GET or POST /vipps/logout: it ends the site's own session, copies of its cookies
 // included. The person stays logged in at Vipps MobilePay, whose session is not ours to end.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
-	returnTo := returnParameter(r)
+	returnTo := incoming.ReturnTo(r)
 	switch {
-	case isCrossSite(r, v.origin):
+	case incoming.IsCrossSite(r, v.Origin):
 		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
-	case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):
-		return refuseWith(w, r, v, pages.Page{Kind: "cross_site_logout", Link: v.url(returnTo)}, pages.Problem{
+	case r.Method == http.MethodGet && !incoming.IsPageInWindow(r), incoming.IsPrefetch(r):
+		return refuseWith(w, r, v, pages.Page{Kind: "cross_site_logout", Link: v.URL(returnTo)}, pages.Problem{
 			Status: http.StatusForbidden, Title: "Not logged out",
 			Detail: "A GET logs out as a page in a window only. Scripts send a POST.",
 		})
 	}
-	cookie.SetSession(w, r, v.names.Session, nil, v.secure(), 0)
+	cookie.SetSession(w, r, v.names.Session, nil, v.Secure(), 0)
 	clearLastUses(w, r, v)
 	if v.session != nil {
 		if err := h.endSession(r, v); err != nil {
@@ -38,7 +39,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	if r.Method == http.MethodPost {
 		status = http.StatusSeeOther // the next request is a GET (RFC 9110 section 15.4.4)
 	}
-	return redirect(w, status, v.url(returnTo))
+	return redirect(w, status, v.URL(returnTo))
 }
 
 // endSession ends the session of a visit everywhere. Where that cannot be written down now, this instance

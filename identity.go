@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -175,7 +176,7 @@ func (id *identity) present(r *http.Request, s *session.Session, msn string) {
 	}
 	// Caddy's placeholders look at the request that came in. Where a directive before us has handed on a
 	// copy, as tracing does, that has the map of before.
-	if shown, _ := replacer(r).Get(id.msnKey); shown != msn {
+	if shown, _ := incoming.Replacer(r).Get(id.msnKey); shown != msn {
 		maps.Copy(before, header)
 	}
 }
@@ -201,7 +202,7 @@ func (id *identity) buildHeaderName(claim string) string {
 // setErrorPlaceholders tells the site's error routes what has happened, the reference of our line in the
 // log, and where a login starts that comes back to the page the person wanted.
 func setErrorPlaceholders(r *http.Request, reason, reference, loginURL string) {
-	replacer := replacer(r)
+	replacer := incoming.Replacer(r)
 	replacer.Set("http.vipps_login.error", reason)
 	replacer.Set("http.vipps_login.error_id", reference)
 	replacer.Set("http.vipps_login.login_url", loginURL)
@@ -210,7 +211,7 @@ func setErrorPlaceholders(r *http.Request, reason, reference, loginURL string) {
 // setPlaceholders tells the rest of the Caddyfile what is known about the visit. A claim's text is
 // data: the replacer does not look into what it has put in.
 func setPlaceholders(r *http.Request, v *visit) {
-	replacer(r).Map(func(key string) (any, bool) {
+	incoming.Replacer(r).Map(func(key string) (any, bool) {
 		switch {
 		case key == "http.vipps_login.msn":
 			return v.msn, true

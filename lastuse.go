@@ -21,7 +21,7 @@ func seenName(v *visit, s *session.Session) string { return v.names.Seen + s.IDT
 
 // lastUse returns when s was used last: what its cookie says, but never earlier than the login.
 func lastUse(header http.Header, v *visit, s *session.Session) time.Time {
-	want := cookie.Name(seenName(v, s), v.secure())
+	want := cookie.Name(seenName(v, s), v.Secure())
 	seen := s.Seen
 	for name, value := range cookie.All(header) {
 		if name != want {
@@ -31,7 +31,7 @@ func lastUse(header http.Header, v *visit, s *session.Session) time.Time {
 		if err != nil {
 			continue
 		}
-		plain, ok := v.keys.Seen.Open(sealed, seal.Context(v.host, v.msn, s.IDText()))
+		plain, ok := v.keys.Seen.Open(sealed, seal.Context(v.Host, v.msn, s.IDText()))
 		if ok && len(plain) == 8 && session.TimeAt(plain).After(seen) {
 			seen = session.TimeAt(plain)
 		}
@@ -47,17 +47,17 @@ func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 		return
 	}
 	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
-	sealed := v.keys.Seen.Seal(plain, seal.Context(v.host, v.msn, v.session.IDText()))
+	sealed := v.keys.Seen.Seal(plain, seal.Context(v.Host, v.msn, v.session.IDText()))
 	left := time.Until(v.session.Issued.Add(h.lifetime))
-	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.secure(), min(idle, left))
+	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.Secure(), min(idle, left))
 }
 
 // clearLastUses clears the last uses that came with the request: of sessions that are over.
 func clearLastUses(w http.ResponseWriter, r *http.Request, v *visit) {
-	prefix := cookie.Name(v.names.Seen, v.secure())
+	prefix := cookie.Name(v.names.Seen, v.Secure())
 	for name := range cookie.All(r.Header) {
 		if strings.HasPrefix(name, prefix) && cookie.IsOwn(name) {
-			cookie.Set(w, strings.TrimPrefix(name, cookie.HostPrefix), "", v.secure(), 0)
+			cookie.Set(w, strings.TrimPrefix(name, cookie.HostPrefix), "", v.Secure(), 0)
 		}
 	}
 }
@@ -69,7 +69,7 @@ const atOnce = time.Second
 // and the site's on its way through, may meet a session in the browser that began in between.
 func (v *visit) clearInvalid(w http.ResponseWriter, r *http.Request) {
 	if v.invalid && time.Since(v.began) < atOnce {
-		cookie.SetSession(w, r, v.names.Session, nil, v.secure(), 0)
+		cookie.SetSession(w, r, v.names.Session, nil, v.Secure(), 0)
 		clearLastUses(w, r, v)
 	}
 }

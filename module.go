@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
@@ -110,7 +111,7 @@ type Handler struct {
 
 	scope     string                         // Scopes, as Vipps MobilePay is asked for them
 	hosts     atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
-	origins   origins
+	origins   incoming.Origins
 	identity  *identity
 	paths     endpointPaths
 	endpoints map[string]endpoint
@@ -132,7 +133,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 
 // visit is what is known about a request before anything is decided.
 type visit struct {
-	origin
+	incoming.Origin
 	asked string // the canonical host that was asked for; origin has what browsers see
 	unit  *merchant.Unit
 	msn   string
@@ -156,7 +157,7 @@ func (v *visit) market() string {
 
 // ServeHTTP is the way of every request of the site.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	path := originalPath(r)
+	path := incoming.OriginalPath(r)
 	if path == h.paths.callback || path == h.paths.phoneCallback || path == h.paths.webhook {
 		// The access log would hold the authorization code, or the secret. Our own line stands for it. Also where
 		// the endpoint is not switched on: what comes all the same holds one.
@@ -175,23 +176,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
-	if isMisspelt(r, v.asked) && h.origins.public == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		return redirect(w, http.StatusPermanentRedirect, v.url(requestTarget(asSent(r))))
+	if incoming.IsMisspelt(r, v.asked) && h.origins.Public == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		return redirect(w, http.StatusPermanentRedirect, v.URL(incoming.Target(incoming.AsSent(r))))
 	}
 	if endpoint != nil {
-		return serveEndpoint(endpoint, w, asSent(r), v)
+		return serveEndpoint(endpoint, w, incoming.AsSent(r), v)
 	}
 	if v.session != nil {
 		return h.serveUser(w, r, v, next)
 	}
-	needed, err := h.loginNeeded(r)
+	needed, err := incoming.Matches(h.matchers, r)
 	switch {
-	case isTooEarly(err):
+	case incoming.IsTooEarly(err):
 		return refuseEarly(w)
 	case err != nil:
-		return h.fail(w, asSent(r), v, errMatcher, wantedPage(asSent(r)))
+		return h.fail(w, incoming.AsSent(r), v, errMatcher, incoming.WantedPage(incoming.AsSent(r)))
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
-		return h.serveUnauthenticated(w, asSent(r), v)
+		return h.serveUnauthenticated(w, incoming.AsSent(r), v)
 	}
 	cookie.RemoveOwn(r.Header)
 	return next.ServeHTTP(w, r)
@@ -212,13 +213,13 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 	v, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit)
 	if !ok {
 		v, _ = h.visit(r) // what failed came before us; a host without a merchant has no session
-		needed, err := h.loginNeeded(r)
+		needed, err := incoming.Matches(h.matchers, r)
 		v.refused = v.session == nil && (needed && h.OnUnauthenticated != unauthenticatedPass || err != nil)
 	}
 	setPlaceholders(r, v)
-	if v.refused && sameAddress(r) {
+	if v.refused && incoming.SameAddress(r) {
 		// A site that is asked for what was refused answers with it (CVE-2025-31492).
-		return h.failAgain(w, asSent(r), v)
+		return h.failAgain(w, incoming.AsSent(r), v)
 	}
 	cookie.RemoveOwn(r.Header)
 	if v.session != nil {
@@ -248,10 +249,10 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	v := &visit{began: time.Now()}
 	v.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	var ok bool
-	if v.origin, v.asked, ok = h.origins.of(r); !ok {
+	if v.Origin, v.asked, ok = h.origins.Of(r); !ok {
 		return v, errNoMerchant
 	}
-	if isStrangeScheme(r) {
+	if incoming.IsStrangeScheme(r) {
 		h.strangeScheme.Do(func() {
 			h.logger.Warn("a trusted proxy sends an X-Forwarded-Proto that is none of http, https, ws and wss: the scheme is that of its connection")
 		})
@@ -262,7 +263,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.msn = resolveMSN(r, v.unit.MSN, v.asked); v.msn == "" {
 		return v, errNoMerchant
 	}
-	v.names = h.app.twins.names(v.host, v.msn)
+	v.names = h.app.twins.names(v.Host, v.msn)
 	var err error
 	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
 		return v, err
@@ -272,7 +273,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 
 // openVisit looks for the person's session.
 func (h *Handler) openVisit(r *http.Request, v *visit) error {
-	values, any := cookie.SessionValues(r.Header, v.names.Session, v.secure())
+	values, any := cookie.SessionValues(r.Header, v.names.Session, v.Secure())
 	if !any {
 		return nil
 	}
@@ -283,7 +284,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if err := h.app.shared.revocations.loaded(r.Context(), revocationAccess{h.app.storage, v.keys}); err != nil {
 		return err
 	}
-	s, ok := session.Open(v.keys.Session, values, v.host, v.msn)
+	s, ok := session.Open(v.keys.Session, values, v.Host, v.msn)
 	if ok && h.idleTimeout > 0 {
 		s.Seen = lastUse(r.Header, v, s)
 	}
@@ -315,7 +316,7 @@ func resolveMSN(r *http.Request, msn, host string) string {
 	if own, _ := merchant.CanonicalHost(r.Host); own != host {
 		return ""
 	}
-	if msn = replacer(r).ReplaceAll(msn, ""); merchant.IsMSN(msn) {
+	if msn = incoming.Replacer(r).ReplaceAll(msn, ""); merchant.IsMSN(msn) {
 		return msn
 	}
 	return ""
@@ -323,13 +324,13 @@ func resolveMSN(r *http.Request, msn, host string) string {
 
 // setSession is the one way a session gets into a browser. It names the claims that did not fit.
 func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session) {
-	values, dropped := session.Seal(v.keys.Session, s, v.host, v.msn)
+	values, dropped := session.Seal(v.keys.Session, s, v.Host, v.msn)
 	if len(dropped) > 0 {
 		h.logger.Warn("claims left out: they do not fit in the session cookies",
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))
 	}
 	left := time.Until(s.Issued.Add(h.lifetime))
-	cookie.SetSession(w, r, v.names.Session, values, v.secure(), left)
+	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), left)
 	clearLastUses(w, r, v)
 }
 

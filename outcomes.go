@@ -52,7 +52,7 @@ func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (re
 	reference = newReference()
 	fields := []zap.Field{
 		zap.String("flow", flow), zap.String("reason", f.reason), zap.Int("status", f.status),
-		zap.String("reference", reference), zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err),
+		zap.String("reference", reference), zap.String("msn", v.msn), zap.String("host", v.Host), zap.Error(err),
 	}
 	if !v.began.IsZero() {
 		fields = append(fields, zap.Duration("duration", time.Since(v.began)))

@@ -60,7 +60,7 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	f := failureOf(err)
 	counted.failed.WithLabelValues(flowPhone, f.reason, h.app.merchantLabel(v)).Inc()
 	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.told.allow(v.client) {
-		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.host), zap.Error(err))
+		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.Host), zap.Error(err))
 	}
 	setRetryAfter(w, refused.retryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})

@@ -30,7 +30,7 @@ type codeAttempt struct {
 
 // begin returns the attempt that is under way for a code at a merchant's host, or a new one and true.
 func (c *openCodes) begin(v *visit, code string) (attempt *codeAttempt, first bool) {
-	key := sha256.Sum256(seal.Context(v.host, v.msn, code))
+	key := sha256.Sum256(seal.Context(v.Host, v.msn, code))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if attempt = c.attempts[key]; attempt != nil {

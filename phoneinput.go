@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -155,7 +156,7 @@ func (in *phoneInput) checkFinish() error {
 		if in.ReturnTo == "" {
 			in.ReturnTo = "/"
 		}
-		if safeReturn(in.ReturnTo) != in.ReturnTo || strings.HasPrefix(in.ReturnTo, "//") {
+		if incoming.SafeReturn(in.ReturnTo) != in.ReturnTo || strings.HasPrefix(in.ReturnTo, "//") {
 			return badInput("return_to must be a path on this site, such as /welcome?x=y")
 		}
 	default:

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
@@ -18,8 +19,8 @@ import (
 func (h *Handler) provisionOrigins(ctx caddy.Context) error {
 	for _, ancestor := range ctx.Modules() {
 		if app, ok := ancestor.(*caddyhttp.App); ok {
-			h.origins.httpPort = strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
-			h.origins.httpsPort = strconv.Itoa(cmp.Or(app.HTTPSPort, caddyhttp.DefaultHTTPSPort))
+			h.origins.HTTPPort = strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
+			h.origins.HTTPSPort = strconv.Itoa(cmp.Or(app.HTTPSPort, caddyhttp.DefaultHTTPSPort))
 		}
 	}
 	if h.PublicOrigin == "" {
@@ -30,10 +31,10 @@ func (h *Handler) provisionOrigins(ctx caddy.Context) error {
 		return fmt.Errorf("public_origin: %w", err)
 	}
 	hosts := h.hosts.Load()
-	if public.host != "" && (h.MerchantsFile != "" || len(hosts.Exact)+len(hosts.Wildcard) != 1 || len(hosts.Wildcard) > 0) {
-		return fmt.Errorf("public_origin: the site has several hosts, and one is written: write {host} in its place: %s://{host}", public.scheme)
+	if public.Host != "" && (h.MerchantsFile != "" || len(hosts.Exact)+len(hosts.Wildcard) != 1 || len(hosts.Wildcard) > 0) {
+		return fmt.Errorf("public_origin: the site has several hosts, and one is written: write {host} in its place: %s://{host}", public.Scheme)
 	}
-	h.origins.public = &public
+	h.origins.Public = &public
 	return nil
 }
 
@@ -46,24 +47,24 @@ const anyHost = "host.invalid"
 var errPublicOrigin = errors.New("it is no origin: write scheme, host and port as browsers see them, such as https://shop.example.no or https://shop.example.no:8443, without a path")
 
 // parsePublicOrigin reads an origin. Its host is "" where that is the request's.
-func parsePublicOrigin(text string) (origin, error) {
+func parsePublicOrigin(text string) (incoming.Origin, error) {
 	for _, placeholder := range hostPlaceholders {
 		text = strings.Replace(text, "://"+placeholder, "://"+anyHost, 1)
 	}
 	text, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
 	if err != nil {
-		return origin{}, fmt.Errorf("%w: set the variable or write the origin; {host} alone is of the request", err)
+		return incoming.Origin{}, fmt.Errorf("%w: set the variable or write the origin; {host} alone is of the request", err)
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
-		return origin{}, errPublicOrigin
+		return incoming.Origin{}, errPublicOrigin
 	}
 	host, ok := merchant.CanonicalHost(u.Hostname())
-	if !ok || u.Port() != "" && !isPort(u.Port()) {
-		return origin{}, errPublicOrigin
+	if !ok || u.Port() != "" && !incoming.IsPort(u.Port()) {
+		return incoming.Origin{}, errPublicOrigin
 	}
 	if host == anyHost {
 		host = ""
 	}
-	return newOrigin(u.Scheme, host, u.Port()), nil
+	return incoming.NewOrigin(u.Scheme, host, u.Port()), nil
 }

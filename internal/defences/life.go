@@ -412,7 +412,7 @@ func deriveKey(environment, secret, purpose string) ([]byte, error) {
 		Threat: "somebody else's phone login",
 		Name:   "no image or frame completes it",
 		File:   "handler_phone_callback.go",
-		Old:    ` || isPartOfPage(r)`,
+		Old:    ` || incoming.IsPartOfPage(r)`,
 		New:    ``,
 		Test:   "TestPhoneBrowserOfAnother",
 	},

@@ -6,7 +6,7 @@ var requests = []Defence{
 		Name:   "the redirect after a login is absolute",
 		File:   "handler_callback.go",
 		Old: `	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.url(l.ReturnTo))`,
+	return redirect(w, http.StatusFound, v.URL(l.ReturnTo))`,
 		New: `	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, l.ReturnTo)`,
 		Test: "TestNoWayElsewhere",
@@ -15,14 +15,14 @@ var requests = []Defence{
 		Threat: "open redirect after login or logout",
 		Name:   "the redirect after a logout is absolute",
 		File:   "handler_session.go",
-		Old:    `redirect(w, status, v.url(returnTo))`,
+		Old:    `redirect(w, status, v.URL(returnTo))`,
 		New:    `redirect(w, status, returnTo)`,
 		Test:   "TestNoWayElsewhere",
 	},
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "backslashes are encoded",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `case c == '\\' && inPath, c > 0x7f,`,
 		New:    `case inPath && c == 0, c > 0x7f,`,
 		Test:   "TestReturnPaths",
@@ -30,7 +30,7 @@ var requests = []Defence{
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "control characters are refused",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `case c < ' ', c == 0x7f: // in no request target`,
 		New:    `case false:`,
 		Test:   "TestReturnPaths",
@@ -38,7 +38,7 @@ var requests = []Defence{
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "what is no path is the front page",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `if target == "" || target[0] != '/' {`,
 		New:    `if target == "" {`,
 		Test:   "FuzzReturnPath",
@@ -46,7 +46,7 @@ var requests = []Defence{
 	{
 		Threat: "open redirect after login or logout",
 		Name:   "of the absolute form of a target, path and query count",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `return r.URL.RequestURI() // the absolute form`,
 		New:    `return r.RequestURI //`,
 		Test:   "TestAbsoluteFormTarget",
@@ -54,25 +54,25 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher is asked about the request as sent",
-		File:   "readings.go",
-		Old:    `sent := asSent(r)`,
+		File:   "internal/incoming/variants.go",
+		Old:    `sent := AsSent(r)`,
 		New:    `sent := r`,
 		Test:   "TestRewrites",
 	},
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher is asked about the request as rewritten",
-		File:   "readings.go",
-		Old: `needed, err := h.matchers.AnyMatchWithError(r)
+		File:   "internal/incoming/variants.go",
+		Old: `needed, err := matchers.AnyMatchWithError(r)
 	if needed`,
-		New: `needed, err := h.matchesAs(r, asSent(r))
-	if needed || asSent(r) != r`,
+		New: `needed, err := h.matchesAs(r, AsSent(r))
+	if needed || AsSent(r) != r`,
 		Test: "TestPathTricks/rewrite to it",
 	},
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher is asked about what sites that do not resolve dots read",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old:    `add(withoutDotSegments(path))`,
 		New:    `_ = path`,
 		Test:   "TestPathsReadOtherwise",
@@ -80,7 +80,7 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher is asked about what sites that cut parameters out read",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old:    `add(withoutPathParameters(path))`,
 		New:    `_ = path`,
 		Test:   "TestPathsReadOtherwise",
@@ -88,7 +88,7 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher is asked about what sites that decode twice read",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old:    `add(twice)`,
 		New:    `_ = twice`,
 		Test:   "TestPathsReadOtherwise",
@@ -96,7 +96,7 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher's placeholders look at the same reading",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old:    `r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = other.Method, other.Proto, *other.URL, other.RequestURI, other.Header`,
 		New:    `return h.matchers.AnyMatchWithError(other)`,
 		Test:   "TestMatcherWithPlaceholders",
@@ -104,13 +104,13 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "forwarded URI headers are nothing to the matcher",
-		File:   "readings.go",
-		Old: `	needed, err := h.matchers.AnyMatchWithError(r)
+		File:   "internal/incoming/variants.go",
+		Old: `	needed, err := matchers.AnyMatchWithError(r)
 `,
 		New: `	if uri := r.Header.Get("X-Forwarded-Uri"); uri != "" {
 		return h.matchesAs(r, withPath(r, uri))
 	}
-	needed, err := h.matchers.AnyMatchWithError(r)
+	needed, err := matchers.AnyMatchWithError(r)
 `,
 		Test: "TestPathTricks/nothing",
 	},
@@ -125,7 +125,7 @@ var requests = []Defence{
 	{
 		Threat: "an endpoint reached, or missed, by another spelling",
 		Name:   "paths are compared encoded",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `return original.URL.EscapedPath()`,
 		New:    `return original.URL.Path`,
 		Test:   "TestEndpointsAreExactPaths",
@@ -134,7 +134,7 @@ var requests = []Defence{
 		Threat: "an endpoint reached, or missed, by another spelling",
 		Name:   "paths count as the client sent them",
 		File:   "module.go",
-		Old:    `path := originalPath(r)`,
+		Old:    `path := incoming.OriginalPath(r)`,
 		New:    `path := r.URL.EscapedPath()`,
 		Test:   "TestPathTricks/rewrite everything",
 	},
@@ -290,7 +290,7 @@ var requests = []Defence{
 	{
 		Threat: "forwarded host or scheme trusted",
 		Name:   "forwarded headers count from trusted proxies alone",
-		File:   "origin.go",
+		File:   "internal/incoming/origin.go",
 		Old: `return trusted
 `,
 		New: `return trusted || r != nil
@@ -300,9 +300,9 @@ var requests = []Defence{
 	{
 		Threat: "forwarded host or scheme trusted",
 		Name:   "a public origin is nobody else's to say",
-		File:   "origin.go",
-		Old:    `	case os.public != nil:`,
-		New:    `	case os.public != nil && !fromTrustedProxy(r):`,
+		File:   "internal/incoming/origin.go",
+		Old:    `	case os.Public != nil:`,
+		New:    `	case os.Public != nil && !fromTrustedProxy(r):`,
 		Test:   "TestPublicOrigin",
 	},
 	{
@@ -370,8 +370,8 @@ var requests = []Defence{
 		Threat: "upstream content with the refusal",
 		Name:   "where a login is needed, the site is not asked",
 		File:   "module.go",
-		Old:    `return h.serveUnauthenticated(w, asSent(r), v)`,
-		New: `_ = h.serveUnauthenticated(w, asSent(r), v)
+		Old:    `return h.serveUnauthenticated(w, incoming.AsSent(r), v)`,
+		New: `_ = h.serveUnauthenticated(w, incoming.AsSent(r), v)
 		return next.ServeHTTP(w, r)`,
 		Test: "TestNothingOfTheSiteWithARefusal",
 	},
@@ -379,8 +379,8 @@ var requests = []Defence{
 		Threat: "upstream content with the refusal",
 		Name:   "an endpoint's answer is the end",
 		File:   "module.go",
-		Old:    `return serveEndpoint(endpoint, w, asSent(r), v)`,
-		New: `_ = serveEndpoint(endpoint, w, asSent(r), v)
+		Old:    `return serveEndpoint(endpoint, w, incoming.AsSent(r), v)`,
+		New: `_ = serveEndpoint(endpoint, w, incoming.AsSent(r), v)
 		return next.ServeHTTP(w, r)`,
 		Test: "TestNothingOfTheSiteWithARefusal",
 	},
@@ -414,7 +414,7 @@ var requests = []Defence{
 	{
 		Threat: "TLS early data",
 		Name:   "what came in early data here",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `return r.TLS != nil && !r.TLS.HandshakeComplete || len(r`,
 		New:    `return len(r`,
 		Test:   "TestEarlyData",
@@ -422,7 +422,7 @@ var requests = []Defence{
 	{
 		Threat: "TLS early data",
 		Name:   "what came in early data at a proxy",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `!r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0`,
 		New:    `!r.TLS.HandshakeComplete`,
 		Test:   "TestEarlyData",
@@ -431,8 +431,8 @@ var requests = []Defence{
 		Threat: "a sibling's page that starts logins",
 		Name:   "a login starts as a page in a window",
 		File:   "handler_auth.go",
-		Old:    `isPrefetch(r) || isPartOfPage(r)`,
-		New:    `isPrefetch(r)`,
+		Old:    `incoming.IsPrefetch(r) || incoming.IsPartOfPage(r)`,
+		New:    `incoming.IsPrefetch(r)`,
 		Test:   "TestUnauthenticated",
 	},
 	{
@@ -480,7 +480,7 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "placeholders and expressions see resolved paths",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old: `		add(caddyhttp.CleanPath(path, true))
 `,
 		New: `		add(strings.Clone(path)); _ = caddyhttp.CleanPath
@@ -490,7 +490,7 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "the matcher is asked about a query that is repaired",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old:    `for _, query := range otherQueries(request.URL.RawQuery) {`,
 		New:    `for _, query := range otherQueries("") {`,
 		Test:   "TestQueriesReadOtherwise",
@@ -499,7 +499,7 @@ var requests = []Defence{
 		Threat: "upstream content with the refusal",
 		Name:   "an error route asks the site for nothing that was refused",
 		File:   "module.go",
-		Old:    `if v.refused && sameAddress(r) {`,
+		Old:    `if v.refused && incoming.SameAddress(r) {`,
 		New:    `if false {`,
 		Test:   "TestRefusalIsNotProxied",
 	},
@@ -523,7 +523,7 @@ var requests = []Defence{
 		Threat: "path confusion around public rules",
 		Name:   "a matcher that fails opens nothing",
 		File:   "module.go",
-		Old:    `		return h.fail(w, asSent(r), v, errMatcher, wantedPage(asSent(r)))`,
+		Old:    `		return h.fail(w, incoming.AsSent(r), v, errMatcher, incoming.WantedPage(incoming.AsSent(r)))`,
 		New: `		_ = errMatcher
 		return err`,
 		Test: "TestMatcherThatFails",
@@ -531,15 +531,15 @@ var requests = []Defence{
 	{
 		Threat: "path confusion around public rules",
 		Name:   "a query that cannot be read needs a login",
-		File:   "readings.go",
-		Old:    `if isUnreadable(r.URL.RawQuery) || isUnreadable(asSent(r).URL.RawQuery) {`,
+		File:   "internal/incoming/variants.go",
+		Old:    `if isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery) {`,
 		New:    `if false {`,
 		Test:   "TestQueriesReadOtherwise",
 	},
 	{
 		Threat: "upstream content with the refusal",
 		Name:   "an address is the same with a prefix less or more",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `return strings.HasSuffix(sent, now) || sent != "/" && strings.HasSuffix(now, sent)`,
 		New:    `return sent == now`,
 		Test:   "TestRefusalIsNotProxied",
@@ -547,7 +547,7 @@ var requests = []Defence{
 	{
 		Threat: "websockets and streams",
 		Name:   "placeholders see the GET, behind tracing too",
-		File:   "readings.go",
+		File:   "internal/incoming/variants.go",
 		Old:    `if other.Proto != proto { // asUpgrade`,
 		New:    `if false {`,
 		Test:   "TestWebsocketsByConnect",
@@ -556,7 +556,7 @@ var requests = []Defence{
 		Threat: "TLS early data",
 		Name:   "a matcher's word of early data is 425",
 		File:   "module.go",
-		Old:    `case isTooEarly(err):`,
+		Old:    `case incoming.IsTooEarly(err):`,
 		New:    `case false:`,
 		Test:   "TestEarlyData",
 	},

@@ -66,13 +66,13 @@ var state = []Defence{
 		Threat: "a late answer changes who is logged in",
 		Name:   "the site's answers clear nothing",
 		File:   "module.go",
-		Old: `	needed, err := h.loginNeeded(r)
+		Old: `	needed, err := incoming.Matches(h.matchers, r)
 	switch {
-	case isTooEarly(err):`,
+	case incoming.IsTooEarly(err):`,
 		New: `	v.clearInvalid(w, r)
-	needed, err := h.loginNeeded(r)
+	needed, err := incoming.Matches(h.matchers, r)
 	switch {
-	case isTooEarly(err):`,
+	case incoming.IsTooEarly(err):`,
 		Test: "TestLateAnswerEndsNothing",
 	},
 	{
@@ -95,14 +95,14 @@ var state = []Defence{
 		Threat: "logout by a part of a page",
 		Name:   "GET is a page in a window",
 		File:   "handler_session.go",
-		Old:    `case r.Method == http.MethodGet && !isPageInWindow(r), isPrefetch(r):`,
-		New:    `case isPrefetch(r):`,
+		Old:    `case r.Method == http.MethodGet && !incoming.IsPageInWindow(r), incoming.IsPrefetch(r):`,
+		New:    `case incoming.IsPrefetch(r):`,
 		Test:   "TestLogoutByPartsOfPages",
 	},
 	{
 		Threat: "logout by a part of a page",
 		Name:   "every spelling of a guess",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `if value != "" && (guess.values == nil || slices.ContainsFunc(guess.values, says)) {`,
 		New:    `if guess.field == "Sec-Purpose" && value != "" && (guess.values == nil || slices.ContainsFunc(guess.values, says)) {`,
 		Test:   "TestLogoutByPartsOfPages",
@@ -191,7 +191,7 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "repeated parameters are refused",
-		File:   "requests.go",
+		File:   "internal/incoming/request.go",
 		Old:    `if _, twice := values[name]; twice || err != nil`,
 		New:    `if err != nil`,
 		Test:   "TestCallbackRefused",
@@ -501,7 +501,7 @@ func (s *Spent) Begin(l *Login, fingerprint [sha256.Size]byte) (attempt *Attempt
 		Threat: "session fixation, login CSRF",
 		Name:   "no image or frame completes a login",
 		File:   "handler_callback.go",
-		Old:    `if isPartOfPage(r) {`,
+		Old:    `if incoming.IsPartOfPage(r) {`,
 		New:    `if false {`,
 		Test:   "TestNoImageCompletesALogin",
 	},

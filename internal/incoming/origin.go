@@ -1,4 +1,4 @@
-package vippslogin
+package incoming
 
 import (
 	"net"
@@ -11,66 +11,66 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
-// origin is the address a browser sees in front of a path: scheme, canonical host, and the port where
+// Origin is the address a browser sees in front of a path: scheme, canonical host, and the port where
 // it is not the scheme's own.
-type origin struct {
-	scheme, host, port string
+type Origin struct {
+	Scheme, Host, Port string
 }
 
-// secure reports whether the browser reached us over HTTPS.
-func (o origin) secure() bool { return o.scheme == "https" }
+// Secure reports whether the browser reached us over HTTPS.
+func (o Origin) Secure() bool { return o.Scheme == "https" }
 
-// url returns path on this origin. Whatever path holds, the result stays on the origin: that is why
+// URL returns path on this origin. Whatever path holds, the result stays on the origin: that is why
 // no redirect of ours is ever relative.
-func (o origin) url(path string) string {
-	host := o.host
+func (o Origin) URL(path string) string {
+	host := o.Host
 	if strings.IndexByte(host, ':') >= 0 {
 		host = "[" + host + "]"
 	}
-	if o.port != "" {
-		host += ":" + o.port
+	if o.Port != "" {
+		host += ":" + o.Port
 	}
-	return o.scheme + "://" + host + path
+	return o.Scheme + "://" + host + path
 }
 
-// origins says how the origin of a request is found.
-type origins struct {
-	// public is what browsers see, whatever a request says; nil: the request says it. Its host is "" where it is the
+// Origins says how the origin of a request is found.
+type Origins struct {
+	// Public is what browsers see, whatever a request says; nil: the request says it. Its host is "" where it is the
 	// request's.
-	public *origin
-	// httpPort and httpsPort are Caddy's own, which the world outside reaches as 80 and 443.
-	httpPort, httpsPort string
+	Public *Origin
+	// HTTPPort and HTTPSPort are Caddy's own, which the world outside reaches as 80 and 443.
+	HTTPPort, HTTPSPort string
 }
 
-// of works out the origin of r, and the canonical host that r asks for, which is the same unless public says otherwise.
+// Of works out the origin of r, and the canonical host that r asks for, which is the same unless public says otherwise.
 // X-Forwarded-* headers count only where Caddy's own trusted_proxies says that the peer may set them; everyone else
 // could write what they like in them (CVE-2024-21498). It is false when the request names no usable host.
-func (os *origins) of(r *http.Request) (o origin, asked string, ok bool) {
-	asked, ok = merchant.CanonicalHost(sentHost(r))
+func (os *Origins) Of(r *http.Request) (o Origin, asked string, ok bool) {
+	asked, ok = merchant.CanonicalHost(SentHost(r))
 	switch {
-	case os.public != nil:
-		o = *os.public
-		if o.host == "" {
-			o.host = asked
+	case os.Public != nil:
+		o = *os.Public
+		if o.Host == "" {
+			o.Host = asked
 		}
 		return o, asked, ok
 	case fromTrustedProxy(r):
 		if scheme := forwardedScheme(r); scheme != "" {
-			return newOrigin(scheme, asked, forwardedPort(r)), asked, ok
+			return NewOrigin(scheme, asked, forwardedPort(r)), asked, ok
 		}
 	}
 	if r.TLS != nil {
-		return newOrigin("https", asked, os.directPort(r, os.httpsPort)), asked, ok
+		return NewOrigin("https", asked, os.directPort(r, os.HTTPSPort)), asked, ok
 	}
-	return newOrigin("http", asked, os.directPort(r, os.httpPort)), asked, ok
+	return NewOrigin("http", asked, os.directPort(r, os.HTTPPort)), asked, ok
 }
 
-// newOrigin leaves out a port that is the scheme's own.
-func newOrigin(scheme, host, port string) origin {
+// NewOrigin leaves out a port that is the scheme's own.
+func NewOrigin(scheme, host, port string) Origin {
 	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
 		port = ""
 	}
-	return origin{scheme, host, port}
+	return Origin{scheme, host, port}
 }
 
 // forwardedScheme is what a trusted proxy says that the browser used, or "" where it says nothing that we know. Traefik
@@ -85,8 +85,8 @@ func forwardedScheme(r *http.Request) string {
 	return ""
 }
 
-// isStrangeScheme reports whether a trusted proxy names a scheme that we do not know.
-func isStrangeScheme(r *http.Request) bool {
+// IsStrangeScheme reports whether a trusted proxy names a scheme that we do not know.
+func IsStrangeScheme(r *http.Request) bool {
 	return len(r.Header["X-Forwarded-Proto"]) > 0 && fromTrustedProxy(r) && forwardedScheme(r) == ""
 }
 
@@ -97,7 +97,7 @@ func forwardedPort(r *http.Request) string {
 	if port := portOf(host); port != "" {
 		return port
 	}
-	if port := nearest(lastValue(r.Header, "X-Forwarded-Port")); isPort(port) {
+	if port := nearest(lastValue(r.Header, "X-Forwarded-Port")); IsPort(port) {
 		return port
 	}
 	if host != "" {
@@ -109,7 +109,7 @@ func forwardedPort(r *http.Request) string {
 // directPort is the port that the browser sees, of a connection of its own: what it put into Host, where that is the
 // listener's. A Host without one is the scheme's own port where the listener's is that which Caddy takes for it (443
 // outside, https_port 8443 in a container), as in Caddy's redirects to HTTPS.
-func (os *origins) directPort(r *http.Request, own string) string {
+func (os *Origins) directPort(r *http.Request, own string) string {
 	port := localPort(r)
 	if port == own && portOf(r.Host) == "" {
 		return ""
@@ -119,29 +119,29 @@ func (os *origins) directPort(r *http.Request, own string) string {
 
 // portOf is the port in a Host header, or "".
 func portOf(hostport string) string {
-	if bare := merchant.WithoutPort(hostport); bare != hostport && isPort(hostport[len(bare)+1:]) {
+	if bare := merchant.WithoutPort(hostport); bare != hostport && IsPort(hostport[len(bare)+1:]) {
 		return hostport[len(bare)+1:]
 	}
 	return ""
 }
 
-func isPort(s string) bool {
+func IsPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return err == nil && n > 0 && s[0] != '+'
 }
 
-// isMisspelt reports whether the host of r is the canonical one in another spelling: with a final dot, with capital
+// IsMisspelt reports whether the host of r is the canonical one in another spelling: with a final dot, with capital
 // letters, with letters that are no ASCII. Browsers keep cookies for each of them apart.
-func isMisspelt(r *http.Request, canonical string) bool {
-	host := merchant.WithoutPort(sentHost(r))
+func IsMisspelt(r *http.Request, canonical string) bool {
+	host := merchant.WithoutPort(SentHost(r))
 	if strings.HasPrefix(host, "[") {
 		host = strings.TrimSuffix(host[1:], "]")
 	}
 	return host != canonical
 }
 
-// sentHost is the Host that the client sent, as far as a trusted proxy says so.
-func sentHost(r *http.Request) string {
+// SentHost is the Host that the client sent, as far as a trusted proxy says so.
+func SentHost(r *http.Request) string {
 	if forwarded := lastValue(r.Header, "X-Forwarded-Host"); forwarded != "" && fromTrustedProxy(r) {
 		return forwarded
 	}

@@ -1,4 +1,4 @@
-package vippslogin
+package incoming
 
 import (
 	"net/http"
@@ -10,45 +10,45 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// loginNeeded asks the directive's matcher. It asks about the request as the client sent it, as it is
-// now, and as the site may read either: where these differ, each may say that a login is needed
-// (CVE-2025-54576 and its like: the policy saw another path than the site).
-func (h *Handler) loginNeeded(r *http.Request) (bool, error) {
-	if len(h.matchers) == 0 {
+// Matches asks matchers about the request as the client sent it, as it is now, and as the site may read
+// either: where these differ, each may match (CVE-2025-54576 and its like: the policy saw another path than the
+// site). No matchers match everything.
+func Matches(matchers caddyhttp.MatcherSets, r *http.Request) (bool, error) {
+	if len(matchers) == 0 {
 		return true, nil
 	}
-	needed, err := h.matchers.AnyMatchWithError(r)
+	needed, err := matchers.AnyMatchWithError(r)
 	if needed || err != nil {
 		return needed, err
 	}
-	if isUnreadable(r.URL.RawQuery) || isUnreadable(asSent(r).URL.RawQuery) {
+	if isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery) {
 		return true, nil
 	}
 	for _, other := range otherReadings(r) {
-		if needed, err := h.matchesAs(r, other); needed || err != nil {
+		if needed, err := matchesAs(matchers, r, other); needed || err != nil {
 			return needed, err
 		}
 	}
 	return false, nil
 }
 
-// matchesAs asks the matcher about r as if it were another request. In place, since the placeholders of
+// matchesAs asks matchers about r as if it were another request. In place, since the placeholders of
 // this request look at it and at no copy; and in the place of its URL, which it shares with the request that
 // a directive before us has made it from.
-func (h *Handler) matchesAs(r, other *http.Request) (bool, error) {
+func matchesAs(matchers caddyhttp.MatcherSets, r, other *http.Request) (bool, error) {
 	method, proto, url, uri, header := r.Method, r.Proto, *r.URL, r.RequestURI, r.Header
 	defer func() { r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = method, proto, url, uri, header }()
 	r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = other.Method, other.Proto, *other.URL, other.RequestURI, other.Header
 	if other.Proto != proto { // asUpgrade
-		defer showUpgrade(replacer(r), header)()
+		defer showUpgrade(Replacer(r), header)()
 	}
-	return h.matchers.AnyMatchWithError(r)
+	return matchers.AnyMatchWithError(r)
 }
 
 // otherReadings are the requests that some sites take r for; none for nearly every request.
 func otherReadings(r *http.Request) (readings []*http.Request) {
 	requests := []*http.Request{r}
-	if sent := asSent(r); sent != r {
+	if sent := AsSent(r); sent != r {
 		requests = append(requests, sent)
 	}
 	if isExtendedConnect(r) {

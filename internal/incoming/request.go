@@ -1,4 +1,4 @@
-package vippslogin
+package incoming
 
 import (
 	"errors"
@@ -13,18 +13,18 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// originalPath is the path as the client sent it, still encoded: no rewrite before us takes an
+// OriginalPath is the path as the client sent it, still encoded: no rewrite before us takes an
 // endpoint away or adds one, and only its exact spelling is an endpoint.
-func originalPath(r *http.Request) string {
+func OriginalPath(r *http.Request) string {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		return original.URL.EscapedPath()
 	}
 	return r.URL.EscapedPath()
 }
 
-// asSent is the request with the method and URL that the client sent, whatever was rewritten before
+// AsSent is the request with the method and URL that the client sent, whatever was rewritten before
 // us.
-func asSent(r *http.Request) *http.Request {
+func AsSent(r *http.Request) *http.Request {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.RequestURI == r.RequestURI && original.Method == r.Method {
 		return r
@@ -35,30 +35,30 @@ func asSent(r *http.Request) *http.Request {
 	return sent
 }
 
-// sameAddress reports whether r is still about what the client asked for. A page for errors has an address of its
+// SameAddress reports whether r is still about what the client asked for. A page for errors has an address of its
 // own; a prefix that is gone or new, or a query or method that is another, makes none.
-func sameAddress(r *http.Request) bool {
-	now, sent := r.URL.Path, asSent(r).URL.Path
+func SameAddress(r *http.Request) bool {
+	now, sent := r.URL.Path, AsSent(r).URL.Path
 	return strings.HasSuffix(sent, now) || sent != "/" && strings.HasSuffix(now, sent)
 }
 
-func replacer(r *http.Request) *caddy.Replacer {
+func Replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
-// requestTarget is the path and query of r, byte for byte as they came.
-func requestTarget(r *http.Request) string {
+// Target is the path and query of r, byte for byte as they came.
+func Target(r *http.Request) string {
 	if strings.HasPrefix(r.RequestURI, "/") {
 		return r.RequestURI
 	}
 	return r.URL.RequestURI() // the absolute form (RFC 9112 section 3.2.2)
 }
 
-// safeReturn returns the path, query and fragment to come back to, or "/" for what is none. The redirect goes to
+// SafeReturn returns the path, query and fragment to come back to, or "/" for what is none. The redirect goes to
 // our own origin whatever this returns (origin.url); this encodes what browsers and servers read
 // differently, a backslash in a path first of all (CVE-2020-5233), so that it stays the path that was
 // asked for.
-func safeReturn(target string) string {
+func SafeReturn(target string) string {
 	if target == "" || target[0] != '/' {
 		return "/"
 	}
@@ -82,19 +82,19 @@ func safeReturn(target string) string {
 	return out.String()
 }
 
-// wantedPage is the page that r asks for, to come back to. A request target has no fragment (RFC 9112 section 3.2).
-func wantedPage(r *http.Request) string {
-	return safeReturn(strings.ReplaceAll(requestTarget(r), "#", "%23"))
+// WantedPage is the page that r asks for, to come back to. A request target has no fragment (RFC 9112 section 3.2).
+func WantedPage(r *http.Request) string {
+	return SafeReturn(strings.ReplaceAll(Target(r), "#", "%23"))
 }
 
-// returnParameter is the return_to of a request to an endpoint.
-func returnParameter(r *http.Request) string {
-	return safeReturn(r.URL.Query().Get("return_to"))
+// ReturnTo is the return_to of a request to an endpoint.
+func ReturnTo(r *http.Request) string {
+	return SafeReturn(r.URL.Query().Get("return_to"))
 }
 
-// parameters returns the parameters of a query that have these names. It is false where one of them cannot be read,
+// Parameters returns the parameters of a query that have these names. It is false where one of them cannot be read,
 // or stands twice. The others may be what they like: people put "rate=100%" and "a;b" behind all addresses.
-func parameters(query string, names ...string) (values map[string]string, ok bool) {
+func Parameters(query string, names ...string) (values map[string]string, ok bool) {
 	values = make(map[string]string)
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
@@ -111,40 +111,40 @@ func parameters(query string, names ...string) (values map[string]string, ok boo
 	return values, true
 }
 
-// pageOf is the page that a script's request came from, as far as it is ours: the person wants to come
+// PageOf is the page that a script's request came from, as far as it is ours: the person wants to come
 // back to that, not to what the script asked for.
-func (o origin) pageOf(r *http.Request) string {
-	page, ok := strings.CutPrefix(r.Referer(), o.url("/"))
+func (o Origin) PageOf(r *http.Request) string {
+	page, ok := strings.CutPrefix(r.Referer(), o.URL("/"))
 	if !ok {
 		return "/"
 	}
-	return safeReturn("/" + page)
+	return SafeReturn("/" + page)
 }
 
-// isNavigation reports whether the request is somebody opening a page in a window: browsers say so
+// IsNavigation reports whether the request is somebody opening a page in a window: browsers say so
 // (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), older ones ask for HTML.
-func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || isPrefetch(r) {
+func IsNavigation(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || IsPrefetch(r) {
 		return false
 	}
 	if isFromScript(r) {
 		return false
 	}
 	if saysWhatItIs(r) {
-		return !isPartOfPage(r)
+		return !IsPartOfPage(r)
 	}
 	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
 }
 
-// isForPerson reports whether somebody reads the answer: it is a page in a window or in a frame, also the one that a
+// IsForPerson reports whether somebody reads the answer: it is a page in a window or in a frame, also the one that a
 // form leads to. Anything else is a script's, or a program's.
-func isForPerson(r *http.Request) bool {
+func IsForPerson(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 	default:
 		return false // no link and no form sends it
 	}
-	if isPrefetch(r) || isFromScript(r) {
+	if IsPrefetch(r) || isFromScript(r) {
 		return false
 	}
 	if saysWhatItIs(r) {
@@ -160,8 +160,8 @@ func isFromScript(r *http.Request) bool {
 	return with != "" && !strings.Contains(with, ".") || httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket")
 }
 
-// isInFrame reports whether the page is opened inside another.
-func isInFrame(r *http.Request) bool {
+// IsInFrame reports whether the page is opened inside another.
+func IsInFrame(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "iframe", "frame", "embed", "object", "fencedframe":
 		return true
@@ -174,9 +174,9 @@ func saysWhatItIs(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Mode") != "" || r.Header.Get("Sec-Fetch-Dest") != ""
 }
 
-// isPartOfPage reports whether the browser says that this is an image, a frame or a script's request, and no
+// IsPartOfPage reports whether the browser says that this is an image, a frame or a script's request, and no
 // page opened in a window.
-func isPartOfPage(r *http.Request) bool {
+func IsPartOfPage(r *http.Request) bool {
 	if !saysWhatItIs(r) {
 		return false
 	}
@@ -213,8 +213,8 @@ var guesses = []struct {
 	{"Next-Router-Segment-Prefetch", nil},
 }
 
-// isPrefetch reports whether the browser only guesses that the user may come here.
-func isPrefetch(r *http.Request) bool {
+// IsPrefetch reports whether the browser only guesses that the user may come here.
+func IsPrefetch(r *http.Request) bool {
 	for _, guess := range guesses {
 		for _, value := range r.Header[guess.field] {
 			says := func(part string) bool { return strings.Contains(strings.ToLower(value), part) }
@@ -226,32 +226,32 @@ func isPrefetch(r *http.Request) bool {
 	return false
 }
 
-// isPageInWindow reports whether the request opens a page in a window, as far as it says anything: a client that
+// IsPageInWindow reports whether the request opens a page in a window, as far as it says anything: a client that
 // sends neither Fetch Metadata nor Accept may be an old browser, or curl.
-func isPageInWindow(r *http.Request) bool {
+func IsPageInWindow(r *http.Request) bool {
 	if saysWhatItIs(r) || r.Header.Get("X-Requested-With") != "" {
-		return isNavigation(r)
+		return IsNavigation(r)
 	}
 	accept := r.Header["Accept"]
 	anything := len(accept) == 0 || len(accept) == 1 && accept[0] == "*/*"
-	return !isPrefetch(r) && (anything || slices.ContainsFunc(accept, acceptsHTML))
+	return !IsPrefetch(r) && (anything || slices.ContainsFunc(accept, acceptsHTML))
 }
 
-// isEarly reports whether the request came in TLS early data (HTTP/3's 0-RTT), here or at a proxy before us
+// IsEarly reports whether the request came in TLS early data (HTTP/3's 0-RTT), here or at a proxy before us
 // (RFC 8470 section 5.1, where every value is a 1).
-func isEarly(r *http.Request) bool {
+func IsEarly(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0
 }
 
-// isTooEarly reports whether a matcher has said so: Caddy's about client addresses do.
-func isTooEarly(err error) bool {
+// IsTooEarly reports whether a matcher has said so: Caddy's about client addresses do.
+func IsTooEarly(err error) bool {
 	var raised caddyhttp.HandlerError
 	return errors.As(err, &raised) && raised.StatusCode == http.StatusTooEarly
 }
 
-// isCrossSite reports whether another site made the browser send this: browsers say so
+// IsCrossSite reports whether another site made the browser send this: browsers say so
 // (Sec-Fetch-Site), older ones name the page's origin on a POST.
-func isCrossSite(r *http.Request, o origin) bool {
+func IsCrossSite(r *http.Request, o Origin) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "":
 	case "same-site": // another merchant's site may be: a link is fine, an image or a script is not
@@ -260,14 +260,14 @@ func isCrossSite(r *http.Request, o origin) bool {
 		return r.Header.Get("Sec-Fetch-Site") == "cross-site"
 	}
 	from := r.Header.Get("Origin")
-	return from != "" && from != o.url("")
+	return from != "" && from != o.URL("")
 }
 
-// isCrossOrigin reports whether a page of another origin made the browser send this.
-func isCrossOrigin(r *http.Request, o origin) bool {
+// IsCrossOrigin reports whether a page of another origin made the browser send this.
+func IsCrossOrigin(r *http.Request, o Origin) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return true
 	}
 	from := r.Header.Get("Origin")
-	return from != "" && from != o.url("")
+	return from != "" && from != o.URL("")
 }
