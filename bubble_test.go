@@ -22,6 +22,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/simulator"
 
+	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
 
@@ -62,7 +63,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	if err := h.provisionSession(); err != nil {
 		t.Fatal(err)
 	}
-	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, nil)
+	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, nil)
 	h.paths = newEndpointPaths(h.BasePath)
 	h.endpoints = h.newEndpoints()
 	hosts := merchant.NewHosts()

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
@@ -112,7 +113,7 @@ type Handler struct {
 	scope     string                         // Scopes, as Vipps MobilePay is asked for them
 	hosts     atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
 	origins   incoming.Origins
-	identity  *identity
+	identity  *identity.Identity
 	paths     endpointPaths
 	endpoints map[string]endpoint
 
@@ -163,7 +164,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// the endpoint is not switched on: what comes all the same holds one.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
-	h.identity.strip(r)
+	h.identity.Strip(r)
 	if r.Context().Value(caddyhttp.ErrorCtxKey) != nil {
 		return h.serveErrorRoute(w, r, next)
 	}
@@ -202,7 +203,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	h.renewSession(w, v)
 	cookie.RemoveOwn(r.Header)
-	h.identity.present(r, v.session, v.msn)
+	h.identity.Present(r, v.session, v.msn)
 	return next.ServeHTTP(w, r)
 }
 
@@ -223,7 +224,7 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 	}
 	cookie.RemoveOwn(r.Header)
 	if v.session != nil {
-		h.identity.present(r, v.session, v.msn)
+		h.identity.Present(r, v.session, v.msn)
 	}
 	return next.ServeHTTP(w, r)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -60,7 +61,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionOrigins(ctx); err != nil {
 		return err
 	}
-	h.identity = newIdentity(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
+	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
 	if err := h.provisionPhone(ctx); err != nil {
 		return err
@@ -155,7 +156,7 @@ func (h *Handler) setDefaults() {
 	setDefault(&h.OnUnauthenticated, unauthenticatedRedirect)
 	setDefault(&h.BasePath, "/vipps")
 	setDefault(&h.HeaderPrefix, "X-Vipps-")
-	setDefault(&h.HeaderEncoding, encodingUTF8)
+	setDefault(&h.HeaderEncoding, identity.UTF8)
 	setDefault(&h.ErrorPages, "on")
 	if len(h.Scopes) == 0 {
 		h.Scopes = []string{"openid", "name"}
@@ -168,7 +169,7 @@ func (h *Handler) checkChoices() error {
 		of          []string
 	}{
 		{"on_unauthenticated", h.OnUnauthenticated, []string{unauthenticatedRedirect, unauthenticatedDeny, unauthenticatedPass}},
-		{"header_encoding", h.HeaderEncoding, []string{encodingUTF8, encodingPercent, encodingBase64URL}},
+		{"header_encoding", h.HeaderEncoding, []string{identity.UTF8, identity.Percent, identity.Base64URL}},
 		{"error_pages", h.ErrorPages, []string{"on", "off"}},
 		{"market", h.Market, markets},
 	} {
@@ -223,17 +224,17 @@ var othersFields = []string{
 }
 
 func (h *Handler) checkHeaders() error {
-	takesOthers := slices.ContainsFunc(othersFields, func(field string) bool { return hasFoldedPrefix(field, fold(h.HeaderPrefix)) })
+	takesOthers := slices.ContainsFunc(othersFields, func(field string) bool { return identity.HasFoldedPrefix(field, identity.Fold(h.HeaderPrefix)) })
 	if takesOthers || !strings.HasSuffix(h.HeaderPrefix, "-") || len(h.HeaderPrefix) < 3 || !httpguts.ValidHeaderFieldName(h.HeaderPrefix) {
 		return fmt.Errorf(`header_prefix: %q would take other headers with it: write the start of a field name that ends in "-", such as X-Vipps-`, h.HeaderPrefix)
 	}
 	seen := make(map[string]bool)
 	for _, field := range slices.Sorted(maps.Keys(h.Headers)) { // one config, one error
-		claim, folded := h.Headers[field], fold(field)
+		claim, folded := h.Headers[field], identity.Fold(field)
 		switch {
 		case !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded):
 			return fmt.Errorf("header: %q cannot be set: choose another field name, such as Remote-User", field)
-		case folded == fold(h.HeaderPrefix)+"msn" || folded == fold(h.HeaderPrefix)+"sub":
+		case folded == identity.Fold(h.HeaderPrefix)+"msn" || folded == identity.Fold(h.HeaderPrefix)+"sub":
 			return fmt.Errorf("header: %q shows the claim of that name already: choose another field name", field)
 		case claim == "":
 			return fmt.Errorf("header: %q has no claim: write the name of one, such as sub", field)

@@ -230,7 +230,7 @@ var life = []Defence{
 	{
 		Threat: "the phone number used as identity",
 		Name:   "the id is the sub",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `		return s.Sub()
 `,
 		New: `		number, _ := s.session.Claim("phone_number")
@@ -241,7 +241,7 @@ var life = []Defence{
 	{
 		Threat: "the phone number used as identity",
 		Name:   "the log's user is the sub",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `		return s.Sub()
 `,
 		New: `		name, _ := s.session.Claim("name")

@@ -141,7 +141,7 @@ var requests = []Defence{
 	{
 		Threat: "identity header not removed",
 		Name:   "headers are removed",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `	id.stripHeader(r.Header)
 	id.stripConnection`,
 		New:  `	id.stripConnection`,
@@ -151,10 +151,10 @@ var requests = []Defence{
 		Threat: "identity header not removed",
 		Name:   "without a session, too",
 		File:   "module.go",
-		Old: `	h.identity.strip(r)
+		Old: `	h.identity.Strip(r)
 	if r.Context`,
 		New: `	if hasCookie(r.Header, sessionCookie) || hasCookie(r.Header, hostPrefix+sessionCookie) {
-		h.identity.strip(r)
+		h.identity.Strip(r)
 	}
 	if r.Context`,
 		Test: "TestSpoofedHeaders",
@@ -163,10 +163,10 @@ var requests = []Defence{
 		Threat: "identity header not removed",
 		Name:   "of OPTIONS requests, too",
 		File:   "module.go",
-		Old: `	h.identity.strip(r)
+		Old: `	h.identity.Strip(r)
 	if r.Context`,
 		New: `	if r.Method != http.MethodOptions {
-		h.identity.strip(r)
+		h.identity.Strip(r)
 	}
 	if r.Context`,
 		Test: "TestSpoofedHeadersOverHTTP2And3",
@@ -175,10 +175,10 @@ var requests = []Defence{
 		Threat: "identity header not removed",
 		Name:   "in error routes, too",
 		File:   "module.go",
-		Old: `	h.identity.strip(r)
+		Old: `	h.identity.Strip(r)
 	if r.Context`,
 		New: `	if r.Context().Value(caddyhttp.ErrorCtxKey) == nil {
-		h.identity.strip(r)
+		h.identity.Strip(r)
 	}
 	if r.Context`,
 		Test: "TestDirectiveTwice",
@@ -187,10 +187,10 @@ var requests = []Defence{
 		Threat: "identity header not removed",
 		Name:   "under the prefix of another site's endpoints, too",
 		File:   "module.go",
-		Old: `	h.identity.strip(r)
+		Old: `	h.identity.Strip(r)
 	if r.Context`,
 		New: `	if !strings.HasPrefix(path, "/vipps/") {
-		h.identity.strip(r)
+		h.identity.Strip(r)
 	}
 	if r.Context`,
 		Test: "TestSpoofedHeadersOverHTTP2And3",
@@ -214,7 +214,7 @@ var requests = []Defence{
 	{
 		Threat: "alias headers",
 		Name:   "names under the prefix are folded",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `		return c
 	}
 	return '-'`,
@@ -226,16 +226,16 @@ var requests = []Defence{
 	{
 		Threat: "alias headers",
 		Name:   "names under the prefix are compared without case",
-		File:   "identity.go",
-		Old:    `	if hasFoldedPrefix(field, id.folded) {`,
+		File:   "internal/identity/identity.go",
+		Old:    `	if HasFoldedPrefix(field, id.folded) {`,
 		New:    `	if strings.HasPrefix(field, id.prefix) {`,
 		Test:   "FuzzStrip",
 	},
 	{
 		Threat: "alias headers",
 		Name:   "configured names are folded",
-		File:   "identity.go",
-		Old: `id.foldedBy[fold(field)]
+		File:   "internal/identity/identity.go",
+		Old: `id.foldedBy[Fold(field)]
 }`,
 		New: `id.fields[field] != ""
 }`,
@@ -244,7 +244,7 @@ var requests = []Defence{
 	{
 		Threat: "identity in trailers",
 		Name:   "announced trailers",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `		id.stripHeader(r.Trailer)
 `,
 		New:  ``,
@@ -253,7 +253,7 @@ var requests = []Defence{
 	{
 		Threat: "identity in trailers",
 		Name:   "trailers as they come",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old:    `t.id.stripHeader(t.request.Trailer)`,
 		New:    `_ = t.id`,
 		Test:   "TestSpoofedTrailers",
@@ -261,7 +261,7 @@ var requests = []Defence{
 	{
 		Threat: "identity header made to vanish",
 		Name:   "our names are taken out of Connection",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `	id.stripConnection(r.Header)
 `,
 		New:  ``,
@@ -279,10 +279,10 @@ var requests = []Defence{
 		Threat: "request smuggling",
 		Name:   "what Caddy lets through is treated as any request",
 		File:   "module.go",
-		Old: `	h.identity.strip(r)
+		Old: `	h.identity.Strip(r)
 	if r.Context`,
 		New: `	if r.ContentLength == 0 {
-		h.identity.strip(r)
+		h.identity.Strip(r)
 	}
 	if r.Context`,
 		Test: "TestSmuggling",

@@ -379,16 +379,16 @@ var tokens = []Defence{
 	{
 		Threat: "expansion in data",
 		Name:   "claims are data, in placeholders",
-		File:   "identity.go",
-		Old:    `return placeholder(v.session, name), true`,
-		New: `text, _ := v.session.placeholder(name).(string)
+		File:   "placeholders.go",
+		Old:    `return identity.Placeholder(v.session, name), true`,
+		New: `text, _ := v.session.identity.Placeholder(name).(string)
 		return replacer(r).ReplaceAll(text, ""), true`,
 		Test: "TestClaimsAsHeaders",
 	},
 	{
 		Threat: "expansion in data",
 		Name:   "claims are data, in headers",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `id.fields[field] == "" {
 			set(field, id.encode(c))`,
 		New: `id.fields[field] == "" {
@@ -398,7 +398,7 @@ var tokens = []Defence{
 	{
 		Threat: "expansion in data",
 		Name:   "line breaks are none",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old:    `if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {`,
 		New:    `if unicode.IsControl(r) && r != '\n' && r != '\r' {`,
 		Test:   "FuzzUserinfo",
@@ -406,7 +406,7 @@ var tokens = []Defence{
 	{
 		Threat: "expansion in data",
 		Name:   "blanks are an absent header",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old:    `if strings.Trim(value, " ") == "" {`,
 		New:    `if value == "" {`,
 		Test:   "TestClaimsAsHeaders",
@@ -414,7 +414,7 @@ var tokens = []Defence{
 	{
 		Threat: "expansion in data",
 		Name:   "a placeholder of no claim is empty",
-		File:   "identity.go",
+		File:   "internal/identity/identity.go",
 		Old: `			return encodeUTF8(c)
 		}
 	}

@@ -1,4 +1,4 @@
-package vippslogin
+package identity
 
 import (
 	"encoding/base64"
@@ -17,9 +17,9 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// identity writes who the person is into a request's headers and placeholders, and first takes away
+// Identity writes who the person is into a request's headers and placeholders, and first takes away
 // whatever the client wrote there itself. Built once at provision.
-type identity struct {
+type Identity struct {
 	prefix   string            // canonical, ends in "-"
 	folded   string            // prefix as fold spells it
 	msnKey   string            // the placeholder of the header with the MSN
@@ -31,9 +31,9 @@ type identity struct {
 
 // Header encodings, as header_encoding names them.
 const (
-	encodingUTF8      = "utf8"
-	encodingPercent   = "percent"
-	encodingBase64URL = "base64url"
+	UTF8      = "utf8"
+	Percent   = "percent"
+	Base64URL = "base64url"
 )
 
 // wellKnownClaims are those of Vipps MobilePay's userinfo. Others work as well, and cost a string.
@@ -42,25 +42,25 @@ var wellKnownClaims = []string{
 	"email_verified", "birthdate", "address", "other_addresses", "gender", "nin", "delegatedConsents",
 }
 
-func newIdentity(prefix, encoding string, fields map[string]string) *identity {
-	id := &identity{
+func New(prefix, encoding string, fields map[string]string) *Identity {
+	id := &Identity{
 		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
 		msnKey:   "http.request.header." + textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
-		folded:   fold(prefix),
+		folded:   Fold(prefix),
 		fields:   make(map[string]string, len(fields)),
 		foldedBy: make(map[string]bool, len(fields)),
 		names:    make(map[string]string, len(wellKnownClaims)),
 		encode:   encodeUTF8,
 	}
 	switch encoding {
-	case encodingPercent:
+	case Percent:
 		id.encode = encodePercent
-	case encodingBase64URL:
+	case Base64URL:
 		id.encode = encodeBase64URL
 	}
 	for field, claim := range fields {
 		id.fields[textproto.CanonicalMIMEHeaderKey(field)] = claim
-		id.foldedBy[fold(field)] = true
+		id.foldedBy[Fold(field)] = true
 	}
 	for _, name := range wellKnownClaims {
 		id.names[name] = id.buildHeaderName(name)
@@ -68,9 +68,9 @@ func newIdentity(prefix, encoding string, fields map[string]string) *identity {
 	return id
 }
 
-// strip removes what the client wrote into our headers itself. It is called for every request, before
+// Strip removes what the client wrote into our headers itself. It is called for every request, before
 // anything else is decided: there is no path on which the client's own word gets through.
-func (id *identity) strip(r *http.Request) {
+func (id *Identity) Strip(r *http.Request) {
 	id.stripHeader(r.Header)
 	id.stripConnection(r.Header)
 	if len(r.Trailer) > 0 && r.Body != nil {
@@ -80,7 +80,7 @@ func (id *identity) strip(r *http.Request) {
 }
 
 // stripHeader deletes every field that an upstream could take for one of ours.
-func (id *identity) stripHeader(header http.Header) {
+func (id *Identity) stripHeader(header http.Header) {
 	for field := range header {
 		if id.isOurs(field) {
 			delete(header, field)
@@ -91,17 +91,17 @@ func (id *identity) stripHeader(header http.Header) {
 // isOurs reports whether an upstream might read field as a header of ours. CGI, FastCGI, WSGI and
 // Rack upstreams see X-Vipps-Sub as HTTP_X_VIPPS_SUB, and X_Vipps.Sub too (CVE-2025-64484): RFC 3875
 // section 4.1.18 asks for "-" to "_", and Apache's CGI folds everything but letters and digits.
-func (id *identity) isOurs(field string) bool {
-	if hasFoldedPrefix(field, id.folded) {
+func (id *Identity) isOurs(field string) bool {
+	if HasFoldedPrefix(field, id.folded) {
 		return true
 	}
-	return len(id.foldedBy) > 0 && id.foldedBy[fold(field)]
+	return len(id.foldedBy) > 0 && id.foldedBy[Fold(field)]
 }
 
 // stripConnection takes our fields out of the Connection header. A proxy removes every field that
 // Connection names (RFC 9110 section 7.6.1), so a client could make its identity vanish by naming it
 // (CVE-2025-48865).
-func (id *identity) stripConnection(header http.Header) {
+func (id *Identity) stripConnection(header http.Header) {
 	for i, line := range header["Connection"] {
 		if !id.namesOurs(line) {
 			continue
@@ -116,7 +116,7 @@ func (id *identity) stripConnection(header http.Header) {
 	}
 }
 
-func (id *identity) namesOurs(line string) bool {
+func (id *Identity) namesOurs(line string) bool {
 	for option := range strings.SplitSeq(line, ",") {
 		if id.isOurs(strings.TrimSpace(option)) {
 			return true
@@ -130,7 +130,7 @@ func (id *identity) namesOurs(line string) bool {
 type trailerStripper struct {
 	io.ReadCloser
 	request *http.Request
-	id      *identity
+	id      *Identity
 }
 
 func (t *trailerStripper) Read(p []byte) (int, error) {
@@ -141,9 +141,9 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
+// Present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
 // before: nothing of the client's is left to mix with.
-func (id *identity) present(r *http.Request, s *session.Session, msn string) {
+func (id *Identity) Present(r *http.Request, s *session.Session, msn string) {
 	most := len(s.Claims) + 1 + len(id.fields)
 	values := make([]string, 0, most)
 	before := r.Header
@@ -181,7 +181,7 @@ func (id *identity) present(r *http.Request, s *session.Session, msn string) {
 	}
 }
 
-func (id *identity) headerName(claim string) string {
+func (id *Identity) headerName(claim string) string {
 	if field, ok := id.names[claim]; ok {
 		return field
 	}
@@ -189,7 +189,7 @@ func (id *identity) headerName(claim string) string {
 }
 
 // buildHeaderName makes phone_number X-Vipps-Phone-Number.
-func (id *identity) buildHeaderName(claim string) string {
+func (id *Identity) buildHeaderName(claim string) string {
 	name := []byte(claim)
 	for i, c := range name {
 		if c == '_' || !httpguts.IsTokenRune(rune(c)) {
@@ -199,39 +199,10 @@ func (id *identity) buildHeaderName(claim string) string {
 	return textproto.CanonicalMIMEHeaderKey(id.prefix + string(name))
 }
 
-// setErrorPlaceholders tells the site's error routes what has happened, the reference of our line in the
-// log, and where a login starts that comes back to the page the person wanted.
-func setErrorPlaceholders(r *http.Request, reason, reference, loginURL string) {
-	replacer := incoming.Replacer(r)
-	replacer.Set("http.vipps_login.error", reason)
-	replacer.Set("http.vipps_login.error_id", reference)
-	replacer.Set("http.vipps_login.login_url", loginURL)
-}
-
-// setPlaceholders tells the rest of the Caddyfile what is known about the visit. A claim's text is
-// data: the replacer does not look into what it has put in.
-func setPlaceholders(r *http.Request, v *visit) {
-	incoming.Replacer(r).Map(func(key string) (any, bool) {
-		switch {
-		case key == "http.vipps_login.msn":
-			return v.msn, true
-		case key == "http.vipps_login.session" && v.session != nil:
-			return v.session.IDText(), true
-		case key == "http.vipps_login.error", key == "http.vipps_login.error_id", key == "http.vipps_login.login_url":
-			return "", true // of an error that is not ours; setErrorPlaceholders comes before this
-		}
-		name, ok := strings.CutPrefix(key, "http.auth.user.")
-		if !ok {
-			return nil, false
-		}
-		return placeholder(v.session, name), true
-	})
-}
-
-// placeholder is what {http.auth.user.<name>} stands for: nothing (in an expression: null), where there is no
+// Placeholder is what {http.auth.user.<name>} stands for: nothing (in an expression: null), where there is no
 // session or no such claim.
 // Left as it is, the text of the placeholder would be somebody's name to a site that gets it by header_up.
-func placeholder(s *session.Session, name string) any {
+func Placeholder(s *session.Session, name string) any {
 	switch {
 	case s == nil:
 		return nil
@@ -293,9 +264,9 @@ func encodeBase64URL(c userinfo.Claim) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(c.Text))
 }
 
-// fold spells a field name as the upstreams do that see least difference: lower case, and "-" for
+// Fold spells a field name as the upstreams do that see least difference: lower case, and "-" for
 // whatever is neither letter nor digit.
-func fold(field string) string {
+func Fold(field string) string {
 	folded := []byte(field)
 	for i, c := range folded {
 		folded[i] = foldByte(c)
@@ -313,8 +284,8 @@ func foldByte(c byte) byte {
 	return '-'
 }
 
-// hasFoldedPrefix is strings.HasPrefix(fold(field), prefix) without the string.
-func hasFoldedPrefix(field, prefix string) bool {
+// HasFoldedPrefix is strings.HasPrefix(fold(field), prefix) without the string.
+func HasFoldedPrefix(field, prefix string) bool {
 	if len(field) < len(prefix) {
 		return false
 	}
