@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
@@ -73,14 +74,14 @@ var errWhichSessions = errors.New("say which sessions: session=<id>, or sub=<sub
 
 // sessionsIn reads which sessions a query means. Nothing unknown, nothing twice and nothing empty: a typo
 // must not end more than was meant.
-func (a *App) sessionsIn(query string) (revocation, error) {
+func (a *App) sessionsIn(query string) (revocation.Entry, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return revocation{}, errWhichSessions
+		return revocation.Entry{}, errWhichSessions
 	}
 	for name, given := range values {
 		if len(given) != 1 || given[0] == "" || name != "session" && name != "sub" && name != "msn" && name != "all" {
-			return revocation{}, errWhichSessions
+			return revocation.Entry{}, errWhichSessions
 		}
 	}
 	s, sub, msn, all := values.Get("session"), values.Get("sub"), values.Get("msn"), values.Get("all")
@@ -89,14 +90,14 @@ func (a *App) sessionsIn(query string) (revocation, error) {
 	case all == "true" && len(values) == 1:
 	case s != "" && len(values) == 1:
 		if id, err := base64.RawURLEncoding.Strict().DecodeString(s); err != nil || len(id) != session.IDBytes {
-			return revocation{}, errors.New("session: this is not the id of a session")
+			return revocation.Entry{}, errors.New("session: this is not the id of a session")
 		}
 		entry.Session = s
 	case msn != "" && !merchant.IsMSN(msn):
-		return revocation{}, errors.New("msn: 4 to 10 digits")
+		return revocation.Entry{}, errors.New("msn: 4 to 10 digits")
 	case (sub != "" || msn != "") && all == "" && s == "":
 	default:
-		return revocation{}, errWhichSessions
+		return revocation.Entry{}, errWhichSessions
 	}
 	return entry, nil
 }

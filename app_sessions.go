@@ -7,13 +7,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // followRevocations keeps the list of ended sessions up to date: what others have added comes in, and
 // what could not be stored goes out.
 func (a *App) followRevocations(ctx context.Context) {
-	ticker := time.NewTicker(refreshEvery)
+	ticker := time.NewTicker(revocation.RefreshEvery)
 	defer ticker.Stop()
 	working := true
 	for {
@@ -40,21 +41,21 @@ func (a *App) exchangeRevocations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := revocationAccess{a.storage, keys}
-	return errors.Join(a.shared.revocations.flush(ctx, at), a.shared.revocations.refresh(ctx, at))
+	at := revocation.Access{a.storage, keys}
+	return errors.Join(a.shared.revocations.Flush(ctx, at), a.shared.revocations.Refresh(ctx, at))
 }
 
 // endSessions ends sessions before their time, here at once and at every instance within seconds.
-func (a *App) endSessions(ctx context.Context, entry revocation) error {
+func (a *App) endSessions(ctx context.Context, entry revocation.Entry) error {
 	keys, err := a.cookieKeys(ctx)
 	if err != nil {
 		return err
 	}
-	return a.shared.revocations.add(ctx, revocationAccess{a.storage, keys}, entry)
+	return a.shared.revocations.Add(ctx, revocation.Access{a.storage, keys}, entry)
 }
 
 // sessionsUntilNow is a revocation of all sessions of a person or a merchant or everybody that have begun.
-func (a *App) sessionsUntilNow(msn, sub string) revocation {
+func (a *App) sessionsUntilNow(msn, sub string) revocation.Entry {
 	now := time.Now()
-	return revocation{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(session.MaxLifetime).Unix()}
+	return revocation.Entry{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(session.MaxLifetime).Unix()}
 }

@@ -24,6 +24,9 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
+
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
+	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 )
 
 // bubble is the handler and a Vipps MobilePay in one process without a network, so that a test can have a
@@ -53,9 +56,9 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := &App{storage: newMemoryStorage()}
+	app := &App{storage: storetest.New()}
 	app.keys.Store(sealtest.Keys(t))
-	app.shared = &shared{client: newPartnerClient(bubbleVipps, partnerKeys{"id", "secret", "key"}, systemHeaders{"a", "1", "b", "2"}, counted.observeCall), phones: newPhoneMemory(), revocations: newRevocations()}
+	app.shared = &shared{client: newPartnerClient(bubbleVipps, partnerKeys{"id", "secret", "key"}, systemHeaders{"a", "1", "b", "2"}, counted.observeCall), phones: newPhoneMemory(), revocations: revocation.NewList()}
 	app.shared.client.http.Transport = b
 	t.Cleanup(app.shared.client.stop)
 	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults("")}

@@ -83,7 +83,7 @@ func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return h.showFailure(w, r, v, failureOf(errNoAnswer), "", l.ReturnTo) // to nobody
 	case v.session != nil && errors.Is(err, errOtherTab),
-		err == nil && !first && v.session != nil && !h.app.shared.revocations.now.has(v.session, v.msn):
+		err == nil && !first && v.session != nil && !h.app.shared.revocations.Now.Has(v.session, v.msn):
 		return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
 	case err != nil:
 		return h.showFailure(w, r, v, failureOf(err), reference, l.ReturnTo)

@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -46,7 +47,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 // knows it and goes on trying.
 func (h *Handler) endSession(r *http.Request, v *visit) error {
 	s := v.session
-	return h.app.endSessions(r.Context(), revocation{Session: s.IDText(), Before: s.Issued.Unix(), Until: s.Ends.Unix()})
+	return h.app.endSessions(r.Context(), revocation.Entry{Session: s.IDText(), Before: s.Issued.Unix(), Until: s.Ends.Unix()})
 }
 
 // endReplaced ends the session that a login replaces in the browser: a copy of its cookies, in an answer that

@@ -26,6 +26,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
@@ -282,7 +283,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if h.app.perMerchant {
 		results = counted.sessionResults(h.app.merchantLabel(v))
 	}
-	if err := h.app.shared.revocations.loaded(r.Context(), revocationAccess{h.app.storage, v.keys}); err != nil {
+	if err := h.app.shared.revocations.Loaded(r.Context(), revocation.Access{h.app.storage, v.keys}); err != nil {
 		return err
 	}
 	s, ok := session.Open(v.keys.Session, values, v.Host, v.msn)
@@ -298,7 +299,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		results.idle.Inc()
 	case h.RequireAppConfirmation && !s.InApp:
 		results.unconfirmed.Inc()
-	case h.app.shared.revocations.now.has(s, v.msn):
+	case h.app.shared.revocations.Now.Has(s, v.msn):
 		results.revoked.Inc()
 	default:
 		results.opened.Inc()

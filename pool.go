@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
@@ -19,7 +20,7 @@ type shared struct {
 	client *partnerClient
 
 	phones      *phoneMemory
-	revocations *revocations
+	revocations *revocation.List
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -37,7 +38,7 @@ func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, st
 	value, _, _ := sharedPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return &shared{
 			client:      newPartnerClient(base, keys, system, counted.observeCall),
-			revocations: newRevocations(),
+			revocations: revocation.NewList(),
 			phones:      newPhoneMemory(),
 		}, nil // cannot fail
 	})

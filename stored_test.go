@@ -14,6 +14,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
+
+	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 )
 
 // stored is what an earlier version of this code has sealed, with sealtest.Secret, for shop.example.no and MSN 123456. It is
@@ -23,7 +25,6 @@ type stored struct {
 	LastUse               string
 	Login, State          string
 	PhoneLogins           map[string][]byte // Caddy's storage, by key
-	Revoked               map[string][]byte
 }
 
 func readStored(t *testing.T) (s stored) {
@@ -102,8 +103,8 @@ func TestStoredLogins(t *testing.T) {
 
 func TestStoredPhoneLogins(t *testing.T) {
 	s, keys := readStored(t), sealtest.Keys(t)
-	storage := newMemoryStorage()
-	storage.files = s.PhoneLogins
+	storage := storetest.New()
+	storage.Files = s.PhoneLogins
 	phones := phoneStore{storage: storage, memory: newPhoneMemory(), keys: keys}
 	msn, id, err := phones.find(t.Context(), "auth-req-id-of-the-first")
 	if err != nil || msn != storedMSN || id != storedPending {
@@ -131,22 +132,5 @@ func storedPhoneLogins() map[string]*phoneLogin {
 			Started: storedAt, Expires: storedAt.Add(10 * time.Minute), Forgotten: storedAt.Add(15 * time.Minute),
 			Interval: 5 * time.Second, NextPoll: storedAt.Add(5 * time.Second), Finish: finishApp, Userinfo: `{"sub":"c06c4afe"}`,
 		},
-	}
-}
-
-func TestStoredRevocations(t *testing.T) {
-	s, keys := readStored(t), sealtest.Keys(t)
-	storage := newMemoryStorage()
-	storage.files = s.Revoked
-	entries, err := (revocationAccess{storage, keys}).loadPart(t.Context(), revokedPrefix+"/1795694400-abc")
-	if err != nil || !reflect.DeepEqual(entries, storedRevocations()) {
-		t.Errorf("%+v %v", entries, err)
-	}
-}
-
-func storedRevocations() []revocation {
-	return []revocation{
-		{Session: "c2Vzc2lvbi0wMTIz", Before: storedAt.Unix(), Until: storedAt.Add(12 * time.Hour).Unix()},
-		{MSN: storedMSN, Sub: "c06c4afe", Before: storedAt.Unix(), Until: storedAt.Add(session.MaxLifetime).Unix()},
 	}
 }

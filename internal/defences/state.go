@@ -174,7 +174,7 @@ var state = []Defence{
 		Threat: "a late answer changes who is logged in",
 		Name:   "an outcome told again replaces no newer session",
 		File:   "handler_callback.go",
-		Old: `		err == nil && !first && v.session != nil && !h.app.shared.revocations.now.has(v.session, v.msn):
+		Old: `		err == nil && !first && v.session != nil && !h.app.shared.revocations.Now.Has(v.session, v.msn):
 `,
 		New: `		false:
 `,
@@ -351,14 +351,14 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 		Threat: "logout that does not",
 		Name:   "a list of ended sessions",
 		File:   "module.go",
-		Old:    `case h.app.shared.revocations.now.has(s, v.msn):`,
+		Old:    `case h.app.shared.revocations.Now.Has(s, v.msn):`,
 		New:    `case false:`,
 		Test:   "TestLogoutEndsCopies",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "every instance writes its part",
-		File:   "revocationstore.go",
+		File:   "internal/revocation/store.go",
 		Old:    `if p.mine && p.stored < len(p.entries) {`,
 		New:    `if false {`,
 		Test:   "TestRevocationsInACluster",
@@ -367,7 +367,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 		Threat: "logout that does not",
 		Name:   "every instance reads the others' parts",
 		File:   "app_sessions.go",
-		Old:    `a.shared.revocations.refresh(ctx, at))`,
+		Old:    `a.shared.revocations.Refresh(ctx, at))`,
 		New:    `nil)`,
 		Test:   "TestRevocationsInACluster",
 	},
@@ -375,17 +375,17 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
 		File:   "app_sessions.go",
-		Old:    `a.shared.revocations.flush(ctx, at), `,
+		Old:    `a.shared.revocations.Flush(ctx, at), `,
 		New:    `nil, `,
 		Test:   "TestReloadWhileStorageIsAway",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "no session opens before the list was read",
-		File:   "revocationstore.go",
-		Old: `	return r.refresh(ctx, at)
+		File:   "internal/revocation/store.go",
+		Old: `	return r.Refresh(ctx, at)
 }`,
-		New: `	_ = r.refresh(ctx, at)
+		New: `	_ = r.Refresh(ctx, at)
 	return nil
 }`,
 		Test: "TestRevocationsWhileStorageIsAway",

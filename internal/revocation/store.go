@@ -1,4 +1,4 @@
-package vippslogin
+package revocation
 
 import (
 	"bytes"
@@ -25,17 +25,17 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
-// revocations brings the list to all instances, through Caddy's storage. Each instance writes parts of
+// List brings the list to all instances, through Caddy's storage. Each instance writes parts of
 // its own, so that none waits for a lock of another; all read all parts. A part is only ever added to,
 // and after a while not even that. What an instance knows outlives its configs (pool.go): a reload while
 // storage is away forgets nothing.
-type revocations struct {
-	now revokedNow
+type List struct {
+	Now revokedNow
 
 	mu     sync.Mutex // guards the next three; not held while storage works
 	parts  map[string]*revokedPart
 	own    *revokedPart // the one this instance adds to; nil before the first
-	recent []revocation // what now.added is made of
+	recent []Entry      // what now.added is made of
 
 	io       chan struct{} // holds one element while somebody works with storage, who alone touches the rest
 	from     certmagic.Storage
@@ -66,26 +66,26 @@ func (a *attempt) do(pass func() error) error {
 // revokedPart is a part of the list.
 type revokedPart struct {
 	name    string
-	entries []revocation
+	entries []Entry
 	mine    bool
 	began   time.Time // of mine: created, by a clock that nobody sets
 	stored  int       // of mine: how many entries storage has
 }
 
-// revocationAccess is where the parts are, and what opens them.
-type revocationAccess struct {
-	storage certmagic.Storage
-	keys    *seal.Keys
+// Access is where the parts are, and what opens them.
+type Access struct {
+	Storage certmagic.Storage
+	Keys    *seal.Keys
 }
 
 const (
-	revokedPrefix = store.Prefix + "/revoked"
+	folder = store.Prefix + "/revoked"
 	// revokedVersionKey holds a text that changes when any part does: one small read tells whether there
 	// is anything new.
 	revokedVersionKey = store.Prefix + "/revoked_version"
 
-	// refreshEvery is how often an instance looks for what others have revoked.
-	refreshEvery = 3 * time.Second
+	// RefreshEvery is how often an instance looks for what others have revoked.
+	RefreshEvery = 3 * time.Second
 	// listEvery is how often it looks at all parts, whatever the version says, and makes now.read anew.
 	listEvery = time.Minute
 
@@ -103,12 +103,12 @@ const (
 	strangersKept = 401 * 24 * time.Hour
 )
 
-func newRevocations() *revocations {
-	return &revocations{parts: make(map[string]*revokedPart), io: make(chan struct{}, 1)}
+func NewList() *List {
+	return &List{parts: make(map[string]*revokedPart), io: make(chan struct{}, 1)}
 }
 
 // withStorage runs pass alone. It waits for its turn as long as ctx, and goes on when the client has left.
-func (r *revocations) withStorage(ctx context.Context, last *attempt, pass func(context.Context) error) error {
+func (r *List) withStorage(ctx context.Context, last *attempt, pass func(context.Context) error) error {
 	select {
 	case r.io <- struct{}{}:
 	case <-ctx.Done():
@@ -118,18 +118,18 @@ func (r *revocations) withStorage(ctx context.Context, last *attempt, pass func(
 	return last.do(func() error { return pass(context.WithoutCancel(ctx)) })
 }
 
-// loaded reads the list where that was never done. Until then there is no telling which sessions are
+// Loaded reads the list where that was never done. Until then there is no telling which sessions are
 // good: one that was ended must not live again because storage is away when an instance starts.
-func (r *revocations) loaded(ctx context.Context, at revocationAccess) error {
-	if r.now.read.Load() != nil {
+func (r *List) Loaded(ctx context.Context, at Access) error {
+	if r.Now.read.Load() != nil {
 		return nil
 	}
-	return r.refresh(ctx, at)
+	return r.Refresh(ctx, at)
 }
 
-// add revokes here at once, and everywhere within refreshEvery after it has returned. With an error it
+// Add revokes here at once, and everywhere within RefreshEvery after it has returned. With an error it
 // does so once storage works again: flush is called until then.
-func (r *revocations) add(ctx context.Context, at revocationAccess, entry revocation) error {
+func (r *List) Add(ctx context.Context, at Access, entry Entry) error {
 	now := time.Now()
 	r.mu.Lock()
 	if r.own == nil || now.Sub(r.own.began) > partLife || len(r.own.entries) >= partSize {
@@ -137,10 +137,10 @@ func (r *revocations) add(ctx context.Context, at revocationAccess, entry revoca
 	}
 	r.own.entries = append(r.own.entries, entry)
 	r.recent = append(r.recent, entry)
-	r.now.added.Store(newRevoked(now, r.recent))
+	r.Now.added.Store(newRevoked(now, r.recent))
 	r.mu.Unlock()
 	written := make(chan error, 1)
-	go func() { written <- r.flush(context.WithoutCancel(ctx), at) }()
+	go func() { written <- r.Flush(context.WithoutCancel(ctx), at) }()
 	select {
 	case err := <-written:
 		return err
@@ -150,15 +150,15 @@ func (r *revocations) add(ctx context.Context, at revocationAccess, entry revoca
 }
 
 // openPart begins a part of this instance. mu is held.
-func (r *revocations) openPart(now time.Time) {
+func (r *List) openPart(now time.Time) {
 	random := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
-	r.own = &revokedPart{name: fmt.Sprintf("%s/%d-%s", revokedPrefix, now.Unix(), random), mine: true, began: now}
+	r.own = &revokedPart{name: fmt.Sprintf("%s/%d-%s", folder, now.Unix(), random), mine: true, began: now}
 	r.parts[r.own.name] = r.own
 }
 
 // reopen moves what an old part of ours has and storage has not into a new one: nobody reads an old part
 // again. mu is held.
-func (r *revocations) reopen(now time.Time) {
+func (r *List) reopen(now time.Time) {
 	for name, p := range r.parts {
 		if !p.mine || p.stored == len(p.entries) || now.Sub(p.began) <= partLife {
 			continue
@@ -174,7 +174,7 @@ func (r *revocations) reopen(now time.Time) {
 
 // created is when the part was begun, which its name says.
 func (p *revokedPart) created() time.Time {
-	seconds, _, _ := strings.Cut(strings.TrimPrefix(p.name, revokedPrefix+"/"), "-")
+	seconds, _, _ := strings.Cut(strings.TrimPrefix(p.name, folder+"/"), "-")
 	unix, _ := strconv.ParseInt(seconds, 10, 64)
 	return time.Unix(unix, 0)
 }
@@ -198,9 +198,9 @@ func (p *revokedPart) over(now time.Time) bool {
 	return len(p.entries) > 0 || now.Sub(p.created()) > strangersKept
 }
 
-// flush writes what this instance has added and storage does not have. Who waits here for another's
+// Flush writes what this instance has added and storage does not have. Who waits here for another's
 // write has nothing left to do if that wrote theirs, too.
-func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
+func (r *List) Flush(ctx context.Context, at Access) error {
 	return r.withStorage(ctx, &r.flushing, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 		defer cancel()
@@ -214,7 +214,7 @@ func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
 			return nil
 		}
 		version := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
-		if err := at.storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
+		if err := at.Storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
 			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		r.untold = false
@@ -223,7 +223,7 @@ func (r *revocations) flush(ctx context.Context, at revocationAccess) error {
 }
 
 // unstored returns copies of the parts that storage does not have whole.
-func (r *revocations) unstored(now time.Time) (parts []revokedPart) {
+func (r *List) unstored(now time.Time) (parts []revokedPart) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.reopen(now)
@@ -239,15 +239,15 @@ func (r *revocations) unstored(now time.Time) (parts []revokedPart) {
 // damaged is known from one that strangers wrote with another secret on the same storage.
 
 // partKeyNames are the names of the keys, the newest first.
-func (at revocationAccess) partKeyNames() []string { return at.keys.IndexNames("revoked part") }
+func (at Access) partKeyNames() []string { return at.Keys.IndexNames("revoked part") }
 
-func (r *revocations) storePart(ctx context.Context, at revocationAccess, p revokedPart) error {
+func (r *List) storePart(ctx context.Context, at Access, p revokedPart) error {
 	plain, err := json.Marshal(p.entries)
 	if err != nil {
 		return err
 	}
-	sealed := append([]byte(at.partKeyNames()[0]+"."), at.keys.Revoked.Seal(plain, seal.Context(p.name))...)
-	if err := at.storage.Store(ctx, p.name, sealed); err != nil {
+	sealed := append([]byte(at.partKeyNames()[0]+"."), at.Keys.Revoked.Seal(plain, seal.Context(p.name))...)
+	if err := at.Storage.Store(ctx, p.name, sealed); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	r.mu.Lock()
@@ -261,10 +261,10 @@ func (r *revocations) storePart(ctx context.Context, at revocationAccess, p revo
 var errDamaged = errors.New("a part of the list of ended sessions is damaged: restore it, or delete it, and the sessions that it ended live again")
 
 // loadPart reads the entries of a part; none of a stranger's.
-func (at revocationAccess) loadPart(ctx context.Context, name string) (entries []revocation, err error) {
+func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	stored, err := at.storage.Load(ctx, name)
+	stored, err := at.Storage.Load(ctx, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil // another instance has deleted it
@@ -275,27 +275,27 @@ func (at revocationAccess) loadPart(ctx context.Context, name string) (entries [
 	if ok && !slices.Contains(at.partKeyNames(), string(key)) {
 		return nil, nil
 	}
-	plain, ok := at.keys.Revoked.Open(sealed, seal.Context(name))
+	plain, ok := at.Keys.Revoked.Open(sealed, seal.Context(name))
 	if !ok || json.Unmarshal(plain, &entries) != nil {
 		return nil, fmt.Errorf("%w: %w: %s", store.ErrUnavailable, errDamaged, name)
 	}
 	return entries, nil
 }
 
-// refresh reads what others have revoked.
-func (r *revocations) refresh(ctx context.Context, at revocationAccess) error {
+// Refresh reads what others have revoked.
+func (r *List) Refresh(ctx context.Context, at Access) error {
 	return r.withStorage(ctx, &r.reading, func(ctx context.Context) error { return r.read(ctx, at, time.Now()) })
 }
 
-func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Time) error {
+func (r *List) read(ctx context.Context, at Access, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	version, err := at.storage.Load(ctx, revokedVersionKey)
+	version, err := at.Storage.Load(ctx, revokedVersionKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	never := r.now.read.Load() == nil
-	if !never && sameStorage(at.storage, r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
+	never := r.Now.read.Load() == nil
+	if !never && sameStorage(at.Storage, r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
 		return nil
 	}
 	names, err := at.listParts(ctx)
@@ -307,7 +307,7 @@ func (r *revocations) read(ctx context.Context, at revocationAccess, now time.Ti
 	// goes on from there.
 	r.take(parts, now, err == nil || !never)
 	if err == nil {
-		r.from, r.version, r.listed = at.storage, string(version), now
+		r.from, r.version, r.listed = at.Storage, string(version), now
 	}
 	return err
 }
@@ -318,9 +318,9 @@ func sameStorage(a, b certmagic.Storage) bool { return reflect.TypeOf(a).Compara
 // listParts returns the names of all parts. Caddy's file storage looks at one file of the folder after the
 // other, and breaks off where one has gone meanwhile, as another instance's temporary files do: then it is
 // asked again, since such a list is not whole.
-func (at revocationAccess) listParts(ctx context.Context) (names []string, err error) {
+func (at Access) listParts(ctx context.Context) (names []string, err error) {
 	for range 10 {
-		if names, err = at.storage.List(ctx, revokedPrefix, false); !errors.Is(err, fs.ErrNotExist) {
+		if names, err = at.Storage.List(ctx, folder, false); !errors.Is(err, fs.ErrNotExist) {
 			return names, err
 		}
 	}
@@ -332,11 +332,11 @@ func (at revocationAccess) listParts(ctx context.Context) (names []string, err e
 
 // partName is what newRevokedPart makes. Other names are not ours: a storage may list what only begins alike,
 // and the file storage's temporary files are in the same folder, those of dead instances for ever.
-var partName = regexp.MustCompile(`^` + revokedPrefix + `/[0-9]+-[A-Za-z0-9_-]+$`)
+var partName = regexp.MustCompile(`^` + folder + `/[0-9]+-[A-Za-z0-9_-]+$`)
 
 // readParts reads what may have changed, several at once. With an error, the first of them, it returns what
 // it could read, and what it knew of the others.
-func (r *revocations) readParts(ctx context.Context, at revocationAccess, names []string, now time.Time) ([]*revokedPart, error) {
+func (r *List) readParts(ctx context.Context, at Access, names []string, now time.Time) ([]*revokedPart, error) {
 	parts, damaged := make([]*revokedPart, len(names)), make([]error, len(names))
 	readers, ctx := errgroup.WithContext(ctx) // where storage fails, the rest is left to the next pass
 	readers.SetLimit(readersAtOnce)
@@ -368,7 +368,7 @@ func (r *revocations) readParts(ctx context.Context, at revocationAccess, names 
 	}
 	for i, p := range parts {
 		if p != nil && p.over(now) {
-			_ = at.storage.Delete(ctx, p.name) // each instance tries; the next pass does, too
+			_ = at.Storage.Delete(ctx, p.name) // each instance tries; the next pass does, too
 			parts[i] = nil
 		}
 	}
@@ -377,7 +377,7 @@ func (r *revocations) readParts(ctx context.Context, at revocationAccess, names 
 
 // take makes what was read known to requests; whole says that nothing is missing. The whole list is made
 // anew now and then only: what has come since the last time is little.
-func (r *revocations) take(read []*revokedPart, now time.Time, whole bool) {
+func (r *List) take(read []*revokedPart, now time.Time, whole bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range read {
@@ -395,15 +395,15 @@ func (r *revocations) take(read []*revokedPart, now time.Time, whole bool) {
 	maps.DeleteFunc(r.parts, func(_ string, p *revokedPart) bool {
 		return p.over(now) && (!p.mine || p.stored == len(p.entries))
 	})
-	if whole && (r.now.read.Load() == nil || now.Sub(r.built) >= listEvery) {
+	if whole && (r.Now.read.Load() == nil || now.Sub(r.built) >= listEvery) {
 		r.rebuild(now)
 	}
-	r.now.added.Store(newRevoked(now, r.recent))
+	r.Now.added.Store(newRevoked(now, r.recent))
 }
 
 // rebuild makes now.read of all parts. It lets go of mu meanwhile: nobody's logout waits for it.
-func (r *revocations) rebuild(now time.Time) {
-	var lists [][]revocation
+func (r *List) rebuild(now time.Time) {
+	var lists [][]Entry
 	for _, p := range r.parts {
 		lists = append(lists, p.entries)
 	}
@@ -411,6 +411,6 @@ func (r *revocations) rebuild(now time.Time) {
 	r.mu.Unlock()
 	all := newRevoked(now, lists...)
 	r.mu.Lock()
-	r.now.read.Store(all)
+	r.Now.read.Store(all)
 	r.recent, r.built = slices.Clone(r.recent[taken:]), now
 }

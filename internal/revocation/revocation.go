@@ -1,4 +1,4 @@
-package vippslogin
+package revocation
 
 import (
 	"encoding/base64"
@@ -12,9 +12,9 @@ import (
 // list that every instance holds in memory: no request waits for storage to see whether its session is
 // on it. revocationstore.go brings the instances' lists together.
 
-// revocation ends sessions: the one named, or all of a person, of a merchant, or of everybody that
+// Entry ends sessions: the one named, or all of a person, of a merchant, or of everybody that
 // began no later than Before.
-type revocation struct {
+type Entry struct {
 	Session string `json:"session,omitempty"` // the id of one session, as text
 	MSN     string `json:"msn,omitempty"`     // "" for every merchant
 	Sub     string `json:"sub,omitempty"`     // "" for every person
@@ -34,7 +34,7 @@ type revoked struct {
 }
 
 // newRevoked makes the list of those that still count.
-func newRevoked(now time.Time, lists ...[]revocation) *revoked {
+func newRevoked(now time.Time, lists ...[]Entry) *revoked {
 	r := &revoked{merchants: make(map[string]int64), persons: make(map[person]int64), sessions: make(map[string]bool)}
 	for _, list := range lists {
 		for _, entry := range list {
@@ -46,7 +46,7 @@ func newRevoked(now time.Time, lists ...[]revocation) *revoked {
 	return r
 }
 
-func (r *revoked) add(entry revocation) {
+func (r *revoked) add(entry Entry) {
 	switch {
 	case entry.Session != "":
 		id, _ := base64.RawURLEncoding.DecodeString(entry.Session) // what is no id matches no session
@@ -84,6 +84,6 @@ type revokedNow struct {
 	read, added atomic.Pointer[revoked]
 }
 
-func (r *revokedNow) has(s *session.Session, msn string) bool {
+func (r *revokedNow) Has(s *session.Session, msn string) bool {
 	return r.read.Load().has(s, msn) || r.added.Load().has(s, msn)
 }

@@ -1,4 +1,4 @@
-package vippslogin
+package revocation
 
 import (
 	"context"
@@ -10,12 +10,14 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/session"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
+
+	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 )
 
 // fadingStorage lists as a file system does: it stops where a file has gone between the look at the
 // folder and the look at the file. Other instances' temporary files do that.
 type fadingStorage struct {
-	*memoryStorage
+	*storetest.Memory
 	fades int // how often
 }
 
@@ -23,23 +25,23 @@ func (f *fadingStorage) List(ctx context.Context, prefix string, recursive bool)
 	if f.fades--; f.fades >= 0 {
 		return nil, fmt.Errorf("lstat 123456789: %w", fs.ErrNotExist)
 	}
-	return f.memoryStorage.List(ctx, prefix, recursive)
+	return f.Memory.List(ctx, prefix, recursive)
 }
 
 // TestListThatIsNotWhole: a list that broke off is not taken for the whole one, which would let ended
 // sessions live again.
 func TestListThatIsNotWhole(t *testing.T) {
-	keys, memory := sealtest.Keys(t), newMemoryStorage()
+	keys, memory := sealtest.Keys(t), storetest.New()
 	now := time.Now()
-	err := newRevocations().add(t.Context(), revocationAccess{memory, keys}, revocation{MSN: "123456", Before: now.Unix(), Until: now.Add(time.Hour).Unix()})
+	err := NewList().Add(t.Context(), Access{memory, keys}, Entry{MSN: "123456", Before: now.Unix(), Until: now.Add(time.Hour).Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := newRevocations()
-	if err := other.refresh(t.Context(), revocationAccess{&fadingStorage{memory, 1}, keys}); err != nil {
+	other := NewList()
+	if err := other.Refresh(t.Context(), Access{&fadingStorage{memory, 1}, keys}); err != nil {
 		t.Fatal(err)
 	}
-	if !other.now.has(&session.Session{Issued: now}, "123456") {
+	if !other.Now.Has(&session.Session{Issued: now}, "123456") {
 		t.Error("the ended session lives again")
 	}
 }
@@ -47,10 +49,10 @@ func TestListThatIsNotWhole(t *testing.T) {
 // TestTemporaryFileOfTheDead: Caddy's file storage writes a file under another name first, in the same
 // folder. What an instance that died leaves there is no part of the list, and locks nobody out.
 func TestTemporaryFileOfTheDead(t *testing.T) {
-	memory := newMemoryStorage()
-	memory.files[revokedPrefix+"/2851123456"] = []byte("half a par")
-	r := newRevocations()
-	if err := r.loaded(t.Context(), revocationAccess{memory, sealtest.Keys(t)}); err != nil {
+	memory := storetest.New()
+	memory.Files[folder+"/2851123456"] = []byte("half a par")
+	r := NewList()
+	if err := r.Loaded(t.Context(), Access{memory, sealtest.Keys(t)}); err != nil {
 		t.Error(err)
 	}
 }
