@@ -21,6 +21,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -55,7 +56,7 @@ type App struct {
 	storage     certmagic.Storage
 	shared      *shared
 	sharedKey   string
-	partnerKeys partnerKeys
+	partnerKeys vipps.Keys
 	perMerchant bool
 	told        *tellings // how often what one client causes is logged
 	sweeps      bool      // a site keeps what ends by itself in storage
@@ -110,7 +111,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.partnerKeys, err = a.resolvePartnerKeys(); err != nil {
 		return err
 	}
-	if base == testURL && a.partnerKeys != (partnerKeys{}) {
+	if base == testURL && a.partnerKeys != (vipps.Keys{}) {
 		a.logger.Warn("partner keys work in production only: give each merchant the keys of its sales unit to log in on the test environment")
 	}
 	system, err := a.systemHeaders()
@@ -140,24 +141,24 @@ func baseURL(environment string) (string, error) {
 	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("%q is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no", environment)
 	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopbackHost(u.Hostname())) {
+	if u.Scheme != "https" && !(u.Scheme == "http" && vipps.IsLoopbackHost(u.Hostname())) {
 		return "", fmt.Errorf("%q would carry keys in the clear: use https (http is for loopback hosts only)", environment)
 	}
 	return u.Scheme + "://" + strings.ToLower(u.Host), nil
 }
 
-func (a *App) resolvePartnerKeys() (partnerKeys, error) {
+func (a *App) resolvePartnerKeys() (vipps.Keys, error) {
 	if a.ClientID == "" && a.ClientSecret == "" && a.SubscriptionKey == "" {
-		return partnerKeys{}, nil
+		return vipps.Keys{}, nil
 	}
-	var keys partnerKeys
+	var keys vipps.Keys
 	for _, key := range []struct {
 		name, value string
 		to          *string
 	}{
-		{"client_id", a.ClientID, &keys.clientID},
-		{"client_secret", a.ClientSecret, &keys.clientSecret},
-		{"subscription_key", a.SubscriptionKey, &keys.subscriptionKey},
+		{"client_id", a.ClientID, &keys.ClientID},
+		{"client_secret", a.ClientSecret, &keys.ClientSecret},
+		{"subscription_key", a.SubscriptionKey, &keys.SubscriptionKey},
 	} {
 		value, err := resolveSecret(key.value)
 		if err != nil {
@@ -188,18 +189,18 @@ func resolveSecret(value string) (string, error) {
 
 const maxSystemHeader = 30 // characters, as Vipps MobilePay has it
 
-func (a *App) systemHeaders() (systemHeaders, error) {
+func (a *App) systemHeaders() (vipps.System, error) {
 	version, _ := caddy.Version()
-	system := systemHeaders{
-		name: "caddy", version: cut(version, maxSystemHeader),
-		pluginName: "caddy-vipps-login", pluginVersion: cut(pluginVersion(), maxSystemHeader),
+	system := vipps.System{
+		Name: "caddy", Version: cut(version, maxSystemHeader),
+		PluginName: "caddy-vipps-login", PluginVersion: cut(pluginVersion(), maxSystemHeader),
 	}
 	for _, part := range []struct {
 		name, value string
 		to          *string
 	}{
-		{"system name", a.SystemName, &system.name},
-		{"system version", a.SystemVersion, &system.version},
+		{"system name", a.SystemName, &system.Name},
+		{"system version", a.SystemVersion, &system.Version},
 	} {
 		if err := resolveText(part.name, &part.value); err != nil {
 			return system, err
@@ -216,7 +217,7 @@ func (a *App) systemHeaders() (systemHeaders, error) {
 
 func cut(s string, n int) string { return s[:min(n, len(s))] }
 
-// pluginVersion is the version of this module in the running binary.
+// PluginVersion is the version of this module in the running binary.
 func pluginVersion() string {
 	const self = "github.com/caddy-vipps/vippslogin"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -296,7 +297,7 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", store.ErrUnavailable, err)
 	}
-	keys, err := seal.NewKeys(a.shared.client.base, []string{secret})
+	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
 		a.keys.Store(keys)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 var msisdn = regexp.MustCompile(`^[1-9][0-9]{4,14}$`)
@@ -64,11 +65,11 @@ func FuzzPhoneBody(f *testing.F) {
 			}
 			return
 		}
-		hint, ok := strings.CutPrefix(request.loginHint, "urn:msisdn:")
-		if ok && (hint != number || !msisdn.MatchString(number)) || strings.ContainsAny(request.loginHint+request.scope+request.bindingMessage, "\r\n") {
+		hint, ok := strings.CutPrefix(request.LoginHint, "urn:msisdn:")
+		if ok && (hint != number || !msisdn.MatchString(number)) || strings.ContainsAny(request.LoginHint+request.Scope+request.BindingMessage, "\r\n") {
 			t.Errorf("%q: %+v", body, request)
 		}
-		if !strings.Contains(" "+request.scope+" ", " openid ") || request.expiry != 0 && (request.expiry < 60 || request.expiry > 900) {
+		if !strings.Contains(" "+request.Scope+" ", " openid ") || request.Expiry != 0 && (request.Expiry < 60 || request.Expiry > 900) {
 			t.Errorf("%q: %+v", body, request)
 		}
 		if to := input.ReturnTo; to != "" && (to[0] != '/' || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t")) && !strings.Contains(to, "?") {
@@ -80,15 +81,15 @@ func FuzzPhoneBody(f *testing.F) {
 // FuzzWebhookSignature: no header but the one that the secret makes is a signature.
 func FuzzWebhookSignature(f *testing.F) {
 	const target, host = "/vipps/webhook", "shop.example.no"
-	f.Add("Mon, 01 Jan 2024 00:00:00 GMT", webhookPrefix+"AAAA", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", []byte(""))
-	f.Add("", webhookPrefix, "", []byte(`{"auth_req_id":"x"}`))
+	f.Add("Mon, 01 Jan 2024 00:00:00 GMT", vipps.WebhookPrefix+"AAAA", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=", []byte(""))
+	f.Add("", vipps.WebhookPrefix, "", []byte(`{"auth_req_id":"x"}`))
 	f.Fuzz(func(t *testing.T, date, authorization, hash string, body []byte) {
 		r := httptest.NewRequest(http.MethodPost, target, nil)
 		r.Header["X-Ms-Date"], r.Header["Authorization"], r.Header["X-Ms-Content-Sha256"] = []string{date}, []string{authorization}, []string{hash}
-		if signedWebhook(r, incoming.Target(r), host, body, []string{string(seal.RandomBytes(32))}) {
+		if vipps.IsSigned(r, incoming.Target(r), host, body, []string{string(seal.RandomBytes(32))}) {
 			t.Errorf("a signature: %q %q %q", date, authorization, hash)
 		}
-		if signedWebhook(r, incoming.Target(r), host, body, nil) {
+		if vipps.IsSigned(r, incoming.Target(r), host, body, nil) {
 			t.Error("signed by nobody")
 		}
 	})

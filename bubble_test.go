@@ -27,6 +27,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // bubble is the handler and a Vipps MobilePay in one process without a network, so that a test can have a
@@ -58,9 +59,9 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	}
 	app := &App{storage: storetest.New()}
 	app.keys.Store(sealtest.Keys(t))
-	app.shared = &shared{client: newPartnerClient(bubbleVipps, partnerKeys{"id", "secret", "key"}, systemHeaders{"a", "1", "b", "2"}, counted.observeCall), phones: newPhoneMemory(), revocations: revocation.NewList()}
-	app.shared.client.http.Transport = b
-	t.Cleanup(app.shared.client.stop)
+	app.shared = &shared{client: vipps.NewClient(bubbleVipps, vipps.Keys{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"}, vipps.System{Name: "a", Version: "1", PluginName: "b", PluginVersion: "2"}, counted.observeCall), phones: newPhoneMemory(), revocations: revocation.NewList()}
+	app.shared.client.HTTP.Transport = b
+	t.Cleanup(app.shared.client.Stop)
 	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults("")}
 	h.setDefaults()
 	if err := h.provisionSession(); err != nil {
@@ -244,7 +245,7 @@ func TestADayOfLogins(t *testing.T) {
 				t.Errorf("%s was called %d times in a day", path, n)
 			}
 		}
-		b.handler.app.shared.client.stop()
+		b.handler.app.shared.client.Stop()
 	})
 }
 
@@ -293,7 +294,7 @@ func TestNoAnswerAtAnyCall(t *testing.T) {
 					if _, status := b.login(); status != http.StatusOK || time.Since(began) > time.Second {
 						t.Errorf("the next login: %d after %s", status, time.Since(began))
 					}
-					b.handler.app.shared.client.stop()
+					b.handler.app.shared.client.Stop()
 				})
 			})
 		}
@@ -332,6 +333,6 @@ func TestKeysBehindTheSignature(t *testing.T) {
 		if _, status := b.login(); status != http.StatusOK {
 			t.Errorf("%d after the keys are back", status)
 		}
-		b.handler.app.shared.client.stop()
+		b.handler.app.shared.client.Stop()
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 const (
@@ -26,20 +27,20 @@ const (
 
 // checker checks what a config needs of Vipps MobilePay.
 type checker struct {
-	client   *partnerClient
+	client   *vipps.Client
 	parallel int    // calls at the same time, at most
 	step     func() // tells the progress; called by many at once
 	keys     *seal.Keys
 
-	doc     discoveryDocument
+	doc     vipps.Discovery
 	noDoc   bool // there is no discovery document
 	noToken bool // there is no partner access token
 	silence atomic.Int32
 }
 
 // newChecker makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
-func newChecker(client *partnerClient, parallel int, step func()) (*checker, error) {
-	keys, err := seal.NewKeys(client.base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
+func newChecker(client *vipps.Client, parallel int, step func()) (*checker, error) {
+	keys, err := seal.NewKeys(client.Base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
 	return &checker{client: client, parallel: parallel, step: step, keys: keys}, err
 }
 
@@ -87,12 +88,12 @@ func keysOf(t *checkTarget) string {
 }
 
 func (c *checker) partnerKeys(ctx context.Context) finding {
-	if c.client.keys == (partnerKeys{}) {
+	if c.client.Keys == (vipps.Keys{}) {
 		return notChecked(aboutPartnerKeys, "there are none: each merchant has keys of its own")
 	}
-	_, err := c.client.token.get(ctx)
+	_, err := c.client.Token.Get(ctx)
 	c.noToken = err != nil
-	if errors.Is(err, errKeysRefused) && c.client.base == testURL {
+	if errors.Is(err, vipps.ErrKeysRefused) && c.client.Base == testURL {
 		err = errKeysRefusedInTest
 	}
 	return c.judge(aboutPartnerKeys, err, "accepted, and a partner access token given", nil)
@@ -100,7 +101,7 @@ func (c *checker) partnerKeys(ctx context.Context) finding {
 
 func (c *checker) discovery(ctx context.Context) finding {
 	var err error
-	c.doc, err = c.client.discovery.get(ctx)
+	c.doc, err = c.client.Discovery.Get(ctx)
 	c.noDoc = err != nil
 	return c.judge(aboutDiscovery, err, "read, with the issuer that it should have", nil)
 }
@@ -109,11 +110,11 @@ func (c *checker) signingKeys(ctx context.Context) finding {
 	if c.noDoc {
 		return notChecked(aboutSigningKeys, "the discovery document says where they are")
 	}
-	set, err := c.client.keySet.get(ctx)
+	set, err := c.client.KeySet.Get(ctx)
 	usable := 0
 	if err == nil {
-		if usable = set.usableKeys(ctx); usable == 0 {
-			err = fmt.Errorf("keys: none can sign an ID token: %w", errBadAnswer)
+		if usable = set.UsableKeys(ctx); usable == 0 {
+			err = fmt.Errorf("keys: none can sign an ID token: %w", vipps.ErrBadAnswer)
 		}
 	}
 	return c.judge(aboutSigningKeys, err, fmt.Sprintf("read, %d can be used", usable), nil)
@@ -123,8 +124,8 @@ func (c *checker) clock(ctx context.Context) finding {
 	if c.noDoc {
 		return notChecked(aboutClock, "no answer to compare it with")
 	}
-	skew, err := c.client.clockSkew(ctx)
-	if errors.Is(err, errNoDate) {
+	skew, err := c.client.ClockSkew(ctx)
+	if errors.Is(err, vipps.ErrNoDate) {
 		return notChecked(aboutClock, "the answers of Vipps MobilePay have no date")
 	}
 	direction := "ahead of"
@@ -158,21 +159,21 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	}
 	l := login.New("/", time.Now())
 	err := c.patiently(ctx, func() error {
-		_, err := c.client.exchangeCode(ctx, t.unit, t.unit.MSN, l.Nonce, t.redirectURI(), l.Verifier)
+		_, err := c.client.ExchangeCode(ctx, t.unit, t.unit.MSN, l.Nonce, t.redirectURI(), l.Verifier)
 		return err
 	})
-	var refused statusError
+	var refused vipps.StatusError
 	switch {
 	case err == nil:
-		err = fmt.Errorf("token: a made-up code was redeemed: %w", errBadAnswer)
-	case errors.Is(err, errCodeRefused):
+		err = fmt.Errorf("token: a made-up code was redeemed: %w", vipps.ErrBadAnswer)
+	case errors.Is(err, vipps.ErrCodeRefused):
 		err = nil
-	case errors.As(err, &refused) && refused.status == 403:
-		err = fmt.Errorf("token: status 403: %w", errKeysRefused)
-	case errors.As(err, &refused) && refused.status == 400:
+	case errors.As(err, &refused) && refused.Status == 403:
+		err = fmt.Errorf("token: status 403: %w", vipps.ErrKeysRefused)
+	case errors.As(err, &refused) && refused.Status == 400:
 		return asWarning(c.judge(aboutMerchantKeys, err, "", t))
 	}
-	if errors.Is(err, errKeysRefused) && t.unit.HasOwnKeys() {
+	if errors.Is(err, vipps.ErrKeysRefused) && t.unit.HasOwnKeys() {
 		err = fmt.Errorf("token: %w", errOwnKeysRefused)
 	}
 	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
@@ -233,7 +234,7 @@ func withRedirectURI(address, redirectURI string) string {
 
 func (c *checker) open(ctx context.Context, address, redirectURI string) (named bool, err error) {
 	err = c.patiently(ctx, func() error {
-		named, err = c.client.openAuthorization(ctx, address, redirectURI)
+		named, err = c.client.OpenAuthorization(ctx, address, redirectURI)
 		return err
 	})
 	return named, err
@@ -251,20 +252,20 @@ const (
 func (c *checker) patiently(ctx context.Context, call func() error) error {
 	for try := 1; ; try++ {
 		err := call()
-		if errors.Is(err, errNoAnswer) {
+		if errors.Is(err, vipps.ErrNoAnswer) {
 			c.silence.Add(1)
 			return err
 		}
 		c.silence.Store(0)
-		if !errors.Is(err, errBusy) || try == maxTries {
+		if !errors.Is(err, vipps.ErrBusy) || try == maxTries {
 			return err
 		}
-		var refused statusError
+		var refused vipps.StatusError
 		errors.As(err, &refused)
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(min(max(refused.retryAfter, time.Second), maxPatience)):
+		case <-time.After(min(max(refused.RetryAfter, time.Second), maxPatience)):
 		}
 	}
 }

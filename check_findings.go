@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // The checks, by the names they have in JSON.
@@ -37,8 +39,8 @@ type finding struct {
 }
 
 var (
-	errKeysRefusedInTest = fmt.Errorf("%w: partner keys do not work in the test environment", errKeysRefused)
-	errOwnKeysRefused    = fmt.Errorf("%w: the sales unit's own", errKeysRefused)
+	errKeysRefusedInTest = fmt.Errorf("%w: partner keys do not work in the test environment", vipps.ErrKeysRefused)
+	errOwnKeysRefused    = fmt.Errorf("%w: the sales unit's own", vipps.ErrKeysRefused)
 	errSkew              = errors.New("this machine's clock is wrong")
 )
 
@@ -51,24 +53,24 @@ type fix struct {
 
 // fixes is the one table from failed checks to what to do. The first row that fits counts.
 var fixes = []fix{
-	{"", errBusy, "Run the check again in a while, with a lower --parallel."},
-	{"", errNoAnswer, "See that this machine reaches {environment} (DNS, firewall, outgoing proxy), then look at Vipps MobilePay's status page."},
+	{"", vipps.ErrBusy, "Run the check again in a while, with a lower --parallel."},
+	{"", vipps.ErrNoAnswer, "See that this machine reaches {environment} (DNS, firewall, outgoing proxy), then look at Vipps MobilePay's status page."},
 
 	{aboutPartnerKeys, errKeysRefusedInTest, "Give each merchant the keys of its sales unit, and leave the partner keys out: they work in production only."},
-	{aboutPartnerKeys, errKeysRefused, "Compare client_id, client_secret and subscription_key of the global option vipps_login with the partner keys in the business portal. They must be those of the environment."},
-	{aboutDiscovery, errBadAnswer, "Let environment be Vipps MobilePay's own address: production, test or its base URL. Nothing in between may change its answers."},
-	{aboutSigningKeys, errBadAnswer, "Nothing in between may change the answers of {environment}. If nothing does, ask Vipps MobilePay: no login can be verified now."},
+	{aboutPartnerKeys, vipps.ErrKeysRefused, "Compare client_id, client_secret and subscription_key of the global option vipps_login with the partner keys in the business portal. They must be those of the environment."},
+	{aboutDiscovery, vipps.ErrBadAnswer, "Let environment be Vipps MobilePay's own address: production, test or its base URL. Nothing in between may change its answers."},
+	{aboutSigningKeys, vipps.ErrBadAnswer, "Nothing in between may change the answers of {environment}. If nothing does, ask Vipps MobilePay: no login can be verified now."},
 	{aboutClock, errSkew, "Set this machine's clock by NTP."},
 
 	{aboutMerchantKeys, errOwnKeysRefused, "In the business portal, sales unit {msn}: compare client_id and client_secret, and let the token endpoint authentication method be client_secret_basic."},
-	{aboutMerchantKeys, errKeysRefused, "In the business portal: see that sales unit {msn} is connected to the partner and has Login set up, with the token endpoint authentication method client_secret_basic."},
-	{aboutMSN, errPageRefused, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be connected to the partner, and have Login set up."},
-	{aboutRedirectURI, errNoLoginClient, "In the business portal, sales unit {msn}: set up Login, and compare client_id where the merchant has keys of its own."},
-	{aboutRedirectURI, errPageRefused, "In the business portal, sales unit {msn}: register the redirect URI {uri}"},
-	{aboutRedirectURI, errRequestRefused, "Compare scope with what the agreement of sales unit {msn} has, and report the code to Vipps MobilePay if that is right."},
-	{aboutPhoneRedirectURI, errPageRefused, "For finish: browser only. In the business portal, sales unit {msn}: register the redirect URI {uri}"},
+	{aboutMerchantKeys, vipps.ErrKeysRefused, "In the business portal: see that sales unit {msn} is connected to the partner and has Login set up, with the token endpoint authentication method client_secret_basic."},
+	{aboutMSN, vipps.ErrPageRefused, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be connected to the partner, and have Login set up."},
+	{aboutRedirectURI, vipps.ErrNoLoginClient, "In the business portal, sales unit {msn}: set up Login, and compare client_id where the merchant has keys of its own."},
+	{aboutRedirectURI, vipps.ErrPageRefused, "In the business portal, sales unit {msn}: register the redirect URI {uri}"},
+	{aboutRedirectURI, vipps.ErrRequestRefused, "Compare scope with what the agreement of sales unit {msn} has, and report the code to Vipps MobilePay if that is right."},
+	{aboutPhoneRedirectURI, vipps.ErrPageRefused, "For finish: browser only. In the business portal, sales unit {msn}: register the redirect URI {uri}"},
 
-	{"", errBadAnswer, "Run the check again. If it stays so, tell Vipps MobilePay what was answered."},
+	{"", vipps.ErrBadAnswer, "Run the check again. If it stays so, tell Vipps MobilePay what was answered."},
 }
 
 // fixFor returns what to do about err, filled in.
@@ -98,7 +100,7 @@ func (c *checker) judgeURI(name string, err error, detail string, t *checkTarget
 	if t != nil {
 		msn = t.unit.MSN
 	}
-	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.base)
+	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.Base)
 	return finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words)}
 }
 

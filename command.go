@@ -17,6 +17,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 func init() {
@@ -130,7 +132,7 @@ func narrow(targets []*checkTarget, msns []string) ([]*checkTarget, error) {
 }
 
 // check checks everything, with a progress bar on a terminal.
-func check(ctx context.Context, client *partnerClient, targets []*checkTarget, options checkOptions) (*checkReport, error) {
+func check(ctx context.Context, client *vipps.Client, targets []*checkTarget, options checkOptions) (*checkReport, error) {
 	bar := newProgress(steps(targets), options.json)
 	c, err := newChecker(client, options.parallel, func() { _ = bar.Add(1) })
 	if err != nil {
@@ -139,7 +141,7 @@ func check(ctx context.Context, client *partnerClient, targets []*checkTarget, o
 	partner := c.checkPartner(ctx)
 	hosts := c.checkTargets(ctx, targets)
 	_ = bar.Finish()
-	return newCheckReport(client.base, partner, targets, hosts), nil
+	return newCheckReport(client.Base, partner, targets, hosts), nil
 }
 
 // newProgress is a bar on a terminal, and shows nothing elsewhere and next to JSON.

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // errLoginRequired is a navigation that on_unauthenticated deny turns away.
@@ -43,7 +44,7 @@ var failures = []failure{
 	{login.ErrSpent, http.StatusBadRequest, "already_used", zap.InfoLevel, "already_used"},
 	{login.ErrRedeemed, http.StatusBadRequest, "already_used", zap.WarnLevel, "already_used"},
 	{errForeignCode, http.StatusBadRequest, "foreign_code", zap.ErrorLevel, "not_started_here"},
-	{errCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel, "already_used"},
+	{vipps.ErrCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel, "already_used"},
 	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel, "cancelled"},
 	{errOutdatedApp, http.StatusForbidden, "outdated_app", zap.InfoLevel, "outdated_app"},
 	{errWrongChallenge, http.StatusForbidden, "wrong_challenge", zap.InfoLevel, "wrong_challenge"},
@@ -51,17 +52,17 @@ var failures = []failure{
 	{errRefused, http.StatusForbidden, "refused", zap.WarnLevel, "refused"},
 	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel, "cross_site_logout"},
 	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel, "other_number"},
-	{errKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel, "misconfigured"},
+	{vipps.ErrKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel, "misconfigured"},
 	{idtoken.ErrInvalid, http.StatusBadGateway, "id_token", zap.ErrorLevel, "not_verified"},
 	{idtoken.ErrSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel, "not_verified"},
 	{errServerError, http.StatusBadGateway, "server_error", zap.WarnLevel, "provider_error"},
-	{errBusy, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
-	{errNoAnswer, http.StatusGatewayTimeout, "no_answer", zap.ErrorLevel, "no_answer"},
-	{errBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel, "provider_error"},
-	{errPending, http.StatusBadGateway, "bad_answer", zap.ErrorLevel, "provider_error"},
-	{errSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
-	{errDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
-	{errExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
+	{vipps.ErrBusy, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
+	{vipps.ErrNoAnswer, http.StatusGatewayTimeout, "no_answer", zap.ErrorLevel, "no_answer"},
+	{vipps.ErrBadAnswer, http.StatusBadGateway, "bad_answer", zap.ErrorLevel, "provider_error"},
+	{vipps.ErrPending, http.StatusBadGateway, "bad_answer", zap.ErrorLevel, "provider_error"},
+	{vipps.ErrSlowDown, http.StatusServiceUnavailable, "busy", zap.WarnLevel, "busy"},
+	{vipps.ErrDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
+	{vipps.ErrExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
 	{errMatcher, http.StatusInternalServerError, "matcher", zap.WarnLevel, "misconfigured"},
 	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
@@ -232,9 +233,9 @@ func authorizationError(code string) error {
 		// Hydra, where two tabs are at its login page: the one that began last can succeed.
 		return errOtherTab
 	case "temporarily_unavailable":
-		return errBusy
+		return vipps.ErrBusy
 	}
-	if !isErrorCode(code) {
+	if !vipps.IsErrorCode(code) {
 		code = "unreadable code"
 	}
 	return fmt.Errorf("%w: %s", errRefused, code)

@@ -39,7 +39,7 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) e
 // startLogin sends the browser to Vipps MobilePay. The login waits in a cookie, so that it can be
 // completed in this browser only, and in the state where return_in_any_browser is on.
 func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
-	doc, err := h.app.shared.client.discovery.get(r.Context())
+	doc, err := h.app.shared.client.Discovery.Get(r.Context())
 	if err != nil {
 		return h.fail(w, r, v, err, returnTo)
 	}
@@ -100,5 +100,5 @@ func (h *Handler) authorizationURL(endpoint string, v *visit, l *login.Login, st
 	return address.String()
 }
 
-// redirectURI must equal, byte for byte, one that is registered for the sales unit.
+// RedirectURI must equal, byte for byte, one that is registered for the sales unit.
 func (h *Handler) redirectURI(v *visit) string { return v.URL(h.paths.callback) }

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // What a callback can be refused for, beyond what Vipps MobilePay's answers are refused for.
@@ -81,7 +82,7 @@ func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit
 	s, reference, err := attempt.Wait(r.Context())
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return h.showFailure(w, r, v, failureOf(errNoAnswer), "", l.ReturnTo) // to nobody
+		return h.showFailure(w, r, v, failureOf(vipps.ErrNoAnswer), "", l.ReturnTo) // to nobody
 	case v.session != nil && errors.Is(err, errOtherTab),
 		err == nil && !first && v.session != nil && !h.app.shared.revocations.Now.Has(v.session, v.msn):
 		return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
@@ -149,7 +150,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, a
 		}
 	}
 	client := h.app.shared.client
-	tokens, err := client.exchangeCode(ctx, v.unit, v.msn, answer.code, h.redirectURI(v), l.Verifier)
+	tokens, err := client.ExchangeCode(ctx, v.unit, v.msn, answer.code, h.redirectURI(v), l.Verifier)
 	if err != nil {
 		return nil, err
 	}

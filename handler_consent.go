@@ -14,13 +14,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // serveWebhook is POST /vipps/webhook: what Vipps MobilePay tells by itself. A secret in the URL stands
 // for a consent that was revoked; the ping carries a signature.
 func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxWebhook+1))
-	if err != nil || len(body) > maxWebhook {
+	body, err := io.ReadAll(io.LimitReader(r.Body, vipps.MaxWebhook+1))
+	if err != nil || len(body) > vipps.MaxWebhook {
 		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"invalid_request", "the body is too large, or broke off"})
 	}
 	if query, err := url.ParseQuery(r.URL.RawQuery); err == nil && query.Has("secret") {

@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // newPhoneEndpoints are the endpoints that `phone` switches on.
@@ -71,7 +72,7 @@ func (h *Handler) desk(v *visit) *phoneDesk {
 	return &phoneDesk{
 		phoneStore: phoneStore{storage: h.app.storage, memory: h.app.shared.phones, keys: v.keys},
 		client:     h.app.shared.client, unit: v.unit, msn: v.msn,
-		check: func(ctx context.Context, got tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
+		check: func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)
 		},
 		outcomes: phoneOutcome{h, v}, logger: h.logger, stopping: h.stopping,
@@ -89,7 +90,7 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 		return h.failPhone(w, v, err)
 	}
 	if input.Finish == finishBrowser {
-		request.redirectURI = v.URL(h.paths.phoneCallback)
+		request.RedirectURI = v.URL(h.paths.phoneCallback)
 	}
 	l, err := h.desk(v).start(r.Context(), request, msisdn, input.Finish, input.ReturnTo)
 	if err != nil {
@@ -166,7 +167,7 @@ func (h *Handler) servePhoneExists(w http.ResponseWriter, r *http.Request, v *vi
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
-	exists, err := h.app.shared.client.phoneExists(r.Context(), v.unit, v.msn, msisdn)
+	exists, err := h.app.shared.client.PhoneExists(r.Context(), v.unit, v.msn, msisdn)
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/session"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
@@ -44,7 +45,7 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 	}
 	attempt.err = err
 	switch {
-	case (errors.Is(err, errNoLogin) || errors.Is(err, errCodeRefused)) && v.session != nil:
+	case (errors.Is(err, errNoLogin) || errors.Is(err, vipps.ErrCodeRefused)) && v.session != nil:
 		return redirect(w, http.StatusFound, v.URL("/")) // replayed: the back button
 	case err != nil:
 		attempt.reference = h.recordFailure(v, flowPhoneBrowser, failureOf(err), err)
@@ -65,7 +66,7 @@ func (h *Handler) repeatInBrowser(w http.ResponseWriter, r *http.Request, v *vis
 	select {
 	case <-attempt.done:
 	case <-r.Context().Done():
-		return h.fail(w, r, v, errNoAnswer, "/")
+		return h.fail(w, r, v, vipps.ErrNoAnswer, "/")
 	}
 	switch {
 	case attempt.err == nil:
@@ -82,7 +83,7 @@ var errForeignCode = errors.New("the code belongs to no login that was started h
 // servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
 // has happened, the poll finds out.
 func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
-	if !signedWebhook(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
+	if !vipps.IsSigned(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
 		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}

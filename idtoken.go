@@ -8,23 +8,24 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // checkedClaims checks the ID token and reads userinfo, which must be about the same person. want says
 // which login they must be for.
-func (h *Handler) checkedClaims(ctx context.Context, v *visit, got tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
+func (h *Handler) checkedClaims(ctx context.Context, v *visit, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 	client := h.app.shared.client
-	want.Issuer, want.MSN, want.ClientID, want.AccessToken = client.issuer(), v.msn, v.unit.ClientID, got.AccessToken
+	want.Issuer, want.MSN, want.ClientID, want.AccessToken = client.Issuer(), v.msn, v.unit.ClientID, got.AccessToken
 	sub, err := idtoken.Check(ctx, got.IDToken, client, want)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := client.userinfo(ctx, got.AccessToken)
-	var refused statusError
-	if want.Phone == nil && errors.As(err, &refused) && refused.status == http.StatusUnauthorized {
+	claims, err := client.Userinfo(ctx, got.AccessToken)
+	var refused vipps.StatusError
+	if want.Phone == nil && errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
 		// The token is seconds old. A code that is redeemed twice, say at two instances, ends the token that it
 		// gave first (RFC 6749 section 4.1.2).
-		err = fmt.Errorf("%w: its access token was revoked: %w", errCodeRefused, refused)
+		err = fmt.Errorf("%w: its access token was revoked: %w", vipps.ErrCodeRefused, refused)
 	}
 	if err != nil {
 		return nil, err

@@ -17,14 +17,15 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // fileHandler is a handler that a merchants file belongs to.
-func fileHandler(keys partnerKeys) *Handler {
+func fileHandler(keys vipps.Keys) *Handler {
 	return &Handler{app: &App{partnerKeys: keys}, scope: "openid name", Market: "NO", logger: zap.NewNop()}
 }
 
-var somePartner = partnerKeys{"id", "secret", "key"}
+var somePartner = vipps.Keys{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"}
 
 // TestMerchantsFile: what a file means.
 func TestMerchantsFile(t *testing.T) {
@@ -154,7 +155,7 @@ func TestBadMerchantsFile(t *testing.T) {
 			}
 		})
 	}
-	_, err := fileHandler(partnerKeys{}).addFromFile("m.csv", strings.NewReader("host,msn\na.no,123456\n"), merchant.NewHosts())
+	_, err := fileHandler(vipps.Keys{}).addFromFile("m.csv", strings.NewReader("host,msn\na.no,123456\n"), merchant.NewHosts())
 	if err == nil || !strings.Contains(err.Error(), "m.csv:2: no keys: ") {
 		t.Errorf("without partner keys: %v", err)
 	}

@@ -105,7 +105,7 @@ func (sharedCollector) Describe(descriptions chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c sharedCollector) Collect(metrics chan<- prometheus.Metric) {
 	now := time.Now()
-	if fetched, expires, ok := c.shared.client.token.life(); ok && now.Before(expires) {
+	if fetched, expires, ok := c.shared.client.Token.Life(); ok && now.Before(expires) {
 		metrics <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, now.Sub(fetched).Seconds())
 		metrics <- prometheus.MustNewConstMetric(tokenEnd, prometheus.GaugeValue, expires.Sub(now).Seconds())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // One line and one count for what becomes of each login. INFO has at most one line for each login that
@@ -66,15 +67,15 @@ func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (re
 func (h *Handler) countPhoneFailure(v *visit, err error) {
 	var reason string
 	var often askedTooOften
-	var refused statusError
+	var refused vipps.StatusError
 	switch {
-	case errors.Is(err, errInvalidUser):
+	case errors.Is(err, vipps.ErrInvalidUser):
 		reason = "invalid_user"
-	case errors.Is(err, errOldApp):
+	case errors.Is(err, vipps.ErrOldApp):
 		reason = "old_app"
 	case errors.As(err, &often):
 		reason = "asked_too_often"
-	case errors.As(err, &refused) && refused.status == http.StatusTooManyRequests:
+	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
 		reason = "busy"
 	default:
 		return

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // phoneAnswer is what a till reads about a login.
@@ -42,27 +44,27 @@ func writeAPI(w http.ResponseWriter, status int, body any) error {
 func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	var input inputError
 	var often askedTooOften
-	var refused statusError
+	var refused vipps.StatusError
 	switch {
 	case errors.As(err, &input):
 		return writeAPI(w, input.status, apiError{"invalid_request", input.text})
 	case errors.Is(err, errUnknownPhoneLogin):
 		return writeAPI(w, http.StatusNotFound, apiError{"not_found", "there is no such login, or it is over"})
-	case errors.Is(err, errInvalidUser):
+	case errors.Is(err, vipps.ErrInvalidUser):
 		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"invalid_user", "there is no account that can log in with this number"})
-	case errors.Is(err, errOldApp):
+	case errors.Is(err, vipps.ErrOldApp):
 		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"old_app", "the person's app must be updated first"})
 	case errors.As(err, &often):
 		return tooManyRequests(w, often.wait, "this person was asked 5 times in 10 minutes")
-	case errors.As(err, &refused) && refused.status == http.StatusTooManyRequests:
-		return tooManyRequests(w, refused.retryAfter, "Vipps MobilePay asks to come back later")
+	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
+		return tooManyRequests(w, refused.RetryAfter, "Vipps MobilePay asks to come back later")
 	}
 	f := failureOf(err)
 	counted.failed.WithLabelValues(flowPhone, f.reason, h.app.merchantLabel(v)).Inc()
 	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.told.allow(v.client) {
 		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.Host), zap.Error(err))
 	}
-	setRetryAfter(w, refused.retryAfter)
+	setRetryAfter(w, refused.RetryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})
 }
 

@@ -14,17 +14,18 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // phoneDesk answers for the logins from phone numbers of one merchant. It knows nothing of HTTP requests to the site.
 type phoneDesk struct {
 	phoneStore
-	client *partnerClient
+	client *vipps.Client
 	unit   *merchant.Unit
 	msn    string
 
 	// check checks an ID token and reads userinfo, which must be about the same person.
-	check    func(ctx context.Context, got tokens, want idtoken.Expectation) ([]userinfo.Claim, error)
+	check    func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error)
 	outcomes phoneOutcomes
 	logger   *zap.Logger
 	stopping <-chan struct{} // closed when the server stops: nobody waits any longer
@@ -42,23 +43,23 @@ type phoneOutcomes interface {
 
 // start asks a person to confirm in the app. finish says where the login ends, and ReturnTo where the phone's browser
 // goes then. What it fails with is about the request, or about Vipps MobilePay, or an askedTooOften.
-func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, finish, returnTo string) (*phoneLogin, error) {
-	if err := d.ask(ctx, request.loginHint, time.Now()); err != nil {
+func (d *phoneDesk) start(ctx context.Context, request vipps.PhoneRequest, msisdn, finish, returnTo string) (*phoneLogin, error) {
+	if err := d.ask(ctx, request.LoginHint, time.Now()); err != nil {
 		return nil, err
 	}
-	request.nonce = seal.RandomText(16)
+	request.Nonce = seal.RandomText(16)
 	// From here on a phone may ring: the login is kept even when the till has hung up.
 	ctx = context.WithoutCancel(ctx)
-	started, err := d.client.startPhone(ctx, d.unit, d.msn, request)
+	started, err := d.client.StartPhone(ctx, d.unit, d.msn, request)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	l := &phoneLogin{
 		ID:     seal.RandomText(16),
-		Status: phonePending, AuthReqID: started.authReqID, Nonce: request.nonce, MSISDN: msisdn,
-		Started: now, Expires: now.Add(started.expiresIn), Forgotten: now.Add(started.expiresIn + lingers),
-		Interval: started.interval, NextPoll: now.Add(started.interval),
+		Status: phonePending, AuthReqID: started.AuthReqID, Nonce: request.Nonce, MSISDN: msisdn,
+		Started: now, Expires: now.Add(started.ExpiresIn), Forgotten: now.Add(started.ExpiresIn + lingers),
+		Interval: started.Interval, NextPoll: now.Add(started.Interval),
 		Finish: finish, ReturnTo: returnTo,
 	}
 	if err := d.create(ctx, l, d.msn); err != nil {
@@ -71,7 +72,7 @@ func (d *phoneDesk) start(ctx context.Context, request phoneRequest, msisdn, fin
 // complete exchanges the code that the phone's browser brought, and completes the one login that the ID token names. A
 // code of anything else leaves every login as it was. Where it names none, the error is errUnknownPhoneLogin.
 func (d *phoneDesk) complete(ctx context.Context, code string) (*phoneLogin, []userinfo.Claim, error) {
-	got, err := d.client.redeemPhoneCode(ctx, d.unit, d.msn, code)
+	got, err := d.client.RedeemPhoneCode(ctx, d.unit, d.msn, code)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,13 +104,13 @@ func (d *phoneDesk) complete(ctx context.Context, code string) (*phoneLogin, []u
 // settle writes down what a code that did not complete its login has changed about it. The code is spent: where
 // the claims could not be read for a while, the till's next poll reads them with the tokens; where they are about
 // somebody else, the login has failed.
-func (d *phoneDesk) settle(ctx context.Context, l *phoneLogin, got tokens, failure error) {
+func (d *phoneDesk) settle(ctx context.Context, l *phoneLogin, got vipps.Tokens, failure error) {
 	if l == nil {
 		return
 	}
 	var change func(*phoneLogin)
 	switch {
-	case errors.Is(failure, errNoAnswer), errors.Is(failure, errBusy), errors.Is(failure, errBadAnswer):
+	case errors.Is(failure, vipps.ErrNoAnswer), errors.Is(failure, vipps.ErrBusy), errors.Is(failure, vipps.ErrBadAnswer):
 		change = func(l *phoneLogin) { l.Tokens = &got }
 	case errors.Is(failure, errOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):
 		change = func(l *phoneLogin) { l.end(phoneFailed, d.reason(failure), time.Now()) }
@@ -128,7 +129,7 @@ func (d *phoneDesk) settle(ctx context.Context, l *phoneLogin, got tokens, failu
 	}
 }
 
-// pendingInBrowser returns the login that authReqID names, if it was started here to end in the
+// pendingInBrowser returns the login that AuthReqID names, if it was started here to end in the
 // phone's browser and has not ended yet.
 func (d *phoneDesk) pendingInBrowser(ctx context.Context, authReqID string) (*phoneLogin, error) {
 	if authReqID == "" {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // phoneInput is what a till sends to start a login.
@@ -120,27 +121,27 @@ var bindingMessages = regexp.MustCompile(`^[A-Z0-9-]{5,8}$`)
 
 // check validates the input and turns it into a request; who is the one asked, "" for a customer
 // token.
-func (in *phoneInput) check(defaultScope string) (request phoneRequest, msisdn string, err error) {
-	if request.loginHint, msisdn, err = in.loginHint(); err != nil {
+func (in *phoneInput) check(defaultScope string) (request vipps.PhoneRequest, msisdn string, err error) {
+	if request.LoginHint, msisdn, err = in.loginHint(); err != nil {
 		return request, "", err
 	}
 	if in.BindingMessage != "" && !bindingMessages.MatchString(in.BindingMessage) {
 		return request, "", badInput("binding_message must be 5 to 8 characters of A-Z, 0-9 and -")
 	}
-	request.bindingMessage = in.BindingMessage
+	request.BindingMessage = in.BindingMessage
 	if in.RequestedExpiry != nil {
 		if *in.RequestedExpiry < 60 || *in.RequestedExpiry > 900 {
 			return request, "", badInput("requested_expiry must be 60 to 900 seconds")
 		}
-		request.expiry = *in.RequestedExpiry
+		request.Expiry = *in.RequestedExpiry
 	}
-	request.scope = defaultScope
+	request.Scope = defaultScope
 	if in.Scope != "" {
 		scopes := strings.Fields(in.Scope)
 		if len(scopes) == 0 || checkScopes("scope", scopes) != nil {
 			return request, "", badInput("scope must be names with spaces between them, such as openid name")
 		}
-		request.scope = scopeParameter(scopes)
+		request.Scope = scopeParameter(scopes)
 	}
 	return request, msisdn, in.checkFinish()
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // phoneLogin is a login from a phone number, as it is kept in Caddy's storage, sealed: any instance can
@@ -36,7 +37,7 @@ type phoneLogin struct {
 	ReturnTo string `json:"return_to,omitempty"` // with finish browser
 
 	// Tokens are kept from the exchange, which succeeds once, until the claims have been read.
-	Tokens *tokens `json:"tokens,omitempty"`
+	Tokens *vipps.Tokens `json:"tokens,omitempty"`
 
 	Userinfo string `json:"userinfo,omitempty"` // JSON, when complete
 	Error    string `json:"error,omitempty"`    // when denied, expired or failed
@@ -228,7 +229,7 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 	return nil
 }
 
-// IndexNames are where storage says which login Vipps MobilePay calls authReqID: under the newest secret
+// IndexNames are where storage says which login Vipps MobilePay calls AuthReqID: under the newest secret
 // first.
 func (s phoneStore) indexNames(authReqID string) []string {
 	names := s.keys.IndexNames("auth_req_id", authReqID)
@@ -238,7 +239,7 @@ func (s phoneStore) indexNames(authReqID string) []string {
 	return names
 }
 
-// find returns the merchant and the id of the login that Vipps MobilePay calls authReqID.
+// find returns the merchant and the id of the login that Vipps MobilePay calls AuthReqID.
 func (s phoneStore) find(ctx context.Context, authReqID string) (msn, id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()

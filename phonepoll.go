@@ -12,6 +12,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // lease is an instance's right to poll for one login. It is taken under the login's lock, which says who
@@ -118,7 +119,7 @@ func (d *phoneDesk) writeDown(ctx context.Context, polled *phoneLogin) (l *phone
 // merge takes over what a poll has found out, as far as nothing better was written down meanwhile by
 // another instance or a ping. It reports whether anything was.
 func (d *phoneDesk) merge(l, polled *phoneLogin) bool {
-	lost := l.Status == phoneFailed && l.Error == d.reason(errCodeRefused)
+	lost := l.Status == phoneFailed && l.Error == d.reason(vipps.ErrCodeRefused)
 	if l.Status != phonePending && !(lost && polled.Status == phoneComplete) {
 		return false
 	}
@@ -189,10 +190,10 @@ func (d *phoneDesk) release(ctx context.Context, l *phoneLogin) {
 func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
 	began := time.Now()
 	if l.Tokens == nil {
-		got, err := d.client.pollPhone(ctx, d.unit, d.msn, l.AuthReqID)
+		got, err := d.client.PollPhone(ctx, d.unit, d.msn, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
 		if err != nil {
-			d.endPoll(l, err, errors.Is(err, errUnusable)) // the exchange succeeds once
+			d.endPoll(l, err, errors.Is(err, vipps.ErrUnusable)) // the exchange succeeds once
 			return
 		}
 		l.Tokens = &got
@@ -246,23 +247,23 @@ func (l *phoneLogin) complete(claims []userinfo.Claim) {
 // endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.
 func (d *phoneDesk) endPoll(l *phoneLogin, err error, lost bool) {
 	now := time.Now()
-	if errors.Is(err, errSlowDown) {
+	if errors.Is(err, vipps.ErrSlowDown) {
 		l.Interval += 5 * time.Second // OpenID CIBA Core section 11: at least, for this and all later polls
 	}
 	// The longer pause counts, whatever asked for it.
-	l.NextPoll = now.Add(max(l.Interval, pauseAfter(err)))
+	l.NextPoll = now.Add(max(l.Interval, vipps.PauseAfter(err)))
 	switch {
-	case errors.Is(err, errPending), errors.Is(err, errSlowDown):
+	case errors.Is(err, vipps.ErrPending), errors.Is(err, vipps.ErrSlowDown):
 		return
-	case errors.Is(err, errDenied):
+	case errors.Is(err, vipps.ErrDenied):
 		l.end(phoneDenied, "access_denied", now)
-	case errors.Is(err, errExpired):
+	case errors.Is(err, vipps.ErrExpired):
 		l.end(phoneExpired, "expired_token", now)
-	case errors.Is(err, errCodeRefused) && !l.Refused:
+	case errors.Is(err, vipps.ErrCodeRefused) && !l.Refused:
 		// Another instance may have exchanged it a moment ago, and be about to write that down.
-		l.Refused, l.NextPoll = true, now.Add(2*callTimeout)
+		l.Refused, l.NextPoll = true, now.Add(2*vipps.CallTimeout)
 		return
-	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, errCodeRefused):
+	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, vipps.ErrCodeRefused):
 		l.end(phoneFailed, d.reason(err), now)
 	default:
 		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.

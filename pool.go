@@ -9,6 +9,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // sharedPool holds what outlives a config: a reload with the same keys goes on with the same tokens,
@@ -17,7 +18,7 @@ var sharedPool = caddy.NewUsagePool()
 
 // shared is what all sites and all configs with the same keys have in common.
 type shared struct {
-	client *partnerClient
+	client *vipps.Client
 
 	phones      *phoneMemory
 	revocations *revocation.List
@@ -25,19 +26,19 @@ type shared struct {
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
 // other list of parts gives.
-func sharedKey(base string, keys partnerKeys, system systemHeaders) string {
-	sum := sha256.Sum256(seal.Context(base, keys.clientID, keys.clientSecret, keys.subscriptionKey,
-		system.name, system.version, system.pluginName, system.pluginVersion))
+func sharedKey(base string, keys vipps.Keys, system vipps.System) string {
+	sum := sha256.Sum256(seal.Context(base, keys.ClientID, keys.ClientSecret, keys.SubscriptionKey,
+		system.Name, system.Version, system.PluginName, system.PluginVersion))
 	return hex.EncodeToString(sum[:])
 }
 
 // useShared returns what belongs to those keys, made if no config uses it yet. Give it back with
 // releaseShared.
-func useShared(base string, keys partnerKeys, system systemHeaders) (*shared, string) {
+func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, string) {
 	key := sharedKey(base, keys, system)
 	value, _, _ := sharedPool.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return &shared{
-			client:      newPartnerClient(base, keys, system, counted.observeCall),
+			client:      vipps.NewClient(base, keys, system, counted.observeCall),
 			revocations: revocation.NewList(),
 			phones:      newPhoneMemory(),
 		}, nil // cannot fail
@@ -58,6 +59,6 @@ func (s *shared) deleteExpired() {
 
 // Destruct ends what runs in the background. Caddy calls it when the last config is gone.
 func (s *shared) Destruct() error {
-	s.client.stop()
+	s.client.Stop()
 	return nil
 }

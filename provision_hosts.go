@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // provisionHosts builds the host table: from the MSN that stands for the whole site, from the merchants,
@@ -92,7 +93,7 @@ func (h *Handler) newSalesUnit(m *Merchant) (*merchant.Unit, error) {
 }
 
 func (h *Handler) needPartnerKeys() error {
-	if h.app.partnerKeys == (partnerKeys{}) {
+	if h.app.partnerKeys == (vipps.Keys{}) {
 		return errors.New("no keys: set client_id, client_secret and subscription_key in the global option vipps_login, or client_id and client_secret of the merchant's own")
 	}
 	return nil

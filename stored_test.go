@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 
 	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // stored is what an earlier version of this code has sealed, with sealtest.Secret, for shop.example.no and MSN 123456. It is
@@ -125,7 +126,7 @@ func storedPhoneLogins() map[string]*phoneLogin {
 			ID: storedPending, Status: phonePending, AuthReqID: "auth-req-id-of-the-first", Nonce: "nonce", MSISDN: "4712345678",
 			Started: storedAt, Expires: storedAt.Add(10 * time.Minute), Forgotten: storedAt.Add(15 * time.Minute),
 			Interval: 5 * time.Second, NextPoll: storedAt.Add(5 * time.Second), Pinged: true, Refused: true,
-			Finish: finishBrowser, ReturnTo: "/welcome", Tokens: &tokens{AccessToken: "access", IDToken: "id"},
+			Finish: finishBrowser, ReturnTo: "/welcome", Tokens: &vipps.Tokens{AccessToken: "access", IDToken: "id"},
 		},
 		storedComplete: {
 			ID: storedComplete, Status: phoneComplete, AuthReqID: "auth-req-id-of-the-second", Nonce: "nonce",

@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 func TestMaxAge(t *testing.T) {
@@ -20,7 +21,7 @@ func TestMaxAge(t *testing.T) {
 		"": time.Hour, "max-age=3600": time.Hour, "public, MAX-AGE=60": time.Minute, "no-store": time.Second, "max-age=0": time.Second,
 		"max-age=x": time.Hour, "max-age=99999999999": 24 * time.Hour, `max-age="60"`: time.Minute, "max-age=-5": time.Second,
 	} {
-		if got := maxAge(http.Header{"Cache-Control": {header}}); got != want {
+		if got := vipps.MaxAge(http.Header{"Cache-Control": {header}}); got != want {
 			t.Errorf("%q: got %s, want %s", header, got, want)
 		}
 	}
@@ -30,7 +31,7 @@ func TestTokenLife(t *testing.T) {
 	for seconds, want := range map[int64]time.Duration{
 		86399: 86339 * time.Second, 3600: 59 * time.Minute, 10: 9 * time.Second, 0: time.Minute, -5: time.Minute, 1 << 40: 24*time.Hour - time.Minute,
 	} {
-		if got := tokenLife(seconds); got != want {
+		if got := vipps.TokenLife(seconds); got != want {
 			t.Errorf("%d: got %s, want %s", seconds, got, want)
 		}
 	}

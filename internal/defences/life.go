@@ -40,8 +40,8 @@ var life = []Defence{
 		Threat: "brute force and push fatigue",
 		Name:   "whoever asks",
 		File:   "phonedesk.go",
-		Old:    `ask(ctx, request.loginHint, time.Now())`,
-		New:    `ask(ctx, v.msn+request.loginHint, now)`,
+		Old:    `ask(ctx, request.LoginHint, time.Now())`,
+		New:    `ask(ctx, v.msn+request.LoginHint, now)`,
 		Test:   "TestPhoneAskedTooOften",
 	},
 	{
@@ -135,7 +135,7 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "429",
 		File:   "phonepoll.go",
-		Old:    `max(l.Interval, pauseAfter(err))`,
+		Old:    `max(l.Interval, vipps.PauseAfter(err))`,
 		New:    `max(l.Interval, 0)`,
 		Test:   "TestPhonePolling",
 	},
@@ -143,7 +143,7 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "an exchange that succeeded is not tried again",
 		File:   "phonepoll.go",
-		Old:    `errors.Is(err, errUnusable)) // the`,
+		Old:    `errors.Is(err, vipps.ErrUnusable)) // the`,
 		New:    `false) // the`,
 		Test:   "TestPhoneExchangeSucceedsOnce",
 	},
@@ -167,7 +167,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "a signature",
-		File:   "webhook.go",
+		File:   "internal/vipps/webhook.go",
 		Old: `	valid := false
 `,
 		New: `	valid := true
@@ -177,7 +177,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over path and query",
-		File:   "webhook.go",
+		File:   "internal/vipps/webhook.go",
 		Old:    `"POST\n" + target + `,
 		New:    `"POST\n" + r.URL.Path + `,
 		Test:   "TestPing",
@@ -185,7 +185,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over the host",
-		File:   "webhook.go",
+		File:   "internal/vipps/webhook.go",
 		Old:    `";" + host + ";"`,
 		New:    `";" + strings.ToLower(host) + ";"`,
 		Test:   "TestPing",
@@ -193,7 +193,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over the body",
-		File:   "webhook.go",
+		File:   "internal/vipps/webhook.go",
 		Old: `	hash := base64.StdEncoding.EncodeToString(sum[:])
 `,
 		New: `	hash := base64.StdEncoding.EncodeToString(sum[:])
@@ -204,7 +204,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "nobody's signature is none",
-		File:   "webhook.go",
+		File:   "internal/vipps/webhook.go",
 		Old: `	valid := false
 `,
 		New: `	valid := len(secrets) == 0
@@ -305,8 +305,8 @@ var life = []Defence{
 	{
 		Threat: "tokens shown",
 		Name:   "in no log: of an answer's text the error code alone",
-		File:   "partneranswers.go",
-		Old:    `		if isErrorCode(code) {`,
+		File:   "internal/vipps/answers.go",
+		Old:    `		if IsErrorCode(code) {`,
 		New:    `		if code != "" {`,
 		Test:   "TestProviderFaultsAtEveryCall",
 	},
@@ -338,7 +338,7 @@ var life = []Defence{
 	{
 		Threat: "logins lost under load",
 		Name:   "what all need is fetched once",
-		File:   "kept.go",
+		File:   "internal/vipps/cached.go",
 		Old:    `k.flight.DoChan(k.name,`,
 		New:    `k.flight.DoChan(time.Now().String()+string(randomBytes(8)),`,
 		Test:   "TestFiveHundredLoginsAtOnce",

@@ -149,7 +149,7 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "PKCE: the verifier",
-		File:   "partnerclient.go",
+		File:   "internal/vipps/client.go",
 		Old:    `"code_verifier": {verifier},`,
 		New:    `"x": {verifier},`,
 		Test:   "TestTabsMixedUp",

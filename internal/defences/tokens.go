@@ -21,8 +21,8 @@ var tokens = []Defence{
 		Threat: "token meant for another",
 		Name:   "own keys are what the audience is compared with",
 		File:   "idtoken.go",
-		Old:    `client.issuer(), v.msn, v.unit.ClientID, got.AccessToken`,
-		New:    `client.issuer(), v.msn, "", got.AccessToken`,
+		Old:    `client.Issuer(), v.msn, v.unit.ClientID, got.AccessToken`,
+		New:    `client.Issuer(), v.msn, "", got.AccessToken`,
 		Test:   "TestOwnKeys",
 	},
 	{
@@ -78,7 +78,7 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "a key without a name is none",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `|| marshalled.KID == "" || set.ids`,
 		New:    `|| set.ids`,
 		Test:   "TestKeySetsThatDoNotHelp",
@@ -86,11 +86,11 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "the key of that kid, and for its algorithm",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old: `	others := set.others(kid, token.Method.Alg())
 `,
 		New: `	if true {
-		return set.keys.VerificationKeySet(ctx)
+		return set.Keys.VerificationKeySet(ctx)
 	}
 	others := set.others(kid, token.Method.Alg())
 `,
@@ -99,7 +99,7 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "no key from the header",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old: `	kid, _ := token.Header["kid"].(string)
 `,
 		New: `	if own, ok := token.Header["jwk"].(map[string]any); ok {
@@ -115,7 +115,7 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "keys for signatures alone",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `, UseWhitelist: []jwkset.USE{jwkset.UseSig, ""}})`,
 		New:    `})`,
 		Test:   "FuzzIDToken",
@@ -220,7 +220,7 @@ var tokens = []Defence{
 	{
 		Threat: "parser panics",
 		Name:   "types are asked for, not assumed",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `kid, _ := token.Header["kid"].(string)`,
 		New:    `kid := token.Header["kid"].(string)`,
 		Test:   "TestIDTokenRefused",
@@ -246,23 +246,23 @@ var tokens = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "a deadline for each call",
-		File:   "partnerclient.go",
-		Old:    `callTimeout = 10 * time.Second`,
-		New:    `callTimeout = 60 * time.Second`,
+		File:   "internal/vipps/client.go",
+		Old:    `CallTimeout = 10 * time.Second`,
+		New:    `CallTimeout = 60 * time.Second`,
 		Test:   "TestNoAnswerAtAnyCall",
 	},
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "a deadline that people wait for",
-		File:   "partnerclient.go",
-		Old:    `callTimeout = 10 * time.Second`,
-		New:    `callTimeout = 20 * time.Second`,
+		File:   "internal/vipps/client.go",
+		Old:    `CallTimeout = 10 * time.Second`,
+		New:    `CallTimeout = 20 * time.Second`,
 		Test:   "TestNoAnswer",
 	},
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "1 MiB",
-		File:   "partnerclient.go",
+		File:   "internal/vipps/client.go",
 		Old:    `maxBody     = 1 << 20`,
 		New:    `maxBody     = 4 << 20`,
 		Test:   "TestProviderFaults",
@@ -270,7 +270,7 @@ var tokens = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "the status is 200",
-		File:   "partneranswers.go",
+		File:   "internal/vipps/answers.go",
 		Old:    `case resp.StatusCode != http.StatusOK:`,
 		New:    `case resp.StatusCode >= 400:`,
 		Test:   "TestProviderFaultsAtEveryCall",
@@ -278,7 +278,7 @@ var tokens = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "a token can stand in a header",
-		File:   "partneranswers.go",
+		File:   "internal/vipps/answers.go",
 		Old:    `return s != "" && strings`,
 		New:    `return s != "" || strings`,
 		Test:   "TestProviderFaultsAtEveryCall",
@@ -286,7 +286,7 @@ var tokens = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "no redirects",
-		File:   "partnerclient.go",
+		File:   "internal/vipps/client.go",
 		Old:    `return http.ErrUseLastResponse }`,
 		New:    `return nil }`,
 		Test:   "TestRedirectsAreNotFollowed",
@@ -294,15 +294,15 @@ var tokens = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "the issuer that was asked",
-		File:   "partnerclient.go",
-		Old:    `if doc.Issuer != c.issuer() {`,
+		File:   "internal/vipps/client.go",
+		Old:    `if doc.Issuer != c.Issuer() {`,
 		New:    `if false {`,
 		Test:   "TestAnotherIssuer",
 	},
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "no endpoint that is less protected",
-		File:   "partnerclient.go",
+		File:   "internal/vipps/client.go",
 		Old:    `if !c.mayCall(endpoint) {`,
 		New:    `if endpoint == "" {`,
 		Test:   "TestAnotherIssuer",
@@ -310,7 +310,7 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "failures are not kept",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `	if len(set.ids) == 0 {`,
 		New:    `	if false {`,
 		Test:   "TestKeysVanishAndReturn",
@@ -318,7 +318,7 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "an unknown kid is asked for",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `if newer || !set.ids[kid] {`,
 		New:    `if newer {`,
 		Test:   "TestKeyRotation",
@@ -326,7 +326,7 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "an unknown kid is asked for, all day",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `if newer || !set.ids[kid] {`,
 		New:    `if newer {`,
 		Test:   "TestADayOfLogins",
@@ -334,11 +334,11 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "all who come at once share one fetch",
-		File:   "keyset.go",
-		Old:    `c.keySet.renewIf(ctx, since, allow)`,
-		New: `func() (*keySet, error) {
+		File:   "internal/vipps/keyset.go",
+		Old:    `c.KeySet.renewIf(ctx, since, allow)`,
+		New: `func() (*KeySet, error) {
 			if _ = since; allow() {
-				return c.keySet.renew(ctx)
+				return c.KeySet.renew(ctx)
 			}
 			return set, nil
 		}()`,
@@ -347,7 +347,7 @@ var tokens = []Defence{
 	{
 		Threat: "algorithm confusion, keys from the header",
 		Name:   "another key stands in for one of its type alone",
-		File:   "keyset.go",
+		File:   "internal/vipps/keyset.go",
 		Old:    `keyType(key.public) == s.types[kid] && `,
 		New:    ``,
 		Test:   "TestIDTokenRefused",
@@ -355,7 +355,7 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "not too often",
-		File:   "partnerclient.go",
+		File:   "internal/vipps/client.go",
 		Old:    `rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),`,
 		New:    `rotations: rate.NewLimiter(rate.Inf, 1),`,
 		Test:   "TestKeysBehindTheSignature",
@@ -363,7 +363,7 @@ var tokens = []Defence{
 	{
 		Threat: "a failure kept, or keys kept for too long",
 		Name:   "the last good copy serves while there is no other",
-		File:   "kept.go",
+		File:   "internal/vipps/cached.go",
 		Old:    `if err != nil && ok && k.lasting {`,
 		New:    `if false {`,
 		Test:   "TestKeptLastGoodCopy",
@@ -371,7 +371,7 @@ var tokens = []Defence{
 	{
 		Threat: "a token answer without",
 		Name:   "a minute",
-		File:   "partnerclient.go",
+		File:   "internal/vipps/client.go",
 		Old:    `		return time.Minute`,
 		New:    `		return 0`,
 		Test:   "TestTokenLife",

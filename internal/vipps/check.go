@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"context"
@@ -23,29 +23,29 @@ import (
 // The calls that only `caddy vipps-login check` makes. None of them logs anybody in.
 
 var (
-	// errPageRefused is an error page in the place of the login.
-	errPageRefused = errors.New("the login page was refused by Vipps MobilePay")
-	// errNoLoginClient is an error page that names the client: there is none for logins.
-	errNoLoginClient = fmt.Errorf("%w: no such client", errPageRefused)
-	// errRequestRefused is an error that came back to the redirect URI, which is registered then
+	// ErrPageRefused is an error page in the place of the login.
+	ErrPageRefused = errors.New("the login page was refused by Vipps MobilePay")
+	// ErrNoLoginClient is an error page that names the client: there is none for logins.
+	ErrNoLoginClient = fmt.Errorf("%w: no such client", ErrPageRefused)
+	// ErrRequestRefused is an error that came back to the redirect URI, which is registered then
 	// (RFC 6749 section 4.1.2.1).
-	errRequestRefused = errors.New("the redirect URI is registered, but the login is refused")
-	errNoDate         = errors.New("the answer has no date")
+	ErrRequestRefused = errors.New("the redirect URI is registered, but the login is refused")
+	ErrNoDate         = errors.New("the answer has no date")
 )
 
 // maxHops is how many redirects of the authorization endpoint are followed: from msn to client_id is one.
 const maxHops = 4
 
-// openAuthorization opens the login page as a browser does whose person then goes away, and follows
+// OpenAuthorization opens the login page as a browser does whose person then goes away, and follows
 // redirects within the origin of the authorization endpoint, nowhere else. It is nil where a login page
 // comes, or a redirect that goes on to one. named says that Vipps MobilePay knew the msn and put the
 // client_id in its place, or that the client_id was there from the beginning.
 //
 // It does not promise that somebody can log in: no user, no consent and no code come into it.
-func (c *partnerClient) openAuthorization(ctx context.Context, address, redirectURI string) (named bool, err error) {
+func (c *Client) OpenAuthorization(ctx context.Context, address, redirectURI string) (named bool, err error) {
 	at, err := url.Parse(address)
 	if err != nil {
-		return false, errBadAnswer
+		return false, ErrBadAnswer
 	}
 	endpoint := *at
 	for range maxHops {
@@ -64,7 +64,7 @@ func (c *partnerClient) openAuthorization(ctx context.Context, address, redirect
 		}
 		at = next
 	}
-	return named, fmt.Errorf("auth: redirects without end: %w", errBadAnswer)
+	return named, fmt.Errorf("auth: redirects without end: %w", ErrBadAnswer)
 }
 
 func callErrorAt(call string, err error) error {
@@ -75,15 +75,15 @@ func callErrorAt(call string, err error) error {
 }
 
 // openPage opens one page and returns where it redirects to, or nil for a page.
-func (c *partnerClient) openPage(ctx context.Context, at *url.URL) (next *url.URL, err error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (c *Client) openPage(ctx context.Context, at *url.URL) (next *url.URL, err error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	req, err := c.newRequest(ctx, http.MethodGet, at.String(), nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "text/html,*/*;q=0.1")
-	resp, err := c.http.Do(req)
+	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return nil, connectionError(err)
 	}
@@ -91,16 +91,16 @@ func (c *partnerClient) openPage(ctx context.Context, at *url.URL) (next *url.UR
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // a page; it is closed with its connection past that
 	switch status := resp.StatusCode; {
 	case err != nil:
-		return nil, errNoAnswer
+		return nil, ErrNoAnswer
 	case status == http.StatusOK:
 		return nil, nil
 	case status >= 300 && status < 400:
 		if next, err = at.Parse(resp.Header.Get("Location")); err != nil || resp.Header.Get("Location") == "" {
-			return nil, errBadAnswer
+			return nil, ErrBadAnswer
 		}
 		return next, nil
 	case status >= 400 && status < 500 && status != http.StatusTooManyRequests:
-		return nil, fmt.Errorf("%w: %s", errPageRefused, newStatusError(resp, body))
+		return nil, fmt.Errorf("%w: %s", ErrPageRefused, newStatusError(resp, body))
 	}
 	return nil, newStatusError(resp, body)
 }
@@ -110,22 +110,22 @@ func (c *partnerClient) openPage(ctx context.Context, at *url.URL) (next *url.UR
 // your request does not match", https://github.com/vippsas/vipps-login-api/issues/68).
 func redirectedError(to *url.URL, redirectURI string) error {
 	code := to.Query().Get("error")
-	if !isErrorCode(code) {
+	if !IsErrorCode(code) {
 		code = "unreadable code"
 	}
 	switch {
 	case withoutParameters(to) == redirectURI && !to.Query().Has("error"):
-		return errBadAnswer // back without a login: nobody was there to approve it
+		return ErrBadAnswer // back without a login: nobody was there to approve it
 	case withoutParameters(to) == redirectURI:
-		return fmt.Errorf("%w: %s", errRequestRefused, code)
+		return fmt.Errorf("%w: %s", ErrRequestRefused, code)
 	case code == "invalid_client" || code == "unauthorized_client":
-		return errNoLoginClient
+		return ErrNoLoginClient
 	case code == "server_error":
-		return errBadAnswer
+		return ErrBadAnswer
 	case code == "temporarily_unavailable":
-		return errBusy
+		return ErrBusy
 	}
-	return fmt.Errorf("%w: %s", errPageRefused, code)
+	return fmt.Errorf("%w: %s", ErrPageRefused, code)
 }
 
 func withoutParameters(u *url.URL) string {
@@ -134,19 +134,19 @@ func withoutParameters(u *url.URL) string {
 	return bare.String()
 }
 
-// clockSkew is how far this machine's clock is ahead of Vipps MobilePay's, to a second or so: the Date
+// ClockSkew is how far this machine's clock is ahead of Vipps MobilePay's, to a second or so: the Date
 // header has no fractions, and the answer was on its way for a while. An answer from a cache says how old
 // it is (RFC 9111 section 5.1).
-func (c *partnerClient) clockSkew(ctx context.Context) (time.Duration, error) {
+func (c *Client) ClockSkew(ctx context.Context) (time.Duration, error) {
 	var document json.RawMessage
 	asked := time.Now()
-	header, err := c.get(calling(ctx, "discovery"), c.issuer()+".well-known/openid-configuration", "", &document)
+	header, err := c.get(calling(ctx, "discovery"), c.Issuer()+".well-known/openid-configuration", "", &document)
 	if err != nil {
 		return 0, fmt.Errorf("clock: %w", err)
 	}
 	theirs, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
-		return 0, fmt.Errorf("clock: %w", errNoDate)
+		return 0, fmt.Errorf("clock: %w", ErrNoDate)
 	}
 	if age, err := strconv.Atoi(header.Get("Age")); err == nil && age > 0 {
 		theirs = theirs.Add(time.Duration(age) * time.Second)
@@ -155,8 +155,8 @@ func (c *partnerClient) clockSkew(ctx context.Context) (time.Duration, error) {
 	return ours.Sub(theirs.Add(time.Second / 2)), nil
 }
 
-// usableKeys counts the keys of a set that an ID token can be signed with.
-func (s *keySet) usableKeys(ctx context.Context) int {
+// UsableKeys counts the keys of a set that an ID token can be signed with.
+func (s *keySet) UsableKeys(ctx context.Context) int {
 	keys, err := s.keys.Storage().KeyReadAll(ctx)
 	if err != nil {
 		return 0

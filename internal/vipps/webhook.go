@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"crypto/hmac"
@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// maxWebhook bounds the body of a webhook, in bytes.
-const maxWebhook = 64 << 10
+// MaxWebhook bounds the body of a webhook, in bytes.
+const MaxWebhook = 64 << 10
 
-// webhookPrefix is how the Authorization header of Vipps MobilePay's webhooks starts, to the letter.
-const webhookPrefix = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
+// WebhookPrefix is how the Authorization header of Vipps MobilePay's webhooks starts, to the letter.
+const WebhookPrefix = "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature="
 
-// signedWebhook reports whether one of the secrets signed the request: target, its path and query, date, host
+// IsSigned reports whether one of the secrets signed the request: target, its path and query, date, host
 // and body (https://developer.vippsmobilepay.com/docs/APIs/webhooks-api/request-authentication/).
-func signedWebhook(r *http.Request, target, host string, body []byte, secrets []string) bool {
+func IsSigned(r *http.Request, target, host string, body []byte, secrets []string) bool {
 	sum := sha256.Sum256(body)
 	hash := base64.StdEncoding.EncodeToString(sum[:])
 	if !hmac.Equal([]byte(r.Header.Get("X-Ms-Content-Sha256")), []byte(hash)) {
 		return false
 	}
-	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), webhookPrefix)
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), WebhookPrefix)
 	if !ok {
 		return false
 	}

@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
-// keySet is one copy of the keys that Vipps MobilePay signs ID tokens with.
+// KeySet is one copy of the keys that Vipps MobilePay signs ID tokens with.
 type keySet struct {
 	keys  keyfunc.Keyfunc
 	ids   map[string]bool
@@ -41,8 +41,8 @@ func keyType(public any) string {
 
 // fetchKeySet reads the key set (RFC 7517). Keys we cannot use are passed over; a set without any is
 // no good answer, so that the last good one stays.
-func (c *partnerClient) fetchKeySet(ctx context.Context) (*keySet, time.Duration, error) {
-	doc, err := c.discovery.get(ctx)
+func (c *Client) fetchKeySet(ctx context.Context) (*keySet, time.Duration, error) {
+	doc, err := c.Discovery.Get(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -53,9 +53,9 @@ func (c *partnerClient) fetchKeySet(ctx context.Context) (*keySet, time.Duration
 	}
 	set, err := newKeySet(ctx, answer)
 	if err != nil {
-		return nil, 0, fmt.Errorf("keys: %w", errBadAnswer)
+		return nil, 0, fmt.Errorf("keys: %w", ErrBadAnswer)
 	}
-	if before, ok := c.keySet.load(); ok {
+	if before, ok := c.KeySet.load(); ok {
 		set.remember(before.value)
 	}
 	return set, documentLife(header), nil
@@ -89,7 +89,7 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 		}
 	}
 	if len(set.ids) == 0 {
-		return nil, errBadAnswer
+		return nil, ErrBadAnswer
 	}
 	var err error
 	set.keys, err = keyfunc.New(keyfunc.Options{Storage: storage, UseWhitelist: []jwkset.USE{jwkset.UseSig, ""}})
@@ -103,13 +103,13 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 // A code that was given before a rotation, and redeemed after it, makes a token with the old key's id and the new
 // key's signature (seen at ORY Hydra). So the other keys of that key's type are good, too: all are Vipps MobilePay's.
 // A token that names no key, or one that never was, fits none.
-func (c *partnerClient) VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
+func (c *Client) VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
 	kid, _ := token.Header["kid"].(string)
 	if kid == "" {
 		return nil, idtoken.ErrKey // no guessing among the keys
 	}
 	since := time.Now()
-	set, err := c.keySet.get(ctx)
+	set, err := c.KeySet.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (c *partnerClient) VerificationKey(ctx context.Context, token *jwt.Token, n
 		if newer {
 			allow = c.misfits.Allow
 		}
-		if set, err = c.keySet.renewIf(ctx, since, allow); err != nil {
+		if set, err = c.KeySet.renewIf(ctx, since, allow); err != nil {
 			return nil, err
 		}
 	}

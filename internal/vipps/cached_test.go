@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"context"
@@ -23,27 +23,27 @@ func (f *fetcher) fetch(ctx context.Context) (int64, time.Duration, error) {
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
-		return 0, 0, errNoAnswer
+		return 0, 0, ErrNoAnswer
 	}
 	n := f.count.Add(1)
 	if f.broken.Load() {
-		return 0, 0, errBusy
+		return 0, 0, ErrBusy
 	}
 	return n, f.life, nil
 }
 
-func newTestKept(t *testing.T, f *fetcher, lasting bool) *kept[int64] {
+func newTestKept(t *testing.T, f *fetcher, lasting bool) *cached[int64] {
 	closed, cancel := context.WithCancel(t.Context())
-	k := &kept[int64]{name: "x", fetch: f.fetch, lasting: lasting, cache: gocache.New(gocache.NoExpiration, 0), closed: closed}
+	k := &cached[int64]{name: "x", fetch: f.fetch, lasting: lasting, cache: gocache.New(gocache.NoExpiration, 0), closed: closed}
 	t.Cleanup(func() { cancel(); k.stop() })
 	return k
 }
 
 // get fails the test when it waits for longer than want.
-func (f *fetcher) get(t *testing.T, k *kept[int64], maxWait time.Duration) (int64, error) {
+func (f *fetcher) get(t *testing.T, k *cached[int64], maxWait time.Duration) (int64, error) {
 	t.Helper()
 	start := time.Now()
-	value, err := k.get(t.Context())
+	value, err := k.Get(t.Context())
 	if waited := time.Since(start); waited > maxWait {
 		t.Errorf("waited for %s, at most %s is allowed", waited, maxWait)
 	}
@@ -57,7 +57,7 @@ func TestKeptOneFetchForAll(t *testing.T) {
 		var all sync.WaitGroup
 		for range 100 {
 			all.Go(func() {
-				if value, err := k.get(t.Context()); value != 1 || err != nil {
+				if value, err := k.Get(t.Context()); value != 1 || err != nil {
 					t.Errorf("got %d, %v", value, err)
 				}
 			})
@@ -118,7 +118,7 @@ func TestKeptTokenEnds(t *testing.T) {
 			t.Errorf("got %d, %v", value, err)
 		}
 		time.Sleep(2 * time.Minute)
-		if _, err := f.get(t, k, time.Second); !errors.Is(err, errBusy) {
+		if _, err := f.get(t, k, time.Second); !errors.Is(err, ErrBusy) {
 			t.Errorf("got %v", err)
 		}
 		f.broken.Store(false)
@@ -167,7 +167,7 @@ func TestKeptWaitIsBounded(t *testing.T) {
 		k := newTestKept(t, f, false)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := k.get(ctx); !errors.Is(err, errNoAnswer) {
+		if _, err := k.Get(ctx); !errors.Is(err, ErrNoAnswer) {
 			t.Errorf("got %v", err)
 		}
 		time.Sleep(2 * time.Second)

@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"context"
@@ -35,9 +35,9 @@ var (
 type testKeys struct{ set *keySet }
 
 func (k testKeys) VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
-	client := &partnerClient{rotations: rate.NewLimiter(0, 0), misfits: rate.NewLimiter(0, 0)}
-	client.keySet = kept[*keySet]{name: "keys", lasting: true, cache: gocache.New(gocache.NoExpiration, 0), closed: ctx}
-	client.keySet.store(keptValue[*keySet]{value: k.set, expires: time.Now().Add(time.Minute)})
+	client := &Client{rotations: rate.NewLimiter(0, 0), misfits: rate.NewLimiter(0, 0)}
+	client.KeySet = cached[*keySet]{name: "keys", lasting: true, cache: gocache.New(gocache.NoExpiration, 0), closed: ctx}
+	client.KeySet.store(cachedValue[*keySet]{value: k.set, expires: time.Now().Add(time.Minute)})
 	return client.VerificationKey(ctx, token, newer)
 }
 

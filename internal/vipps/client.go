@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"context"
@@ -22,15 +22,15 @@ import (
 // What a call to Vipps MobilePay can come to. Errors of the client wrap one of them and hold nothing
 // secret or personal: no URL, no token, no text of the answer but an OAuth error code.
 var (
-	errNoAnswer    = errors.New("no answer from Vipps MobilePay")
-	errBusy        = errors.New("told by Vipps MobilePay to come back later")
-	errBadAnswer   = errors.New("an answer from Vipps MobilePay that cannot be understood")
-	errKeysRefused = errors.New("the API keys were refused by Vipps MobilePay")
-	errCodeRefused = errors.New("the authorization code was refused by Vipps MobilePay")
+	ErrNoAnswer    = errors.New("no answer from Vipps MobilePay")
+	ErrBusy        = errors.New("told by Vipps MobilePay to come back later")
+	ErrBadAnswer   = errors.New("an answer from Vipps MobilePay that cannot be understood")
+	ErrKeysRefused = errors.New("the API keys were refused by Vipps MobilePay")
+	ErrCodeRefused = errors.New("the authorization code was refused by Vipps MobilePay")
 )
 
 const (
-	callTimeout = 10 * time.Second // each call, the body included
+	CallTimeout = 10 * time.Second // each call, the body included
 	maxBody     = 1 << 20
 
 	// A connection over HTTP/2 on which nothing has come for pingAfter is asked whether it still works, and dropped
@@ -39,32 +39,32 @@ const (
 	pingTimeout = 2 * time.Second
 )
 
-// partnerKeys are the three keys that act for all of a partner's merchants. All empty where every
+// Keys are the three keys that act for all of a partner's merchants. All empty where every
 // merchant has keys of its own.
-type partnerKeys struct {
-	clientID, clientSecret, subscriptionKey string
+type Keys struct {
+	ClientID, ClientSecret, SubscriptionKey string
 }
 
-// systemHeaders name us to Vipps MobilePay on every call; partners and plugins must send them, at most
+// System name us to Vipps MobilePay on every call; partners and plugins must send them, at most
 // 30 characters each.
-type systemHeaders struct {
-	name, version, pluginName, pluginVersion string
+type System struct {
+	Name, Version, PluginName, PluginVersion string
 }
 
-// partnerClient makes every call to Vipps MobilePay. One serves all sites with the same keys, through
+// Client makes every call to Vipps MobilePay. One serves all sites with the same keys, through
 // reloads (pool.go).
-type partnerClient struct {
-	base   string // scheme and host
-	keys   partnerKeys
-	system systemHeaders
-	http   *http.Client
+type Client struct {
+	Base   string // scheme and host
+	Keys   Keys
+	system System
+	HTTP   *http.Client
 
 	// observe hears of every call: which one, its status (0 for no answer), and how long it took.
 	observe func(call string, status int, took time.Duration)
 
-	token     kept[partnerToken]
-	discovery kept[discoveryDocument]
-	keySet    kept[*keySet]
+	Token     cached[Token]
+	Discovery cached[Discovery]
+	KeySet    cached[*keySet]
 
 	// refusals are the sales units for which a new token was refused as well.
 	refusals refusals
@@ -75,38 +75,38 @@ type partnerClient struct {
 	close context.CancelFunc
 }
 
-func newPartnerClient(base string, keys partnerKeys, system systemHeaders, observe func(call string, status int, took time.Duration)) *partnerClient {
+func NewClient(base string, keys Keys, system System, observe func(call string, status int, took time.Duration)) *Client {
 	closed, cancel := context.WithCancel(context.Background())
 	// No janitor: what expires is few things, read often.
 	cache := gocache.New(gocache.NoExpiration, 0)
-	c := &partnerClient{
-		base: base, keys: keys, system: system,
-		http:      newHTTPClient(),
+	c := &Client{
+		Base: base, Keys: keys, system: system,
+		HTTP:      newHTTPClient(),
 		observe:   observe,
 		refusals:  newRefusals(),
 		rotations: rate.NewLimiter(rate.Every(10*time.Second), 1),
 		misfits:   rate.NewLimiter(rate.Every(10*time.Second), 1),
 		close:     cancel,
 	}
-	c.token = kept[partnerToken]{name: "token", fetch: c.fetchToken, cache: cache, closed: closed}
-	c.discovery = kept[discoveryDocument]{name: "discovery", fetch: c.fetchDiscovery, lasting: true, cache: cache, closed: closed}
-	c.keySet = kept[*keySet]{name: "keys", fetch: c.fetchKeySet, lasting: true, cache: cache, closed: closed}
+	c.Token = cached[Token]{name: "token", fetch: c.fetchToken, cache: cache, closed: closed}
+	c.Discovery = cached[Discovery]{name: "discovery", fetch: c.fetchDiscovery, lasting: true, cache: cache, closed: closed}
+	c.KeySet = cached[*keySet]{name: "keys", fetch: c.fetchKeySet, lasting: true, cache: cache, closed: closed}
 	return c
 }
 
-// stop ends the renewals in the background.
-func (c *partnerClient) stop() {
+// Stop ends the renewals in the background.
+func (c *Client) Stop() {
 	c.close()
-	c.token.stop()
-	c.discovery.stop()
-	c.keySet.stop()
-	c.http.CloseIdleConnections()
+	c.Token.stop()
+	c.Discovery.stop()
+	c.KeySet.stop()
+	c.HTTP.CloseIdleConnections()
 }
 
 func newHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
-	transport.ResponseHeaderTimeout = callTimeout
+	transport.ResponseHeaderTimeout = CallTimeout
 	// One connection carries all calls. Where it hangs, the calls on it wait until a ping has stayed without an
 	// answer; then it is dropped, and what may be sent once more goes over another.
 	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout}
@@ -117,8 +117,8 @@ func newHTTPClient() *http.Client {
 	}
 }
 
-// discoveryDocument is what we use of Vipps MobilePay's OpenID configuration.
-type discoveryDocument struct {
+// Discovery is what we use of Vipps MobilePay's OpenID configuration.
+type Discovery struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
 	TokenEndpoint         string `json:"token_endpoint"`
@@ -127,75 +127,75 @@ type discoveryDocument struct {
 	BackchannelEndpoint   string `json:"backchannel_authentication_endpoint"`
 }
 
-// issuer is the only one that may sign ID tokens in this environment.
-func (c *partnerClient) issuer() string { return c.base + "/access-management-1.0/access/" }
+// Issuer is the only one that may sign ID tokens in this environment.
+func (c *Client) Issuer() string { return c.Base + "/access-management-1.0/access/" }
 
 // fetchDiscovery reads the OpenID configuration. It lives as long as its Cache-Control says, an hour
 // where that says nothing.
-func (c *partnerClient) fetchDiscovery(ctx context.Context) (discoveryDocument, time.Duration, error) {
-	var doc discoveryDocument
-	header, err := c.get(calling(ctx, "discovery"), c.issuer()+".well-known/openid-configuration", "", &doc)
+func (c *Client) fetchDiscovery(ctx context.Context) (Discovery, time.Duration, error) {
+	var doc Discovery
+	header, err := c.get(calling(ctx, "discovery"), c.Issuer()+".well-known/openid-configuration", "", &doc)
 	if err != nil {
 		return doc, 0, fmt.Errorf("discovery: %w", err)
 	}
 	// OpenID Connect Discovery section 4.3: the issuer must be the one that was asked.
-	if doc.Issuer != c.issuer() {
-		return doc, 0, fmt.Errorf("discovery: another issuer: %w", errBadAnswer)
+	if doc.Issuer != c.Issuer() {
+		return doc, 0, fmt.Errorf("discovery: another issuer: %w", ErrBadAnswer)
 	}
 	if doc.BackchannelEndpoint == "" { // older documents lack it
-		doc.BackchannelEndpoint = c.base + "/vipps-login-ciba/api/backchannel/authentication"
+		doc.BackchannelEndpoint = c.Base + "/vipps-login-ciba/api/backchannel/authentication"
 	}
 	for _, endpoint := range []string{doc.BackchannelEndpoint, doc.AuthorizationEndpoint, doc.TokenEndpoint, doc.UserinfoEndpoint, doc.JWKSURI} {
 		if !c.mayCall(endpoint) {
-			return doc, 0, fmt.Errorf("discovery: an endpoint is missing or not HTTPS: %w", errBadAnswer)
+			return doc, 0, fmt.Errorf("discovery: an endpoint is missing or not HTTPS: %w", ErrBadAnswer)
 		}
 	}
 	return doc, documentLife(header), nil
 }
 
 // mayCall reports whether a URL that Vipps gave us is as well protected as the base URL.
-func (c *partnerClient) mayCall(endpoint string) bool {
+func (c *Client) mayCall(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return false
 	}
-	return u.Scheme == "https" || u.Scheme == "http" && strings.HasPrefix(c.base, "http://") && isLoopbackHost(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && strings.HasPrefix(c.Base, "http://") && IsLoopbackHost(u.Hostname())
 }
 
-// partnerToken is the partner's access token. It acts for every merchant of the partner.
-type partnerToken string
+// Token is the partner's access token. It acts for every merchant of the partner.
+type Token string
 
 // fetchToken gets a partner access token: POST /accesstoken/get, all in headers
 // (https://developer.vippsmobilepay.com/docs/APIs/access-token-api/).
-func (c *partnerClient) fetchToken(ctx context.Context) (partnerToken, time.Duration, error) {
+func (c *Client) fetchToken(ctx context.Context) (Token, time.Duration, error) {
 	var answer struct {
 		AccessToken string     `json:"access_token"`
 		ExpiresIn   jsonNumber `json:"expires_in"` // a string there, and a number elsewhere
 	}
-	req, err := c.newRequest(calling(ctx, "accesstoken"), http.MethodPost, c.base+"/accesstoken/get", nil)
+	req, err := c.newRequest(calling(ctx, "accesstoken"), http.MethodPost, c.Base+"/accesstoken/get", nil)
 	if err != nil {
 		return "", 0, err
 	}
-	req.Header.Set("client_id", c.keys.clientID)
-	req.Header.Set("client_secret", c.keys.clientSecret)
-	req.Header.Set("Ocp-Apim-Subscription-Key", c.keys.subscriptionKey)
+	req.Header.Set("client_id", c.Keys.ClientID)
+	req.Header.Set("client_secret", c.Keys.ClientSecret)
+	req.Header.Set("Ocp-Apim-Subscription-Key", c.Keys.SubscriptionKey)
 	_, err = c.do(req, &answer)
-	var refused statusError
-	if errors.As(err, &refused) && (refused.status == 400 || refused.status == 401 || refused.status == 403) {
-		err = errKeysRefused
+	var refused StatusError
+	if errors.As(err, &refused) && (refused.Status == 400 || refused.Status == 401 || refused.Status == 403) {
+		err = ErrKeysRefused
 	}
 	if err == nil && !isBearerToken(answer.AccessToken) {
-		err = errBadAnswer
+		err = ErrBadAnswer
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("accesstoken: %w", err)
 	}
-	return partnerToken(answer.AccessToken), tokenLife(int64(answer.ExpiresIn)), nil
+	return Token(answer.AccessToken), TokenLife(int64(answer.ExpiresIn)), nil
 }
 
-// tokenLife is how long a token is used: a little less than it lives. One that does not say is used
+// TokenLife is how long a token is used: a little less than it lives. One that does not say is used
 // for a minute rather than taken as expired, which would fetch another for every login.
-func tokenLife(expiresIn int64) time.Duration {
+func TokenLife(expiresIn int64) time.Duration {
 	if expiresIn <= 0 {
 		return time.Minute
 	}
@@ -203,16 +203,16 @@ func tokenLife(expiresIn int64) time.Duration {
 	return life - min(life/10, time.Minute)
 }
 
-// tokens is the answer of the token endpoint.
-type tokens struct {
+// Tokens is the answer of the token endpoint.
+type Tokens struct {
 	AccessToken string `json:"access_token"`
 	IDToken     string `json:"id_token"`
 }
 
-// exchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636). It tries once more where
+// ExchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636). It tries once more where
 // the connection broke, as one does that the server has just closed: a code that did arrive is refused then, and
 // nothing is worse.
-func (c *partnerClient) exchangeCode(ctx context.Context, unit *merchant.Unit, msn, code, redirectURI, verifier string) (tokens, error) {
+func (c *Client) ExchangeCode(ctx context.Context, unit *merchant.Unit, msn, code, redirectURI, verifier string) (Tokens, error) {
 	grant := url.Values{
 		"grant_type":    {"authorization_code"},
 		"code":          {code},
@@ -227,26 +227,26 @@ func (c *partnerClient) exchangeCode(ctx context.Context, unit *merchant.Unit, m
 }
 
 // redeem posts a grant to the token endpoint.
-func (c *partnerClient) redeem(ctx context.Context, unit *merchant.Unit, msn string, grant url.Values) (tokens, error) {
-	var answer tokens
-	doc, err := c.discovery.get(ctx)
+func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, grant url.Values) (Tokens, error) {
+	var answer Tokens
+	doc, err := c.Discovery.Get(ctx)
 	if err != nil {
 		return answer, err
 	}
 	err = c.postAs(ctx, "token", unit, msn, doc.TokenEndpoint, grant, &answer)
-	var refused statusError
+	var refused StatusError
 	switch {
-	case errors.As(err, &refused) && phoneErrors[refused.code] != nil:
-		err = pauseError{phoneErrors[refused.code], refused.retryAfter}
-	case errors.As(err, &refused) && refused.code == "invalid_grant":
-		err = errCodeRefused
-	case errors.As(err, &refused) && (refused.status == 401 || refused.code == "invalid_client"):
-		err = errKeysRefused
+	case errors.As(err, &refused) && phoneErrors[refused.Code] != nil:
+		err = pauseError{phoneErrors[refused.Code], refused.RetryAfter}
+	case errors.As(err, &refused) && refused.Code == "invalid_grant":
+		err = ErrCodeRefused
+	case errors.As(err, &refused) && (refused.Status == 401 || refused.Code == "invalid_client"):
+		err = ErrKeysRefused
 	case err == nil && (!isBearerToken(answer.AccessToken) || answer.IDToken == ""):
-		err = errUnusable
+		err = ErrUnusable
 	}
 	if err != nil {
-		return tokens{}, fmt.Errorf("token: %w", err)
+		return Tokens{}, fmt.Errorf("token: %w", err)
 	}
 	return answer, nil
 }
@@ -254,7 +254,7 @@ func (c *partnerClient) redeem(ctx context.Context, unit *merchant.Unit, msn str
 // postAs posts a form on behalf of a sales unit. The partner's word is the Bearer token and the
 // Merchant-Serial-Number; client_secret_basic works with a sales unit's own keys only
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
-func (c *partnerClient) postAs(ctx context.Context, call string, unit *merchant.Unit, msn, endpoint string, form url.Values, answer any) error {
+func (c *Client) postAs(ctx context.Context, call string, unit *merchant.Unit, msn, endpoint string, form url.Values, answer any) error {
 	if unit.HasOwnKeys() {
 		return c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
 			// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
@@ -262,11 +262,11 @@ func (c *partnerClient) postAs(ctx context.Context, call string, unit *merchant.
 			req.Header.Set("Merchant-Serial-Number", msn)
 		})
 	}
-	token, err := c.token.get(ctx)
+	token, err := c.Token.Get(ctx)
 	if err != nil {
 		return err
 	}
-	as := func(token partnerToken) error {
+	as := func(token Token) error {
 		return c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
 			req.Header.Set("Authorization", "Bearer "+string(token))
 			req.Header.Set("Merchant-Serial-Number", msn)
@@ -288,25 +288,25 @@ func (c *partnerClient) postAs(ctx context.Context, call string, unit *merchant.
 // isTokenRefused reports whether an answer is about the partner's token. One that names the client is about the
 // sales unit.
 func isTokenRefused(err error) bool {
-	var refused statusError
-	return errors.As(err, &refused) && refused.status == http.StatusUnauthorized && refused.code != "invalid_client"
+	var refused StatusError
+	return errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && refused.Code != "invalid_client"
 }
 
 // replaceToken returns another partner token than the one that was refused for a sales unit. A token that is new, and
 // still refused, is not to blame: then it stays, and whoever logs in at that sales unit does not cost a token each.
-func (c *partnerClient) replaceToken(ctx context.Context, refused partnerToken, msn string) (partnerToken, bool) {
-	now, ok := c.token.load()
+func (c *Client) replaceToken(ctx context.Context, refused Token, msn string) (Token, bool) {
+	now, ok := c.Token.load()
 	switch {
 	case ok && now.value != refused:
 		return now.value, true // another call has replaced it
 	case c.refusals.isRefused(msn):
 		return "", false
 	}
-	fresh, err := c.token.renewSince(ctx, now.fetched)
+	fresh, err := c.Token.renewSince(ctx, now.fetched)
 	return fresh, err == nil && fresh != refused
 }
 
-func (c *partnerClient) post(ctx context.Context, endpoint string, form url.Values, answer any, authenticate func(*http.Request)) error {
+func (c *Client) post(ctx context.Context, endpoint string, form url.Values, answer any, authenticate func(*http.Request)) error {
 	req, err := c.newRequest(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
@@ -317,10 +317,10 @@ func (c *partnerClient) post(ctx context.Context, endpoint string, form url.Valu
 	return err
 }
 
-// userinfo reads the claims with the login's own access token, and nothing else: the call fails when
+// Userinfo reads the claims with the login's own access token, and nothing else: the call fails when
 // a subscription key comes with it.
-func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]userinfo.Claim, error) {
-	doc, err := c.discovery.get(ctx)
+func (c *Client) Userinfo(ctx context.Context, accessToken string) ([]userinfo.Claim, error) {
+	doc, err := c.Discovery.Get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -330,14 +330,14 @@ func (c *partnerClient) userinfo(ctx context.Context, accessToken string) ([]use
 	}
 	claims, err := userinfo.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("userinfo: %w", errors.Join(errBadAnswer, err))
+		return nil, fmt.Errorf("userinfo: %w", errors.Join(ErrBadAnswer, err))
 	}
 	return claims, nil
 }
 
 // get is the one kind of call that is tried again: it changes nothing at Vipps, so a connection that
 // broke may be given a second chance within the same deadline.
-func (c *partnerClient) get(ctx context.Context, endpoint, bearer string, answer any) (http.Header, error) {
+func (c *Client) get(ctx context.Context, endpoint, bearer string, answer any) (http.Header, error) {
 	for again := true; ; again = false {
 		req, err := c.newRequest(ctx, http.MethodGet, endpoint, nil)
 		if err != nil {
@@ -354,21 +354,21 @@ func (c *partnerClient) get(ctx context.Context, endpoint, bearer string, answer
 }
 
 // newRequest is where every request to Vipps MobilePay begins.
-func (c *partnerClient) newRequest(ctx context.Context, method, endpoint string, body io.Reader) (*http.Request, error) {
+func (c *Client) newRequest(ctx context.Context, method, endpoint string, body io.Reader) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, endpoint, body)
 	if err != nil {
-		return nil, errBadAnswer // the endpoint came from the discovery document
+		return nil, ErrBadAnswer // the endpoint came from the discovery document
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Vipps-System-Name", c.system.name)
-	req.Header.Set("Vipps-System-Version", c.system.version)
-	req.Header.Set("Vipps-System-Plugin-Name", c.system.pluginName)
-	req.Header.Set("Vipps-System-Plugin-Version", c.system.pluginVersion)
+	req.Header.Set("Vipps-System-Name", c.system.Name)
+	req.Header.Set("Vipps-System-Version", c.system.Version)
+	req.Header.Set("Vipps-System-Plugin-Name", c.system.PluginName)
+	req.Header.Set("Vipps-System-Plugin-Version", c.system.PluginVersion)
 	return req, nil
 }
 
-// isLoopbackHost reports whether host can be this machine only (RFC 6761 section 6.3).
-func isLoopbackHost(host string) bool {
+// IsLoopbackHost reports whether host can be this machine only (RFC 6761 section 6.3).
+func IsLoopbackHost(host string) bool {
 	host = strings.ToLower(host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true

@@ -1,4 +1,4 @@
-package vippslogin
+package vipps
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// kept is one thing from Vipps MobilePay that every login needs and none should fetch: the partner
+// cached is one thing from Vipps MobilePay that every login needs and none should fetch: the partner
 // access token, the discovery document, the key set. It is fetched when first needed, by one caller
 // for all who wait, and again in the background before its life ends, as long as it is in use.
-type kept[T any] struct {
+type cached[T any] struct {
 	name string
 	// fetch gets a new value and says how long it is good for.
 	fetch func(context.Context) (value T, life time.Duration, err error)
@@ -32,8 +32,8 @@ type kept[T any] struct {
 	timer *time.Timer
 }
 
-// keptValue is what the cache holds.
-type keptValue[T any] struct {
+// cachedValue is what the cache holds.
+type cachedValue[T any] struct {
 	value   T
 	fetched time.Time
 	expires time.Time
@@ -43,15 +43,15 @@ type keptValue[T any] struct {
 const (
 	// fetchTimeout bounds a fetch that everybody waits for, whoever asked first: its context is nobody's
 	// request.
-	fetchTimeout = callTimeout + time.Second
+	fetchTimeout = CallTimeout + time.Second
 
-	// retryAfter is how long a value that could not be renewed serves before the next try.
+	// RetryAfter is how long a value that could not be renewed serves before the next try.
 	retryAfter = 10 * time.Second
 )
 
-// get returns the value. It waits for Vipps only when there is none that may serve; ctx bounds that
+// Get returns the value. It waits for Vipps only when there is none that may serve; ctx bounds that
 // wait.
-func (k *kept[T]) get(ctx context.Context) (T, error) {
+func (k *cached[T]) Get(ctx context.Context) (T, error) {
 	since := time.Now()
 	found, ok := k.load()
 	k.used.Store(true)
@@ -73,35 +73,35 @@ func (k *kept[T]) get(ctx context.Context) (T, error) {
 }
 
 // keepOn lets a value that could not be renewed serve for a while more.
-func (k *kept[T]) keepOn(found keptValue[T]) {
+func (k *cached[T]) keepOn(found cachedValue[T]) {
 	found.expires, found.failed = time.Now().Add(retryAfter), true
 	k.store(found)
 }
 
 // renew fetches a new value, waiting for it as long as ctx lives.
-func (k *kept[T]) renew(ctx context.Context) (T, error) { return k.renewSince(ctx, time.Now()) }
+func (k *cached[T]) renew(ctx context.Context) (T, error) { return k.renewSince(ctx, time.Now()) }
 
 // renewSince is renew, content with what another caller has fetched since then.
-func (k *kept[T]) renewSince(ctx context.Context, since time.Time) (T, error) {
+func (k *cached[T]) renewSince(ctx context.Context, since time.Time) (T, error) {
 	return k.renewIf(ctx, since, nil)
 }
 
 // renewIf is renewSince where a fetch costs more than this caller may decide alone. Whoever comes while another
 // caller's fetch is under way waits for that; where there is none, and allow says no, what there is is returned.
-func (k *kept[T]) renewIf(ctx context.Context, since time.Time, allow func() bool) (T, error) {
+func (k *cached[T]) renewIf(ctx context.Context, since time.Time, allow func() bool) (T, error) {
 	select {
 	case got := <-k.start(trace.SpanFromContext(ctx), since, allow):
 		value, _ := got.Val.(T)
 		return value, got.Err
 	case <-ctx.Done():
 		var none T
-		return none, errNoAnswer
+		return none, ErrNoAnswer
 	}
 }
 
 // start fetches a new value in the background, unless one has come since; callers at the same time share
 // one fetch, which is in the trace of the first.
-func (k *kept[T]) start(asked trace.Span, since time.Time, allow func() bool) <-chan singleflight.Result {
+func (k *cached[T]) start(asked trace.Span, since time.Time, allow func() bool) <-chan singleflight.Result {
 	return k.flight.DoChan(k.name, func() (any, error) {
 		found, ok := k.load()
 		if ok && (found.fetched.After(since) || allow != nil && !allow()) {
@@ -114,25 +114,25 @@ func (k *kept[T]) start(asked trace.Span, since time.Time, allow func() bool) <-
 			return value, err
 		}
 		now := time.Now()
-		k.store(keptValue[T]{value: value, fetched: now, expires: now.Add(life)})
+		k.store(cachedValue[T]{value: value, fetched: now, expires: now.Add(life)})
 		k.schedule(life)
 		return value, nil
 	})
 }
 
-// life says when the value was fetched and when it ends, where there is one.
-func (k *kept[T]) life() (fetched, expires time.Time, ok bool) {
+// Life says when the value was fetched and when it ends, where there is one.
+func (k *cached[T]) Life() (fetched, expires time.Time, ok bool) {
 	found, ok := k.load()
 	return found.fetched, found.expires, ok
 }
 
-func (k *kept[T]) load() (keptValue[T], bool) {
+func (k *cached[T]) load() (cachedValue[T], bool) {
 	found, _ := k.cache.Get(k.name)
-	value, ok := found.(keptValue[T])
+	value, ok := found.(cachedValue[T])
 	return value, ok
 }
 
-func (k *kept[T]) store(value keptValue[T]) {
+func (k *cached[T]) store(value cachedValue[T]) {
 	expiration := time.Until(value.expires)
 	if k.lasting {
 		expiration = gocache.NoExpiration
@@ -142,7 +142,7 @@ func (k *kept[T]) store(value keptValue[T]) {
 
 // schedule renews the value when three quarters of its life are over, so that no login waits for it.
 // One that nobody used since is left to end.
-func (k *kept[T]) schedule(life time.Duration) {
+func (k *cached[T]) schedule(life time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.timer != nil {
@@ -154,7 +154,7 @@ func (k *kept[T]) schedule(life time.Duration) {
 	k.timer = time.AfterFunc(life*3/4, k.renewIfUsed)
 }
 
-func (k *kept[T]) renewIfUsed() {
+func (k *cached[T]) renewIfUsed() {
 	if !k.used.Swap(false) {
 		return
 	}
@@ -172,7 +172,7 @@ func (k *kept[T]) renewIfUsed() {
 }
 
 // stop ends the renewal in the background.
-func (k *kept[T]) stop() {
+func (k *cached[T]) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.timer != nil {

@@ -1,0 +1,133 @@
+package vipps
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
+)
+
+// What the token endpoint says about a login from a phone number that is not completed (OpenID CIBA
+// Core section 11), and what the backchannel endpoint says about one that cannot be.
+var (
+	ErrPending     = errors.New("the person has not answered yet")
+	ErrSlowDown    = errors.New("asked too soon")
+	ErrExpired     = errors.New("the person did not answer in time")
+	ErrDenied      = errors.New("the person said no")
+	ErrInvalidUser = errors.New("no account that can log in")
+	ErrOldApp      = errors.New("the person's app is too old")
+)
+
+var phoneErrors = map[string]error{
+	"authorization_pending": ErrPending,
+	"slow_down":             ErrSlowDown,
+	"expired_token":         ErrExpired,
+	"access_denied":         ErrDenied,
+}
+
+// PhoneRequest is what a login from a phone number asks for.
+type PhoneRequest struct {
+	Scope          string
+	LoginHint      string // urn:msisdn:… or urn:customer-token:…
+	BindingMessage string // "" for none
+	Expiry         int    // seconds, 0 for Vipps MobilePay's choice
+	Nonce          string
+	RedirectURI    string // for a login that ends in the phone's browser, else ""
+}
+
+// PhoneStarted is Vipps MobilePay's answer to it.
+type PhoneStarted struct {
+	AuthReqID string
+	ExpiresIn time.Duration
+	Interval  time.Duration
+}
+
+// StartPhone asks the person to confirm in the app (OpenID CIBA Core section 7.1).
+func (c *Client) StartPhone(ctx context.Context, unit *merchant.Unit, msn string, request PhoneRequest) (PhoneStarted, error) {
+	doc, err := c.Discovery.Get(ctx)
+	if err != nil {
+		return PhoneStarted{}, err
+	}
+	form := url.Values{"scope": {request.Scope}, "login_hint": {request.LoginHint}, "nonce": {request.Nonce}}
+	if request.BindingMessage != "" {
+		form.Set("binding_message", request.BindingMessage)
+	}
+	if request.Expiry != 0 {
+		form.Set("requested_expiry", strconv.Itoa(request.Expiry))
+	}
+	if request.RedirectURI != "" {
+		form.Set("requested_flow", "login_to_webpage")
+		form.Set("redirect_uri", request.RedirectURI)
+	}
+	var answer struct {
+		AuthReqID string     `json:"auth_req_id"`
+		ExpiresIn jsonNumber `json:"expires_in"`
+		Interval  jsonNumber `json:"interval"`
+	}
+	err = backchannelError(c.postAs(ctx, "backchannel", unit, msn, doc.BackchannelEndpoint, form, &answer))
+	if err == nil && answer.AuthReqID == "" {
+		err = ErrBadAnswer
+	}
+	if err != nil {
+		return PhoneStarted{}, fmt.Errorf("backchannel: %w", err)
+	}
+	return PhoneStarted{
+		AuthReqID: answer.AuthReqID,
+		ExpiresIn: seconds(answer.ExpiresIn, 600, 900),
+		Interval:  seconds(answer.Interval, 5, 900), // OpenID CIBA Core section 7.3: 5 where it does not say
+	}, nil
+}
+
+// backchannelError sorts the refusals of the backchannel endpoints. A 429 keeps its Retry-After.
+func backchannelError(err error) error {
+	var refused StatusError
+	switch {
+	case !errors.As(err, &refused):
+		return err
+	case refused.Code == "invalid_user" || refused.Code == "unknown_user_id":
+		return ErrInvalidUser
+	case refused.Code == "old_app":
+		return ErrOldApp
+	case refused.Status == 401:
+		return ErrKeysRefused
+	}
+	return err
+}
+
+// seconds is a number of seconds from Vipps MobilePay, or a default where there is none, and at most max.
+func seconds(n jsonNumber, missing, most int) time.Duration {
+	if n <= 0 {
+		n = jsonNumber(missing)
+	}
+	return time.Duration(min(int(n), most)) * time.Second
+}
+
+// PollPhone asks for the tokens of a login from a phone number. It succeeds once.
+func (c *Client) PollPhone(ctx context.Context, unit *merchant.Unit, msn, authReqID string) (Tokens, error) {
+	return c.redeem(ctx, unit, msn, url.Values{"grant_type": {"urn:openid:params:grant-type:ciba"}, "auth_req_id": {authReqID}})
+}
+
+// RedeemPhoneCode exchanges the code that the phone's browser brought.
+func (c *Client) RedeemPhoneCode(ctx context.Context, unit *merchant.Unit, msn, code string) (Tokens, error) {
+	return c.redeem(ctx, unit, msn, url.Values{"grant_type": {"urn:vipps:params:grant-type:ciba-redirect"}, "code": {code}})
+}
+
+// PhoneExists asks whether a phone number has an account that can log in.
+func (c *Client) PhoneExists(ctx context.Context, unit *merchant.Unit, msn, msisdn string) (bool, error) {
+	var answer struct {
+		Exists *bool `json:"exists"`
+	}
+	form := url.Values{"login_hint": {"urn:msisdn:" + msisdn}}
+	err := backchannelError(c.postAs(ctx, "user_exists", unit, msn, c.Base+"/vipps-login-ciba/api/v1/user-exists", form, &answer))
+	if err == nil && answer.Exists == nil {
+		err = ErrBadAnswer
+	}
+	if err != nil {
+		return false, fmt.Errorf("user-exists: %w", err)
+	}
+	return *answer.Exists, nil
+}
