@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
@@ -359,4 +360,4 @@ var (
 )
 
 // sweptFolders hold what ends by itself.
-var sweptFolders = append([]string{login.RedeemedFolder}, phoneFolders...)
+var sweptFolders = append([]string{login.RedeemedFolder}, phone.Folders...)

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -26,7 +27,7 @@ func FuzzPhoneNumber(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, number string) {
-		digits, err := parseMSISDN(number)
+		digits, err := phone.ParseMSISDN(number)
 		if err != nil {
 			if strings.Contains(err.Error(), number) && len(number) > 4 && strings.Trim(number, "0123456789") == "" {
 				t.Errorf("the error repeats %q", number)
@@ -36,7 +37,7 @@ func FuzzPhoneNumber(f *testing.F) {
 		if !msisdn.MatchString(digits) {
 			t.Errorf("%q became %q", number, digits)
 		}
-		if again, err := parseMSISDN("+" + digits); err != nil || again != digits {
+		if again, err := phone.ParseMSISDN("+" + digits); err != nil || again != digits {
 			t.Errorf("%q became %q, and that %q, %v", number, digits, again, err)
 		}
 	})

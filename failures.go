@@ -15,6 +15,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -51,7 +52,7 @@ var failures = []failure{
 	{errOtherTab, http.StatusBadRequest, "other_tab", zap.InfoLevel, "session_lost"},
 	{errRefused, http.StatusForbidden, "refused", zap.WarnLevel, "refused"},
 	{errCrossSiteLogout, http.StatusForbidden, "cross_site_logout", zap.InfoLevel, "cross_site_logout"},
-	{errOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel, "other_number"},
+	{phone.ErrOtherNumber, http.StatusBadRequest, "other_number", zap.WarnLevel, "other_number"},
 	{vipps.ErrKeysRefused, http.StatusBadGateway, "keys_refused", zap.ErrorLevel, "misconfigured"},
 	{idtoken.ErrInvalid, http.StatusBadGateway, "id_token", zap.ErrorLevel, "not_verified"},
 	{idtoken.ErrSubMismatch, http.StatusBadGateway, "sub_mismatch", zap.ErrorLevel, "not_verified"},
@@ -145,7 +146,7 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 // flowAt is the flow that a path belongs to.
 func (h *Handler) flowAt(path string) string {
 	if path == h.paths.phoneCallback {
-		return flowPhoneBrowser
+		return phone.FlowBrowser
 	}
 	return flowBrowser
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -68,14 +69,14 @@ func (h *Handler) validAPIKey(r *http.Request) bool {
 }
 
 // desk answers for the phone logins of this merchant.
-func (h *Handler) desk(v *visit) *phoneDesk {
-	return &phoneDesk{
-		phoneStore: phoneStore{storage: h.app.storage, memory: h.app.shared.phones, keys: v.keys},
-		client:     h.app.shared.client, unit: v.unit, msn: v.msn,
-		check: func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
+func (h *Handler) desk(v *visit) *phone.Desk {
+	return &phone.Desk{
+		Store:  phone.Store{Storage: h.app.storage, Memory: h.app.shared.phones, Keys: v.keys},
+		Client: h.app.shared.client, Unit: v.unit, MSN: v.msn,
+		Check: func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)
 		},
-		outcomes: phoneOutcome{h, v}, logger: h.logger, stopping: h.stopping,
+		Outcomes: phoneOutcome{h, v}, Logger: h.logger, Stopping: h.stopping,
 	}
 }
 
@@ -89,10 +90,10 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
-	if input.Finish == finishBrowser {
+	if input.Finish == phone.FinishBrowser {
 		request.RedirectURI = v.URL(h.paths.phoneCallback)
 	}
-	l, err := h.desk(v).start(r.Context(), request, msisdn, input.Finish, input.ReturnTo)
+	l, err := h.desk(v).Start(r.Context(), request, msisdn, input.Finish, input.ReturnTo)
 	if err != nil {
 		h.countPhoneFailure(v, err)
 		return h.failPhone(w, v, err)
@@ -115,10 +116,10 @@ func (h *Handler) phoneScope(v *visit) string {
 func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	id := strings.TrimPrefix(r.URL.EscapedPath(), h.paths.phone+"/")
 	if !login.IsID(id) {
-		return h.failPhone(w, v, errUnknownPhoneLogin)
+		return h.failPhone(w, v, phone.ErrUnknown)
 	}
 	if r.Method == http.MethodDelete {
-		if err := h.desk(v).remove(r.Context(), id, v.msn); err != nil {
+		if err := h.desk(v).Remove(r.Context(), id, v.msn); err != nil {
 			return h.failPhone(w, v, err)
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -128,7 +129,7 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
-	l, err := h.desk(v).wait(r.Context(), id, wait)
+	l, err := h.desk(v).Wait(r.Context(), id, wait)
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}

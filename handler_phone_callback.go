@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -36,9 +37,9 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *visit, code string, attempt *codeAttempt) error {
 	attempt.err = errInternal
 	defer phoneCodes.finish(attempt) // also where something panics
-	l, claims, err := h.desk(v).complete(context.WithoutCancel(r.Context()), code)
+	l, claims, err := h.desk(v).Complete(context.WithoutCancel(r.Context()), code)
 	switch {
-	case errors.Is(err, errUnknownPhoneLogin):
+	case errors.Is(err, phone.ErrUnknown):
 		err = errNoLogin
 	case errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch):
 		err = errors.Join(errForeignCode, err)
@@ -48,13 +49,13 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 	case (errors.Is(err, errNoLogin) || errors.Is(err, vipps.ErrCodeRefused)) && v.session != nil:
 		return redirect(w, http.StatusFound, v.URL("/")) // replayed: the back button
 	case err != nil:
-		attempt.reference = h.recordFailure(v, flowPhoneBrowser, failureOf(err), err)
+		attempt.reference = h.recordFailure(v, phone.FlowBrowser, failureOf(err), err)
 		return h.showFailure(w, r, v, failureOf(err), attempt.reference, "/")
 	}
 	attempt.returnTo = l.ReturnTo
 	s := session.New(claims, time.Now(), h.lifetime)
 	s.InApp = true // as every login from a phone number
-	h.recordLogin(v, l.flow(), s, l.Started, time.Since(v.began))
+	h.recordLogin(v, l.Flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)
 	return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
@@ -87,11 +88,11 @@ func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, bo
 		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}
-	err := h.desk(v).ping(r.Context(), body)
+	err := h.desk(v).Ping(r.Context(), body)
 	switch {
-	case errors.Is(err, errPing):
-		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", errPing.Error()})
-	case err != nil && !errors.Is(err, errUnknownPhoneLogin):
+	case errors.Is(err, phone.ErrPing):
+		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", phone.ErrPing.Error()})
+	case err != nil && !errors.Is(err, phone.ErrUnknown):
 		return h.failPhone(w, v, err)
 	}
 	w.WriteHeader(http.StatusOK)

@@ -109,5 +109,5 @@ func (c sharedCollector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- prometheus.MustNewConstMetric(tokenAge, prometheus.GaugeValue, now.Sub(fetched).Seconds())
 		metrics <- prometheus.MustNewConstMetric(tokenEnd, prometheus.GaugeValue, expires.Sub(now).Seconds())
 	}
-	metrics <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(len(c.shared.phones.pending.Items())))
+	metrics <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(c.shared.phones.Pending()))
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
@@ -66,7 +67,7 @@ func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (re
 // order. The others are failPhone's.
 func (h *Handler) countPhoneFailure(v *visit, err error) {
 	var reason string
-	var often askedTooOften
+	var often phone.AskedTooOften
 	var refused vipps.StatusError
 	switch {
 	case errors.Is(err, vipps.ErrInvalidUser):
@@ -80,7 +81,7 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 	default:
 		return
 	}
-	counted.failed.WithLabelValues(flowPhone, reason, h.app.merchantLabel(v)).Inc()
+	counted.failed.WithLabelValues(phone.Flow, reason, h.app.merchantLabel(v)).Inc()
 }
 
 // recordLogout is a session that its person has ended.
@@ -95,17 +96,17 @@ type phoneOutcome struct {
 	visit   *visit
 }
 
-func (o phoneOutcome) phoneStarted(flow string) { o.handler.recordStart(o.visit, flow) }
+func (o phoneOutcome) PhoneStarted(flow string) { o.handler.recordStart(o.visit, flow) }
 
-func (o phoneOutcome) phoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration) {
+func (o phoneOutcome) PhoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration) {
 	o.handler.recordLogin(o.visit, flow, &session.Session{Claims: claims}, since, took) // a till opens no session
 }
 
-func (o phoneOutcome) phoneFailed(flow string, err error) {
+func (o phoneOutcome) PhoneFailed(flow string, err error) {
 	o.handler.recordFailure(o.visit, flow, failureOf(err), err)
 }
 
-func (o phoneOutcome) phoneReason(err error) string { return failureOf(err).reason }
+func (o phoneOutcome) PhoneReason(err error) string { return failureOf(err).reason }
 
 // newReference is what a person can read out to support.
 func newReference() string {

@@ -9,13 +9,14 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // phoneAnswer is what a till reads about a login.
 type phoneAnswer struct {
 	ID        string          `json:"id"`
-	Status    phoneStatus     `json:"status"`
+	Status    phone.Status    `json:"status"`
 	ExpiresIn int             `json:"expires_in,omitempty"` // seconds, when started
 	Interval  int             `json:"interval,omitempty"`   // seconds, when started
 	MSN       string          `json:"msn,omitempty"`
@@ -43,24 +44,24 @@ func writeAPI(w http.ResponseWriter, status int, body any) error {
 // failPhone answers a till whose request did not succeed, and logs what an operator must see.
 func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	var input inputError
-	var often askedTooOften
+	var often phone.AskedTooOften
 	var refused vipps.StatusError
 	switch {
 	case errors.As(err, &input):
 		return writeAPI(w, input.status, apiError{"invalid_request", input.text})
-	case errors.Is(err, errUnknownPhoneLogin):
+	case errors.Is(err, phone.ErrUnknown):
 		return writeAPI(w, http.StatusNotFound, apiError{"not_found", "there is no such login, or it is over"})
 	case errors.Is(err, vipps.ErrInvalidUser):
 		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"invalid_user", "there is no account that can log in with this number"})
 	case errors.Is(err, vipps.ErrOldApp):
 		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"old_app", "the person's app must be updated first"})
 	case errors.As(err, &often):
-		return tooManyRequests(w, often.wait, "this person was asked 5 times in 10 minutes")
+		return tooManyRequests(w, often.Wait, "this person was asked 5 times in 10 minutes")
 	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
 		return tooManyRequests(w, refused.RetryAfter, "Vipps MobilePay asks to come back later")
 	}
 	f := failureOf(err)
-	counted.failed.WithLabelValues(flowPhone, f.reason, h.app.merchantLabel(v)).Inc()
+	counted.failed.WithLabelValues(phone.Flow, f.reason, h.app.merchantLabel(v)).Inc()
 	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.told.allow(v.client) {
 		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.Host), zap.Error(err))
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -148,12 +149,12 @@ func (in *phoneInput) check(defaultScope string) (request vipps.PhoneRequest, ms
 
 func (in *phoneInput) checkFinish() error {
 	switch in.Finish {
-	case "", finishApp:
-		in.Finish = finishApp
+	case "", phone.FinishApp:
+		in.Finish = phone.FinishApp
 		if in.ReturnTo != "" {
 			return badInput("return_to goes with finish browser")
 		}
-	case finishBrowser:
+	case phone.FinishBrowser:
 		if in.ReturnTo == "" {
 			in.ReturnTo = "/"
 		}
@@ -176,7 +177,7 @@ func (in *phoneInput) loginHint() (hint, msisdn string, err error) {
 		}
 		return "urn:customer-token:" + in.CustomerToken, "", nil
 	}
-	if msisdn, err = parseMSISDN(in.PhoneNumber); err != nil {
+	if msisdn, err = phone.ParseMSISDN(in.PhoneNumber); err != nil {
 		return "", "", badInput("phone_number %v", err)
 	}
 	return "urn:msisdn:" + msisdn, msisdn, nil

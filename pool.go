@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
@@ -20,7 +21,7 @@ var sharedPool = caddy.NewUsagePool()
 type shared struct {
 	client *vipps.Client
 
-	phones      *phoneMemory
+	phones      *phone.Memory
 	revocations *revocation.List
 }
 
@@ -40,7 +41,7 @@ func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, stri
 		return &shared{
 			client:      vipps.NewClient(base, keys, system, counted.observeCall),
 			revocations: revocation.NewList(),
-			phones:      newPhoneMemory(),
+			phones:      phone.NewMemory(),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key
@@ -51,10 +52,10 @@ func releaseShared(key string) error {
 	return err
 }
 
-// deleteExpired makes room in memory.
+// DeleteExpired makes room in memory.
 func (s *shared) deleteExpired() {
 	login.Used.DeleteExpired()
-	s.phones.deleteExpired()
+	s.phones.DeleteExpired()
 }
 
 // Destruct ends what runs in the background. Caddy calls it when the last config is gone.

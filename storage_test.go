@@ -8,14 +8,16 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
-	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // TestSweep deletes what has expired, and nothing else.
 func TestSweep(t *testing.T) {
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
-	kept, old := phonePrefix+"/kept", []string{phonePrefix + "/old", phoneIndexPrefix + "/old", askedPrefix + "/old", login.RedeemedFolder + "/old"}
+	kept, old := sweptFolders[0]+"/kept", []string(nil)
+	for _, folder := range sweptFolders {
+		old = append(old, folder+"/old")
+	}
 	for _, name := range append(old, kept, secretKey) {
 		if err := storage.Store(t.Context(), name, []byte("x")); err != nil {
 			t.Fatal(err)

@@ -14,9 +14,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
-
-	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
-	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 // stored is what an earlier version of this code has sealed, with sealtest.Secret, for shop.example.no and MSN 123456. It is
@@ -25,7 +22,6 @@ type stored struct {
 	Session, LargeSession []string // cookie values
 	LastUse               string
 	Login, State          string
-	PhoneLogins           map[string][]byte // Caddy's storage, by key
 }
 
 func readStored(t *testing.T) (s stored) {
@@ -42,8 +38,6 @@ func readStored(t *testing.T) (s stored) {
 
 const (
 	storedHost, storedMSN = "shop.example.no", "123456"
-	storedPending         = "AAAAAAAAAAAAAAAAAAAAAA"
-	storedComplete        = "BBBBBBBBBBBBBBBBBBBBBB"
 )
 
 var storedAt = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
@@ -99,39 +93,5 @@ func TestStoredLogins(t *testing.T) {
 	l, ok = login.Open(keys.State, s.State, storedHost, storedMSN)
 	if !ok || l.ID != want.ID || l.Carried() || l.ReturnTo != want.ReturnTo {
 		t.Errorf("in a state: %+v", l)
-	}
-}
-
-func TestStoredPhoneLogins(t *testing.T) {
-	s, keys := readStored(t), sealtest.Keys(t)
-	storage := storetest.New()
-	storage.Files = s.PhoneLogins
-	phones := phoneStore{storage: storage, memory: newPhoneMemory(), keys: keys}
-	msn, id, err := phones.find(t.Context(), "auth-req-id-of-the-first")
-	if err != nil || msn != storedMSN || id != storedPending {
-		t.Errorf("found %s %s %v", msn, id, err)
-	}
-	want := storedPhoneLogins()
-	for id, want := range want {
-		got, err := phones.load(t.Context(), id, storedMSN)
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%+v %v\nwant %+v", got, err, want)
-		}
-	}
-}
-
-func storedPhoneLogins() map[string]*phoneLogin {
-	return map[string]*phoneLogin{
-		storedPending: {
-			ID: storedPending, Status: phonePending, AuthReqID: "auth-req-id-of-the-first", Nonce: "nonce", MSISDN: "4712345678",
-			Started: storedAt, Expires: storedAt.Add(10 * time.Minute), Forgotten: storedAt.Add(15 * time.Minute),
-			Interval: 5 * time.Second, NextPoll: storedAt.Add(5 * time.Second), Pinged: true, Refused: true,
-			Finish: finishBrowser, ReturnTo: "/welcome", Tokens: &vipps.Tokens{AccessToken: "access", IDToken: "id"},
-		},
-		storedComplete: {
-			ID: storedComplete, Status: phoneComplete, AuthReqID: "auth-req-id-of-the-second", Nonce: "nonce",
-			Started: storedAt, Expires: storedAt.Add(10 * time.Minute), Forgotten: storedAt.Add(15 * time.Minute),
-			Interval: 5 * time.Second, NextPoll: storedAt.Add(5 * time.Second), Finish: finishApp, Userinfo: `{"sub":"c06c4afe"}`,
-		},
 	}
 }

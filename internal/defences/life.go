@@ -31,7 +31,7 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "5 requests in 10 minutes",
-		File:   "phonelogin.go",
+		File:   "internal/phone/login.go",
 		Old:    `if len(recent) >= maxAsked {`,
 		New:    `if len(recent) > maxAsked {`,
 		Test:   "TestPhoneAskedTooOften",
@@ -39,9 +39,9 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "whoever asks",
-		File:   "phonedesk.go",
+		File:   "internal/phone/desk.go",
 		Old:    `ask(ctx, request.LoginHint, time.Now())`,
-		New:    `ask(ctx, v.msn+request.LoginHint, now)`,
+		New:    `ask(ctx, v.MSN+request.LoginHint, now)`,
 		Test:   "TestPhoneAskedTooOften",
 	},
 	{
@@ -55,7 +55,7 @@ var life = []Defence{
 	{
 		Threat: "somebody else's phone login",
 		Name:   "bound to auth_req_id",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `if authReqID != "" && authReqID != l.AuthReqID {`,
 		New:    `if false {`,
 		Test:   "TestPhoneEnds/another request's token",
@@ -63,9 +63,9 @@ var life = []Defence{
 	{
 		Threat: "somebody else's phone login",
 		Name:   "bound to auth_req_id, in a browser",
-		File:   "phonedesk.go",
+		File:   "internal/phone/desk.go",
 		Old: `	if authReqID == "" {
-		return nil, errUnknownPhoneLogin
+		return nil, ErrUnknown
 	}
 	msn, id, err := d.find(ctx, authReqID)
 	if err != nil {
@@ -73,7 +73,7 @@ var life = []Defence{
 	}`,
 		New: `	msn, id, err := d.find(ctx, authReqID)
 	if err != nil {
-		var last *phoneLogin
+		var last *Login
 		for id := range h.app.shared.pending.Items() {
 			if l, err := h.phones(v).load(ctx, id, v.msn); err == nil && (last == nil || l.Started.After(last.Started)) {
 				last = l
@@ -94,7 +94,7 @@ var life = []Defence{
 	{
 		Threat: "somebody else's phone login",
 		Name:   "bound to the number asked",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `err != nil || answered != l.MSISDN {`,
 		New:    `err != nil || answered == "" {`,
 		Test:   "TestPhoneEnds/another number",
@@ -102,15 +102,15 @@ var life = []Defence{
 	{
 		Threat: "somebody else's phone login",
 		Name:   "a login of a till does not end in a browser",
-		File:   "phonedesk.go",
-		Old:    `l.AuthReqID != authReqID || l.Finish != finishBrowser || `,
+		File:   "internal/phone/desk.go",
+		Old:    `l.AuthReqID != authReqID || l.Finish != FinishBrowser || `,
 		New:    `l.AuthReqID != authReqID || `,
 		Test:   "TestBrowserCannotEndATillsLogin",
 	},
 	{
 		Threat: "somebody else's phone login",
 		Name:   "spent once",
-		File:   "phonelogin.go",
+		File:   "internal/phone/login.go",
 		Old:    `	l.Status, l.Error, l.Tokens = status, reason, nil`,
 		New:    `	l.Error, l.Tokens = reason, nil`,
 		Test:   "TestPhoneSpentOnce",
@@ -118,7 +118,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "the interval",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))`,
 		New:    `return l.polled() && now.Before(l.lastPoll())`,
 		Test:   "TestPhonePolling",
@@ -126,7 +126,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "slow_down",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `		l.Interval += 5 * time.Second`,
 		New:    `		_ = l.Interval`,
 		Test:   "TestPhonePolling",
@@ -134,7 +134,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "429",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `max(l.Interval, vipps.PauseAfter(err))`,
 		New:    `max(l.Interval, 0)`,
 		Test:   "TestPhonePolling",
@@ -142,7 +142,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "an exchange that succeeded is not tried again",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `errors.Is(err, vipps.ErrUnusable)) // the`,
 		New:    `false) // the`,
 		Test:   "TestPhoneExchangeSucceedsOnce",
@@ -150,7 +150,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "one poll, whatever the number of instances",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old: `		l.NextPoll = held.until
 		return true, nil`,
 		New:  `		return true, nil`,
@@ -159,7 +159,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "a lease that another instance has taken is none",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
 		New:    `m.lease(l.ID, msn); ok {`,
 		Test:   "TestOneLease",
@@ -403,8 +403,8 @@ func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	{
 		Threat: "somebody else's phone login",
 		Name:   "userinfo of somebody else ends it",
-		File:   "phonedesk.go",
-		Old:    `case errors.Is(failure, errOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):`,
+		File:   "internal/phone/desk.go",
+		Old:    `case errors.Is(failure, ErrOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):`,
 		New:    `case false:`,
 		Test:   "TestPhoneBrowserOfAnother",
 	},

@@ -52,7 +52,7 @@ var tokens = []Defence{
 	{
 		Threat: "token meant for another",
 		Name:   "the request of a login from a phone number",
-		File:   "phonepoll.go",
+		File:   "internal/phone/poll.go",
 		Old:    `if authReqID != "" && authReqID != l.AuthReqID {`,
 		New:    `if false {`,
 		Test:   "TestPhoneEnds/another request's token",

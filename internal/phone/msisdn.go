@@ -1,4 +1,4 @@
-package vippslogin
+package phone
 
 import (
 	"errors"
@@ -12,10 +12,10 @@ var errNumber = errors.New("must be a country code and a number, such as +47 12 
 // spacing is what people and programs put between the digits of a phone number.
 var spacing = strings.NewReplacer(" ", "", "\t", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
 
-// parseMSISDN turns a phone number in any international spelling into country code and number, digits
+// ParseMSISDN turns a phone number in any international spelling into country code and number, digits
 // only. Digits without "+" or "00" must be ten at least: with fewer the country code may have been
 // forgotten, and a stranger abroad would be rung.
-func parseMSISDN(number string) (string, error) {
+func ParseMSISDN(number string) (string, error) {
 	if len(number) > 60 {
 		return "", errNumber
 	}

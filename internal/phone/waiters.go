@@ -1,4 +1,4 @@
-package vippslogin
+package phone
 
 import "sync"
 

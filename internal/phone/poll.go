@@ -1,4 +1,4 @@
-package vippslogin
+package phone
 
 import (
 	"context"
@@ -29,15 +29,15 @@ const maxLease = 3
 
 // polled reports whether the login is one that Vipps MobilePay is asked about. It is not asked about one
 // that ends in the phone's browser, whose token can be fetched once only, with the browser's code.
-func (l *phoneLogin) polled() bool {
-	return l.Status == phonePending && (l.Finish == finishApp || l.Tokens != nil)
+func (l *Login) polled() bool {
+	return l.Status == Pending && (l.Finish == FinishApp || l.Tokens != nil)
 }
 
 // lastPoll is when asking ends: an interval late, so that an answer in the last moment is heard.
-func (l *phoneLogin) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
+func (l *Login) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
 
 // nextPoll is when this instance may ask next.
-func (m *phoneMemory) nextPoll(l *phoneLogin, msn string) time.Time {
+func (m *Memory) nextPoll(l *Login, msn string) time.Time {
 	// Storage says whose lease it is: after a ping another instance may have taken it.
 	if held, ok := m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {
 		return held.next
@@ -46,17 +46,17 @@ func (m *phoneMemory) nextPoll(l *phoneLogin, msn string) time.Time {
 }
 
 // due reports whether this instance may ask now.
-func (m *phoneMemory) due(l *phoneLogin, msn string, now time.Time) bool {
+func (m *Memory) due(l *Login, msn string, now time.Time) bool {
 	return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))
 }
 
-func (m *phoneMemory) lease(id, msn string) (lease, bool) {
+func (m *Memory) lease(id, msn string) (lease, bool) {
 	found, _ := m.leases.Get(msn + "/" + id)
 	held, ok := found.(lease)
 	return held, ok && time.Now().Before(held.until)
 }
 
-func (m *phoneMemory) setLease(id, msn string, held lease) {
+func (m *Memory) setLease(id, msn string, held lease) {
 	if left := time.Until(held.until); left > 0 { // go-cache keeps for ever what has no time left
 		m.leases.Set(msn+"/"+id, held, left)
 	}
@@ -65,31 +65,31 @@ func (m *phoneMemory) setLease(id, msn string, held lease) {
 // pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
 // as it is then. However many requests call it, here and on other instances, one asks. The request
 // waits for the login as long as wait.
-func (d *phoneDesk) pollIfDue(ctx context.Context, l *phoneLogin, wait time.Duration) (*phoneLogin, error) {
-	if !d.memory.due(l, d.msn, time.Now()) {
+func (d *Desk) pollIfDue(ctx context.Context, l *Login, wait time.Duration) (*Login, error) {
+	if !d.Memory.due(l, d.MSN, time.Now()) {
 		return l, nil
 	}
-	polled, err, _ := d.memory.polls.Do(d.msn+"/"+l.ID, func() (any, error) {
+	polled, err, _ := d.Memory.polls.Do(d.MSN+"/"+l.ID, func() (any, error) {
 		// The exchange succeeds once: it goes on when the client that asked has left.
 		return d.claimAndPoll(context.WithoutCancel(ctx), l.ID, wait)
 	})
 	if errors.Is(err, store.ErrLocked) {
 		return l, nil // another instance asks, or died asking: then its lock ends by itself
 	}
-	return polled.(*phoneLogin), err
+	return polled.(*Login), err
 }
 
 // claimAndPoll asks once if this instance is the one to ask, and writes down what has changed.
-func (d *phoneDesk) claimAndPoll(ctx context.Context, id string, wait time.Duration) (*phoneLogin, error) {
+func (d *Desk) claimAndPoll(ctx context.Context, id string, wait time.Duration) (*Login, error) {
 	l, claimed, err := d.claim(ctx, id, wait)
 	if err != nil || !claimed {
 		return l, err
 	}
 	polled := *l
 	d.poll(ctx, &polled)
-	if held, ok := d.memory.lease(id, d.msn); ok {
+	if held, ok := d.Memory.lease(id, d.MSN); ok {
 		held.next = polled.NextPoll
-		d.memory.setLease(id, d.msn, held)
+		d.Memory.setLease(id, d.MSN, held)
 		if held.next.Before(held.until) { // else Vipps asked for a longer pause than the lease is
 			polled.NextPoll = l.NextPoll // the end of the lease
 		}
@@ -102,30 +102,30 @@ func (d *phoneDesk) claimAndPoll(ctx context.Context, id string, wait time.Durat
 
 // writeDown saves what a poll has found out. It tries more than once: what the exchange gave, Vipps
 // MobilePay does not give again.
-func (d *phoneDesk) writeDown(ctx context.Context, polled *phoneLogin) (l *phoneLogin, err error) {
+func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err error) {
 	for try := range 3 {
 		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
-		l, err = d.update(ctx, polled.ID, d.msn, store.LockTimeout, func(l *phoneLogin) (bool, error) {
+		l, err = d.update(ctx, polled.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
 			return d.merge(l, polled), nil
 		})
-		if err == nil || errors.Is(err, errUnknownPhoneLogin) {
+		if err == nil || errors.Is(err, ErrUnknown) {
 			return l, err
 		}
 	}
-	d.logger.Error("phone login: the answer could not be stored", zap.String("msn", d.msn), zap.Error(err))
+	d.Logger.Error("phone login: the answer could not be stored", zap.String("msn", d.MSN), zap.Error(err))
 	return nil, fmt.Errorf("%w: %s", store.ErrUnavailable, err.Error()) // not store.ErrLocked any more
 }
 
 // merge takes over what a poll has found out, as far as nothing better was written down meanwhile by
 // another instance or a ping. It reports whether anything was.
-func (d *phoneDesk) merge(l, polled *phoneLogin) bool {
-	lost := l.Status == phoneFailed && l.Error == d.reason(vipps.ErrCodeRefused)
-	if l.Status != phonePending && !(lost && polled.Status == phoneComplete) {
+func (d *Desk) merge(l, polled *Login) bool {
+	lost := l.Status == Failed && l.Error == d.reason(vipps.ErrCodeRefused)
+	if l.Status != Pending && !(lost && polled.Status == Complete) {
 		return false
 	}
 	found := *polled
 	found.Pinged = l.Pinged
-	if found.Tokens == nil && found.Status == phonePending {
+	if found.Tokens == nil && found.Status == Pending {
 		found.Tokens = l.Tokens
 	}
 	if l.Pinged && !polled.Pinged {
@@ -137,22 +137,22 @@ func (d *phoneDesk) merge(l, polled *phoneLogin) bool {
 
 // claim makes sure that this instance is the one to ask, and returns the login as it is. The claim is
 // written down before the call: an instance that dies during it has still asked.
-func (d *phoneDesk) claim(ctx context.Context, id string, wait time.Duration) (l *phoneLogin, claimed bool, err error) {
-	held, ok := d.memory.lease(id, d.msn)
-	if l, err = d.load(ctx, id, d.msn); err != nil {
+func (d *Desk) claim(ctx context.Context, id string, wait time.Duration) (l *Login, claimed bool, err error) {
+	held, ok := d.Memory.lease(id, d.MSN)
+	if l, err = d.load(ctx, id, d.MSN); err != nil {
 		return nil, false, err
 	}
 	now := time.Now()
 	if ok && l.NextPoll.Equal(held.until) && held.until.Sub(now) >= l.Interval {
-		if claimed = d.memory.due(l, d.msn, now); claimed {
+		if claimed = d.Memory.due(l, d.MSN, now); claimed {
 			held.next = now.Add(l.Interval)
-			d.memory.setLease(id, d.msn, held)
+			d.Memory.setLease(id, d.MSN, held)
 		}
 		return l, claimed, nil
 	}
-	l, err = d.update(ctx, id, d.msn, cachedFor, func(l *phoneLogin) (bool, error) {
+	l, err = d.update(ctx, id, d.MSN, cachedFor, func(l *Login) (bool, error) {
 		now := time.Now()
-		if claimed = d.memory.due(l, d.msn, now); !claimed {
+		if claimed = d.Memory.due(l, d.MSN, now); !claimed {
 			return false, nil // another instance asks, or has asked
 		}
 		// Half an interval more, so that a poll that ends late is still within.
@@ -162,35 +162,35 @@ func (d *phoneDesk) claim(ctx context.Context, id string, wait time.Duration) (l
 		return true, nil
 	})
 	if err == nil && claimed {
-		d.memory.setLease(id, d.msn, held)
+		d.Memory.setLease(id, d.MSN, held)
 	}
 	return l, claimed, err
 }
 
 // release lets other instances poll, when the last request that waits here has left.
-func (d *phoneDesk) release(ctx context.Context, l *phoneLogin) {
-	held, ok := d.memory.lease(l.ID, d.msn)
-	if !ok || !l.polled() || d.memory.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
+func (d *Desk) release(ctx context.Context, l *Login) {
+	held, ok := d.Memory.lease(l.ID, d.MSN)
+	if !ok || !l.polled() || d.Memory.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
 		return
 	}
-	d.memory.leases.Delete(d.msn + "/" + l.ID)
-	_, err := d.update(context.WithoutCancel(ctx), l.ID, d.msn, cachedFor, func(l *phoneLogin) (bool, error) {
+	d.Memory.leases.Delete(d.MSN + "/" + l.ID)
+	_, err := d.update(context.WithoutCancel(ctx), l.ID, d.MSN, cachedFor, func(l *Login) (bool, error) {
 		if !l.NextPoll.Equal(held.until) {
 			return false, nil
 		}
 		l.NextPoll = held.next
 		return true, nil
 	})
-	if err != nil && !errors.Is(err, errUnknownPhoneLogin) {
-		d.logger.Debug("phone login: lease kept", zap.String("msn", d.msn), zap.Error(err)) // it ends by itself
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		d.Logger.Debug("phone login: lease kept", zap.String("msn", d.MSN), zap.Error(err)) // it ends by itself
 	}
 }
 
 // poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
-func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
+func (d *Desk) poll(ctx context.Context, l *Login) {
 	began := time.Now()
 	if l.Tokens == nil {
-		got, err := d.client.PollPhone(ctx, d.unit, d.msn, l.AuthReqID)
+		got, err := d.Client.PollPhone(ctx, d.Unit, d.MSN, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
 		if err != nil {
 			d.endPoll(l, err, errors.Is(err, vipps.ErrUnusable)) // the exchange succeeds once
@@ -202,7 +202,7 @@ func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
 			return
 		}
 	}
-	claims, err := d.check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest})
+	claims, err := d.Check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest})
 	if err == nil {
 		err = l.checkNumber(claims)
 	}
@@ -211,41 +211,41 @@ func (d *phoneDesk) poll(ctx context.Context, l *phoneLogin) {
 		return
 	}
 	l.complete(claims)
-	d.outcomes.phoneCompleted(l.flow(), claims, l.Started, time.Since(began))
+	d.Outcomes.PhoneCompleted(l.Flow(), claims, l.Started, time.Since(began))
 }
 
 // sameRequest is the poll's side of checkRequest: the answer to our auth_req_id is about it, and where
 // the token says so too it must not say otherwise.
-func (l *phoneLogin) sameRequest(authReqID string) (nonce string, err error) {
+func (l *Login) sameRequest(authReqID string) (nonce string, err error) {
 	if authReqID != "" && authReqID != l.AuthReqID {
 		return "", idtoken.ErrRequest
 	}
 	return l.Nonce, nil
 }
 
-var errOtherNumber = errors.New("somebody else than the person asked has answered")
+var ErrOtherNumber = errors.New("somebody else than the person asked has answered")
 
 // checkNumber compares the number that was asked to the one in userinfo, where there are both.
-func (l *phoneLogin) checkNumber(claims []userinfo.Claim) error {
+func (l *Login) checkNumber(claims []userinfo.Claim) error {
 	for _, c := range claims {
 		if c.Name != "phone_number" || l.MSISDN == "" {
 			continue
 		}
-		if answered, err := parseMSISDN("+" + strings.TrimPrefix(c.Text, "+")); err != nil || answered != l.MSISDN {
-			return errOtherNumber
+		if answered, err := ParseMSISDN("+" + strings.TrimPrefix(c.Text, "+")); err != nil || answered != l.MSISDN {
+			return ErrOtherNumber
 		}
 	}
 	return nil
 }
 
 // complete ends a login well.
-func (l *phoneLogin) complete(claims []userinfo.Claim) {
-	l.end(phoneComplete, "", time.Now())
+func (l *Login) complete(claims []userinfo.Claim) {
+	l.end(Complete, "", time.Now())
 	l.Userinfo = string(userinfo.JSON(claims))
 }
 
 // endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.
-func (d *phoneDesk) endPoll(l *phoneLogin, err error, lost bool) {
+func (d *Desk) endPoll(l *Login, err error, lost bool) {
 	now := time.Now()
 	if errors.Is(err, vipps.ErrSlowDown) {
 		l.Interval += 5 * time.Second // OpenID CIBA Core section 11: at least, for this and all later polls
@@ -256,47 +256,47 @@ func (d *phoneDesk) endPoll(l *phoneLogin, err error, lost bool) {
 	case errors.Is(err, vipps.ErrPending), errors.Is(err, vipps.ErrSlowDown):
 		return
 	case errors.Is(err, vipps.ErrDenied):
-		l.end(phoneDenied, "access_denied", now)
+		l.end(Denied, "access_denied", now)
 	case errors.Is(err, vipps.ErrExpired):
-		l.end(phoneExpired, "expired_token", now)
+		l.end(Expired, "expired_token", now)
 	case errors.Is(err, vipps.ErrCodeRefused) && !l.Refused:
 		// Another instance may have exchanged it a moment ago, and be about to write that down.
 		l.Refused, l.NextPoll = true, now.Add(2*vipps.CallTimeout)
 		return
-	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, errOtherNumber), errors.Is(err, vipps.ErrCodeRefused):
-		l.end(phoneFailed, d.reason(err), now)
+	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, ErrOtherNumber), errors.Is(err, vipps.ErrCodeRefused):
+		l.end(Failed, d.reason(err), now)
 	default:
 		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.
-		d.logger.Warn("phone login: poll failed", zap.String("msn", d.msn), zap.Error(err))
+		d.Logger.Warn("phone login: poll failed", zap.String("msn", d.MSN), zap.Error(err))
 		return
 	}
-	d.outcomes.phoneFailed(l.flow(), err)
+	d.Outcomes.PhoneFailed(l.Flow(), err)
 }
 
 // reason is an error in one word, as a till reads it.
-func (d *phoneDesk) reason(err error) string {
-	if errors.Is(err, errOtherNumber) {
+func (d *Desk) reason(err error) string {
+	if errors.Is(err, ErrOtherNumber) {
 		return "other_number"
 	}
-	return d.outcomes.phoneReason(err)
+	return d.Outcomes.PhoneReason(err)
 }
 
 // otherInstances is how often a request that waits looks whether another instance has ended the login.
 const otherInstances = 2 * time.Second
 
-// wait returns the login when it has ended, or as it is when the wait is over. While it waits, the
+// Wait returns the login when it has ended, or as it is when the wait is over. While it waits, the
 // request that waits is the one that polls.
-func (d *phoneDesk) wait(ctx context.Context, id string, wait time.Duration) (*phoneLogin, error) {
+func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login, error) {
 	deadline := time.Now().Add(wait)
 	for {
 		// Before the look, so that nothing is missed between the two.
-		woken, done := d.memory.waiters.wait(id)
-		l, err := d.read(ctx, id, d.msn)
+		woken, done := d.Memory.waiters.wait(id)
+		l, err := d.read(ctx, id, d.MSN)
 		if err == nil {
 			l, err = d.pollIfDue(ctx, l, time.Until(deadline))
 		}
 		left := time.Until(deadline)
-		if err != nil || l.Status != phonePending || left <= 0 || ctx.Err() != nil {
+		if err != nil || l.Status != Pending || left <= 0 || ctx.Err() != nil {
 			done()
 			if err == nil {
 				d.release(ctx, l)
@@ -305,14 +305,14 @@ func (d *phoneDesk) wait(ctx context.Context, id string, wait time.Duration) (*p
 		}
 		pause := min(left, otherInstances)
 		if l.polled() {
-			pause = min(pause, max(time.Until(d.memory.nextPoll(l, d.msn)), 10*time.Millisecond))
+			pause = min(pause, max(time.Until(d.Memory.nextPoll(l, d.MSN)), 10*time.Millisecond))
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-woken:
 		case <-timer.C:
 		case <-ctx.Done():
-		case <-d.stopping:
+		case <-d.Stopping:
 			deadline = time.Now() // the client asks again, and comes to the next config
 		}
 		timer.Stop()

@@ -1,12 +1,12 @@
-package vippslogin
+package phone
 
 import (
 	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/sync/singleflight"
 )
 
-// phoneMemory is what this process knows of logins from phone numbers, through reloads: storage knows the rest.
-type phoneMemory struct {
+// Memory is what this process knows of logins from phone numbers, through reloads: storage knows the rest.
+type Memory struct {
 	logins  *gocache.Cache // in front of storage, by MSN and id
 	locks   keyedLocks
 	polls   singleflight.Group // by MSN and id: who waits for one login shares one poll
@@ -15,17 +15,20 @@ type phoneMemory struct {
 	pending *gocache.Cache // ids of logins that were started here and have not ended, to count
 }
 
-func newPhoneMemory() *phoneMemory {
-	return &phoneMemory{
+func NewMemory() *Memory {
+	return &Memory{
 		logins:  gocache.New(cachedFor, 0),
 		leases:  gocache.New(gocache.NoExpiration, 0),
 		pending: gocache.New(gocache.NoExpiration, 0),
 	}
 }
 
-// deleteExpired makes room.
-func (m *phoneMemory) deleteExpired() {
+// DeleteExpired makes room.
+func (m *Memory) DeleteExpired() {
 	m.logins.DeleteExpired()
 	m.leases.DeleteExpired()
 	m.pending.DeleteExpired()
 }
+
+// Pending returns how many logins were started here and have not ended, as far as this process knows.
+func (m *Memory) Pending() int { return len(m.pending.Items()) }

@@ -1,4 +1,4 @@
-package vippslogin
+package phone
 
 import (
 	"bytes"
@@ -17,11 +17,11 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// phoneLogin is a login from a phone number, as it is kept in Caddy's storage, sealed: any instance can
+// Login is a login from a phone number, as it is kept in Caddy's storage, sealed: any instance can
 // answer for it, and a restart does not lose it.
-type phoneLogin struct {
+type Login struct {
 	ID        string        `json:"id"` // our own random handle, 22 characters
-	Status    phoneStatus   `json:"status"`
+	Status    Status        `json:"status"`
 	AuthReqID string        `json:"auth_req_id"` // Vipps MobilePay's handle; never shown
 	Nonce     string        `json:"nonce"`
 	MSISDN    string        `json:"msisdn,omitempty"` // the number asked; "" for a customer token
@@ -43,122 +43,122 @@ type phoneLogin struct {
 	Error    string `json:"error,omitempty"`    // when denied, expired or failed
 }
 
-type phoneStatus string
+type Status string
 
 const (
-	phonePending  phoneStatus = "pending"
-	phoneComplete phoneStatus = "complete"
-	phoneDenied   phoneStatus = "denied"
-	phoneExpired  phoneStatus = "expired"
-	phoneFailed   phoneStatus = "failed"
+	Pending  Status = "pending"
+	Complete Status = "complete"
+	Denied   Status = "denied"
+	Expired  Status = "expired"
+	Failed   Status = "failed"
 )
 
-// lingers is how long the end of a login can be read, at least.
-const lingers = 5 * time.Minute
+// keepEnded is how long the end of a login can be read, at least.
+const keepEnded = 5 * time.Minute
 
 // end gives the login its last status.
-func (l *phoneLogin) end(status phoneStatus, reason string, now time.Time) {
+func (l *Login) end(status Status, reason string, now time.Time) {
 	l.Status, l.Error, l.Tokens = status, reason, nil
-	if later := now.Add(lingers); l.Forgotten.Before(later) {
+	if later := now.Add(keepEnded); l.Forgotten.Before(later) {
 		l.Forgotten = later
 	}
 }
 
 // at is the login as it stands now: one that nobody answered in time has expired, whether or not
 // anybody has written that down.
-func (l *phoneLogin) at(now time.Time) *phoneLogin {
-	if l.Status != phonePending || now.Before(l.lastPoll()) {
+func (l *Login) at(now time.Time) *Login {
+	if l.Status != Pending || now.Before(l.lastPoll()) {
 		return l
 	}
 	over := *l
 	if l.Tokens != nil { // the user has confirmed, and who it was could not be read
-		over.end(phoneFailed, "bad_answer", l.lastPoll())
+		over.end(Failed, "bad_answer", l.lastPoll())
 		return &over
 	}
-	over.end(phoneExpired, "expired_token", l.lastPoll())
+	over.end(Expired, "expired_token", l.lastPoll())
 	return &over
 }
 
-// flow is what metrics and logs call it.
-func (l *phoneLogin) flow() string {
-	if l.Finish == finishBrowser {
-		return flowPhoneBrowser
+// Flow is what metrics and logs call it.
+func (l *Login) Flow() string {
+	if l.Finish == FinishBrowser {
+		return FlowBrowser
 	}
-	return flowPhone
+	return Flow
 }
 
 // What a login from a phone number can be, as a label and in log lines.
 const (
-	flowPhone        = "phone"
-	flowPhoneBrowser = "phone_browser" // with finish browser
+	Flow        = "phone"
+	FlowBrowser = "phone_browser" // with finish browser
 )
 
 // Where a login ends: with the answer in the app, or in the phone's browser.
 const (
-	finishApp     = "app"
-	finishBrowser = "browser"
+	FinishApp     = "app"
+	FinishBrowser = "browser"
 )
 
-var errUnknownPhoneLogin = errors.New("there is no such login")
+var ErrUnknown = errors.New("there is no such login")
 
-// phoneStore keeps logins from phone numbers in Caddy's storage.
-type phoneStore struct {
-	storage certmagic.Storage
-	memory  *phoneMemory
-	keys    *seal.Keys
+// Store keeps logins from phone numbers in Caddy's storage.
+type Store struct {
+	Storage certmagic.Storage
+	Memory  *Memory
+	Keys    *seal.Keys
 }
 
-// phoneFolders are the folders in Caddy's storage that hold what ends by itself.
-var phoneFolders = []string{phonePrefix, phoneIndexPrefix, askedPrefix}
+// Folders are the folders in Caddy's storage that hold what ends by itself.
+var Folders = []string{loginFolder, requestFolder, askedFolder}
 
 const (
-	phonePrefix      = store.Prefix + "/phone_login"
-	phoneIndexPrefix = store.Prefix + "/phone_request"
-	askedPrefix      = store.Prefix + "/phone_asked"
+	loginFolder   = store.Prefix + "/phone_login"
+	requestFolder = store.Prefix + "/phone_request"
+	askedFolder   = store.Prefix + "/phone_asked"
 
 	// cachedFor is how long an instance believes what it read of a login that another one may change.
 	cachedFor = time.Second
 )
 
-func phoneKey(id string) string { return phonePrefix + "/" + id }
+func phoneKey(id string) string { return loginFolder + "/" + id }
 
 // read returns a login of this merchant. It takes no lock.
-func (s phoneStore) read(ctx context.Context, id, msn string) (*phoneLogin, error) {
-	if found, ok := s.memory.logins.Get(msn + "/" + id); ok {
-		return found.(*phoneLogin).known(time.Now())
+func (s Store) read(ctx context.Context, id, msn string) (*Login, error) {
+	if found, ok := s.Memory.logins.Get(msn + "/" + id); ok {
+		return found.(*Login).known(time.Now())
 	}
 	l, err := s.load(ctx, id, msn)
 	if err != nil {
 		return nil, err
 	}
-	_ = s.memory.logins.Add(msn+"/"+id, l, cachedFor) // not over what was saved in the meantime
+	_ = s.Memory.logins.Add(msn+"/"+id, l, cachedFor) // not over what was saved in the meantime
 	return l.known(time.Now())
 }
 
 // known fails for a login whose time to be read is over.
-func (l *phoneLogin) known(now time.Time) (*phoneLogin, error) {
+func (l *Login) known(now time.Time) (*Login, error) {
 	if now.After(l.Forgotten) {
-		return nil, errUnknownPhoneLogin
+		return nil, ErrUnknown
 	}
 	return l.at(now), nil
 }
 
 // load reads from storage. A login of another merchant does not open, and so does not exist.
-func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, error) {
+func (s Store) load(ctx context.Context, id, msn string) (*Login, error) {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	sealed, err := s.storage.Load(ctx, phoneKey(id))
+	sealed, err := s.Storage.Load(ctx, phoneKey(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errUnknownPhoneLogin
+		return nil, ErrUnknown
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	plain, ok := s.keys.Phone.Open(bytes.Clone(sealed), seal.Context(id, msn)) // a storage may keep what it gave
+	plain, ok := s.Keys.Phone.Open(bytes.Clone(sealed), seal.Context(id, msn)) // a storage may keep what it gave
 	if !ok {
-		return nil, errUnknownPhoneLogin
+		return nil, ErrUnknown
 	}
-	l := new(phoneLogin)
+	l := new(Login)
 	if err := json.Unmarshal(plain, l); err != nil {
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
@@ -166,14 +166,14 @@ func (s phoneStore) load(ctx context.Context, id, msn string) (*phoneLogin, erro
 }
 
 // save writes to storage.
-func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
+func (s Store) save(ctx context.Context, l *Login, msn string) error {
 	plain, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	if err := s.storage.Store(ctx, phoneKey(l.ID), s.keys.Phone.Seal(plain, seal.Context(l.ID, msn))); err != nil {
+	if err := s.Storage.Store(ctx, phoneKey(l.ID), s.Keys.Phone.Seal(plain, seal.Context(l.ID, msn))); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	s.remember(l, msn)
@@ -181,21 +181,21 @@ func (s phoneStore) save(ctx context.Context, l *phoneLogin, msn string) error {
 }
 
 // remember keeps what is known of a login for a moment.
-func (s phoneStore) remember(l *phoneLogin, msn string) {
+func (s Store) remember(l *Login, msn string) {
 	known := *l
-	s.memory.logins.Set(msn+"/"+l.ID, &known, cachedFor)
-	if l.Status != phonePending {
-		s.memory.pending.Delete(l.ID)
+	s.Memory.logins.Set(msn+"/"+l.ID, &known, cachedFor)
+	if l.Status != Pending {
+		s.Memory.pending.Delete(l.ID)
 	}
 }
 
 // update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
 // save what it did. All who wait for the login are woken.
-func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Duration, do func(*phoneLogin) (changed bool, err error)) (*phoneLogin, error) {
-	unlock := s.memory.locks.lock(id)
+func (s Store) update(ctx context.Context, id, msn string, patience time.Duration, do func(*Login) (changed bool, err error)) (*Login, error) {
+	unlock := s.Memory.locks.lock(id)
 	defer unlock()
-	var l *phoneLogin
-	err := store.WithLock(ctx, s.storage, store.Prefix+"_phone_"+id, patience, func(ctx context.Context) error {
+	var l *Login
+	err := store.WithLock(ctx, s.Storage, store.Prefix+"_phone_"+id, patience, func(ctx context.Context) error {
 		var err error
 		if l, err = s.load(ctx, id, msn); err != nil {
 			return err
@@ -204,7 +204,7 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 		changed, err := do(l)
 		if changed {
 			err = errors.Join(err, s.save(ctx, l, msn))
-			s.memory.waiters.wake(id)
+			s.Memory.waiters.wake(id)
 		}
 		return err
 	})
@@ -215,15 +215,15 @@ func (s phoneStore) update(ctx context.Context, id, msn string, patience time.Du
 }
 
 // create writes a new login, and the way to it from Vipps MobilePay's handle.
-func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error {
+func (s Store) create(ctx context.Context, l *Login, msn string) error {
 	if err := s.save(ctx, l, msn); err != nil {
 		return err
 	}
-	s.memory.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
+	s.Memory.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
 	name := s.indexNames(l.AuthReqID)[0]
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	if err := s.storage.Store(ctx, name, s.keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name))); err != nil {
+	if err := s.Storage.Store(ctx, name, s.Keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name))); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return nil
@@ -231,47 +231,47 @@ func (s phoneStore) create(ctx context.Context, l *phoneLogin, msn string) error
 
 // IndexNames are where storage says which login Vipps MobilePay calls AuthReqID: under the newest secret
 // first.
-func (s phoneStore) indexNames(authReqID string) []string {
-	names := s.keys.IndexNames("auth_req_id", authReqID)
+func (s Store) indexNames(authReqID string) []string {
+	names := s.Keys.IndexNames("auth_req_id", authReqID)
 	for i, name := range names {
-		names[i] = phoneIndexPrefix + "/" + name
+		names[i] = requestFolder + "/" + name
 	}
 	return names
 }
 
 // find returns the merchant and the id of the login that Vipps MobilePay calls AuthReqID.
-func (s phoneStore) find(ctx context.Context, authReqID string) (msn, id string, err error) {
+func (s Store) find(ctx context.Context, authReqID string) (msn, id string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
 	for _, name := range s.indexNames(authReqID) {
-		sealed, err := s.storage.Load(ctx, name)
+		sealed, err := s.Storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", "", fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
-		if plain, ok := s.keys.Phone.Open(bytes.Clone(sealed), seal.Context(name)); err == nil && ok {
+		if plain, ok := s.Keys.Phone.Open(bytes.Clone(sealed), seal.Context(name)); err == nil && ok {
 			msn, id, _ := strings.Cut(string(plain), " ")
 			return msn, id, nil
 		}
 	}
-	return "", "", errUnknownPhoneLogin
+	return "", "", ErrUnknown
 }
 
-// remove forgets a login.
-func (s phoneStore) remove(ctx context.Context, id, msn string) error {
-	unlock := s.memory.locks.lock(id)
+// Remove forgets a login.
+func (s Store) Remove(ctx context.Context, id, msn string) error {
+	unlock := s.Memory.locks.lock(id)
 	defer unlock()
-	defer s.memory.waiters.wake(id)
-	return store.WithLock(ctx, s.storage, store.Prefix+"_phone_"+id, store.LockTimeout, func(ctx context.Context) error {
+	defer s.Memory.waiters.wake(id)
+	return store.WithLock(ctx, s.Storage, store.Prefix+"_phone_"+id, store.LockTimeout, func(ctx context.Context) error {
 		l, err := s.load(ctx, id, msn)
 		if err != nil {
 			return err
 		}
 		for _, name := range append(s.indexNames(l.AuthReqID), phoneKey(id)) {
-			if err := s.storage.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := s.Storage.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 			}
 		}
-		s.memory.logins.Delete(msn + "/" + id)
+		s.Memory.logins.Delete(msn + "/" + id)
 		return nil
 	})
 }
@@ -281,18 +281,18 @@ const (
 	askedWindow = 10 * time.Minute
 )
 
-// askedTooOften says that a person's phone has rung often enough.
-type askedTooOften struct{ wait time.Duration }
+// AskedTooOften says that a person's phone has rung often enough.
+type AskedTooOften struct{ Wait time.Duration }
 
-func (askedTooOften) Error() string { return "this person was asked too often" }
+func (AskedTooOften) Error() string { return "this person was asked too often" }
 
 // ask counts a login for the person behind hint, and fails when there were too many: nobody's phone is
 // made to ring without end. Storage sees a name that tells nothing about the number.
-func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
-	names := s.keys.IndexNames("asked", hint)
-	name := askedPrefix + "/" + names[0]
-	return store.WithLock(ctx, s.storage, store.Prefix+"_asked_"+names[0], store.LockTimeout, func(ctx context.Context) error {
-		stored, err := s.storage.Load(ctx, name)
+func (s Store) ask(ctx context.Context, hint string, now time.Time) error {
+	names := s.Keys.IndexNames("asked", hint)
+	name := askedFolder + "/" + names[0]
+	return store.WithLock(ctx, s.Storage, store.Prefix+"_asked_"+names[0], store.LockTimeout, func(ctx context.Context) error {
+		stored, err := s.Storage.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
@@ -306,13 +306,13 @@ func (s phoneStore) ask(ctx context.Context, hint string, now time.Time) error {
 			}
 		}
 		if len(recent) >= maxAsked {
-			return askedTooOften{askedWindow - now.Sub(recent[len(recent)-maxAsked])}
+			return AskedTooOften{askedWindow - now.Sub(recent[len(recent)-maxAsked])}
 		}
 		content, err := json.Marshal(append(recent, now))
 		if err != nil {
 			return err
 		}
-		if err := s.storage.Store(ctx, name, content); err != nil {
+		if err := s.Storage.Store(ctx, name, content); err != nil {
 			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		}
 		return nil

@@ -1,0 +1,180 @@
+package phone
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
+)
+
+// Desk answers for the logins from phone numbers of one merchant. It knows nothing of HTTP requests to the site.
+type Desk struct {
+	Store
+	Client *vipps.Client
+	Unit   *merchant.Unit
+	MSN    string
+
+	// Check checks an ID token and reads userinfo, which must be about the same person.
+	Check    func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error)
+	Outcomes Outcomes
+	Logger   *zap.Logger
+	Stopping <-chan struct{} // closed when the server stops: nobody waits any longer
+}
+
+// Outcomes hears what becomes of logins.
+type Outcomes interface {
+	PhoneStarted(flow string)
+	// PhoneCompleted is told when the login was started, and how much of the time since was ours and Vipps MobilePay's.
+	PhoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration)
+	PhoneFailed(flow string, err error)
+	// PhoneReason is an error in one word.
+	PhoneReason(err error) string
+}
+
+// Start asks a person to confirm in the app. finish says where the login ends, and ReturnTo where the phone's browser
+// goes then. What it fails with is about the request, or about Vipps MobilePay, or an AskedTooOften.
+func (d *Desk) Start(ctx context.Context, request vipps.PhoneRequest, msisdn, finish, returnTo string) (*Login, error) {
+	if err := d.ask(ctx, request.LoginHint, time.Now()); err != nil {
+		return nil, err
+	}
+	request.Nonce = seal.RandomText(16)
+	// From here on a phone may ring: the login is kept even when the till has hung up.
+	ctx = context.WithoutCancel(ctx)
+	started, err := d.Client.StartPhone(ctx, d.Unit, d.MSN, request)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	l := &Login{
+		ID:     seal.RandomText(16),
+		Status: Pending, AuthReqID: started.AuthReqID, Nonce: request.Nonce, MSISDN: msisdn,
+		Started: now, Expires: now.Add(started.ExpiresIn), Forgotten: now.Add(started.ExpiresIn + keepEnded),
+		Interval: started.Interval, NextPoll: now.Add(started.Interval),
+		Finish: finish, ReturnTo: returnTo,
+	}
+	if err := d.create(ctx, l, d.MSN); err != nil {
+		return nil, err
+	}
+	d.Outcomes.PhoneStarted(l.Flow())
+	return l, nil
+}
+
+// Complete exchanges the code that the phone's browser brought, and completes the one login that the ID token names. A
+// code of anything else leaves every login as it was. Where it names none, the error is ErrUnknown.
+func (d *Desk) Complete(ctx context.Context, code string) (*Login, []userinfo.Claim, error) {
+	got, err := d.Client.RedeemPhoneCode(ctx, d.Unit, d.MSN, code)
+	if err != nil {
+		return nil, nil, err
+	}
+	var l *Login
+	claims, err := d.Check(ctx, got, idtoken.Expectation{Phone: func(authReqID string) (string, error) {
+		var err error
+		if l, err = d.pendingInBrowser(ctx, authReqID); err != nil {
+			return "", err
+		}
+		return l.Nonce, nil
+	}})
+	if err == nil {
+		err = l.checkNumber(claims)
+	}
+	if err != nil {
+		d.settle(ctx, l, got, err)
+		return nil, nil, err
+	}
+	done, err := d.update(ctx, l.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
+		if l.at(time.Now()).Status != Pending {
+			return false, ErrUnknown // another request was faster
+		}
+		l.complete(claims)
+		return true, nil
+	})
+	return done, claims, err
+}
+
+// settle writes down what a code that did not complete its login has changed about it. The code is spent: where
+// the claims could not be read for a while, the till's next poll reads them with the tokens; where they are about
+// somebody else, the login has failed.
+func (d *Desk) settle(ctx context.Context, l *Login, got vipps.Tokens, failure error) {
+	if l == nil {
+		return
+	}
+	var change func(*Login)
+	switch {
+	case errors.Is(failure, vipps.ErrNoAnswer), errors.Is(failure, vipps.ErrBusy), errors.Is(failure, vipps.ErrBadAnswer):
+		change = func(l *Login) { l.Tokens = &got }
+	case errors.Is(failure, ErrOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):
+		change = func(l *Login) { l.end(Failed, d.reason(failure), time.Now()) }
+	default:
+		return
+	}
+	_, err := d.update(ctx, l.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
+		pending := l.Status == Pending
+		if pending {
+			change(l)
+		}
+		return pending, nil
+	})
+	if err != nil {
+		d.Logger.Error("phone login: what has become of it is lost", zap.String("msn", d.MSN), zap.Error(err))
+	}
+}
+
+// pendingInBrowser returns the login that AuthReqID names, if it was started here to end in the
+// phone's browser and has not ended yet.
+func (d *Desk) pendingInBrowser(ctx context.Context, authReqID string) (*Login, error) {
+	if authReqID == "" {
+		return nil, ErrUnknown
+	}
+	msn, id, err := d.find(ctx, authReqID)
+	if err != nil {
+		return nil, err
+	}
+	if msn != d.MSN {
+		return nil, ErrUnknown
+	}
+	l, err := d.load(ctx, id, d.MSN)
+	if err != nil {
+		return nil, err
+	}
+	if l = l.at(time.Now()); l.AuthReqID != authReqID || l.Finish != FinishBrowser || l.Status != Pending {
+		return nil, ErrUnknown
+	}
+	return l, nil
+}
+
+// ErrPing is a ping that cannot be read.
+var ErrPing = errors.New("the body is not a JSON object")
+
+// Ping takes the news that a person has acted, of whichever merchant: a partner may have one webhook for several. It
+// makes the next poll come at once; what has happened, the poll finds out. A second ping for the same login changes
+// nothing: Vipps MobilePay may send one for days.
+func (d *Desk) Ping(ctx context.Context, body []byte) error {
+	var ping struct {
+		AuthReqID string `json:"auth_req_id"`
+	}
+	if json.Unmarshal(body, &ping) != nil {
+		return fmt.Errorf("ping: %w", ErrPing)
+	}
+	msn, id, err := d.find(ctx, ping.AuthReqID)
+	if err != nil {
+		return err
+	}
+	_, err = d.update(ctx, id, msn, store.LockTimeout, func(l *Login) (bool, error) {
+		if l.Status != Pending || l.Pinged {
+			return false, nil
+		}
+		l.Pinged, l.NextPoll = true, time.Now()
+		return true, nil
+	})
+	return err
+}

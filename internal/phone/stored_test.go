@@ -1,0 +1,59 @@
+package phone
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
+	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
+	"github.com/caddy-vipps/vippslogin/internal/vipps"
+)
+
+var startedAt = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+const pendingID, completeID = "AAAAAAAAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBBBBBBBB"
+
+func TestStoredPhoneLogins(t *testing.T) {
+	content, err := os.ReadFile("../../testdata/stored/v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s struct{ PhoneLogins map[string][]byte }
+	if err := json.Unmarshal(content, &s); err != nil {
+		t.Fatal(err)
+	}
+	keys := sealtest.Keys(t)
+	storage := storetest.New()
+	storage.Files = s.PhoneLogins
+	phones := Store{Storage: storage, Memory: NewMemory(), Keys: keys}
+	msn, id, err := phones.find(t.Context(), "auth-req-id-of-the-first")
+	if err != nil || msn != "123456" || id != pendingID {
+		t.Errorf("found %s %s %v", msn, id, err)
+	}
+	want := storedPhoneLogins()
+	for id, want := range want {
+		got, err := phones.load(t.Context(), id, "123456")
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v %v\nwant %+v", got, err, want)
+		}
+	}
+}
+
+func storedPhoneLogins() map[string]*Login {
+	return map[string]*Login{
+		pendingID: {
+			ID: pendingID, Status: Pending, AuthReqID: "auth-req-id-of-the-first", Nonce: "nonce", MSISDN: "4712345678",
+			Started: startedAt, Expires: startedAt.Add(10 * time.Minute), Forgotten: startedAt.Add(15 * time.Minute),
+			Interval: 5 * time.Second, NextPoll: startedAt.Add(5 * time.Second), Pinged: true, Refused: true,
+			Finish: FinishBrowser, ReturnTo: "/welcome", Tokens: &vipps.Tokens{AccessToken: "access", IDToken: "id"},
+		},
+		completeID: {
+			ID: completeID, Status: Complete, AuthReqID: "auth-req-id-of-the-second", Nonce: "nonce",
+			Started: startedAt, Expires: startedAt.Add(10 * time.Minute), Forgotten: startedAt.Add(15 * time.Minute),
+			Interval: 5 * time.Second, NextPoll: startedAt.Add(5 * time.Second), Finish: FinishApp, Userinfo: `{"sub":"c06c4afe"}`,
+		},
+	}
+}
