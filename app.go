@@ -90,12 +90,6 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "vipps_login", New: func() caddy.Module { return new(App) }}
 }
 
-// The base URLs of Vipps MobilePay.
-const (
-	productionURL = "https://api.vipps.no"
-	testURL       = "https://apitest.vipps.no"
-)
-
 // Provision resolves keys and secrets. It does no network: Caddy starts while Vipps is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
@@ -112,7 +106,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.partnerKeys, err = a.resolvePartnerKeys(); err != nil {
 		return err
 	}
-	if base == testURL && a.partnerKeys != (vipps.Keys{}) {
+	if base == vipps.TestURL && a.partnerKeys != (vipps.Keys{}) {
 		a.logger.Warn("partner keys work in production only: give each merchant the keys of its sales unit to log in on the test environment")
 	}
 	system, err := a.systemHeaders()
@@ -131,9 +125,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 func baseURL(environment string) (string, error) {
 	switch environment {
 	case "", "production":
-		return productionURL, nil
+		return vipps.ProductionURL, nil
 	case "test":
-		return testURL, nil
+		return vipps.TestURL, nil
 	}
 	u, err := url.Parse(environment)
 	if err != nil || u.User != nil { // not quoted: it may hold a password

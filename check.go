@@ -14,7 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -24,6 +26,24 @@ const (
 	// skewFailure is what the checks of an ID token forgive.
 	skewFailure = idtoken.Leeway
 )
+
+// checkTarget is one host of a merchant, at one of the addresses it is served at.
+type checkTarget struct {
+	unit   *merchant.Unit
+	origin incoming.Origin // its host may be a pattern, "*.example.no"
+
+	redirectURI      string
+	phoneRedirectURI string // "" where no phone login ends in a browser
+	appAuth          bool   // logins are to be confirmed in the app
+	anyBrowser       bool   // logins may be completed in any browser
+
+	// unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
+	// are known.
+	unchecked string
+}
+
+// knownMSN reports whether the MSN is the same for every request.
+func (t *checkTarget) knownMSN() bool { return merchant.IsMSN(t.unit.MSN) }
 
 // checker checks what a config needs of Vipps MobilePay.
 type checker struct {
@@ -93,7 +113,7 @@ func (c *checker) partnerKeys(ctx context.Context) finding {
 	}
 	_, err := c.client.Token.Get(ctx)
 	c.noToken = err != nil
-	if errors.Is(err, vipps.ErrKeysRefused) && c.client.Base == testURL {
+	if errors.Is(err, vipps.ErrKeysRefused) && c.client.Base == vipps.TestURL {
 		err = errKeysRefusedInTest
 	}
 	return c.judge(aboutPartnerKeys, err, "accepted, and a partner access token given", nil)
@@ -159,7 +179,7 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	}
 	l := login.New("/", time.Now())
 	err := c.patiently(ctx, func() error {
-		_, err := c.client.ExchangeCode(ctx, t.unit, t.unit.MSN, l.Nonce, t.redirectURI(), l.Verifier)
+		_, err := c.client.ExchangeCode(ctx, t.unit, t.unit.MSN, l.Nonce, t.redirectURI, l.Verifier)
 		return err
 	})
 	var refused vipps.StatusError
@@ -185,7 +205,7 @@ func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
 		return c.hostNotChecked(t, reason)
 	}
 	address := c.loginURL(t)
-	named, err := c.open(ctx, address, t.redirectURI())
+	named, err := c.open(ctx, address, t.redirectURI)
 	var found []finding
 	if !t.unit.HasOwnKeys() {
 		found = append(found, c.msn(t, named, err))
@@ -193,11 +213,11 @@ func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
 	if !named {
 		return append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
 	}
-	found = append(found, c.judge(aboutRedirectURI, err, t.redirectURI()+" is registered", t))
-	if t.handler.Phone == nil {
+	found = append(found, c.judge(aboutRedirectURI, err, t.redirectURI+" is registered", t))
+	phoneURI := t.phoneRedirectURI
+	if phoneURI == "" {
 		return found
 	}
-	phoneURI := t.visit().URL(t.handler.paths.phoneCallback)
 	_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
 	return append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
 }
@@ -216,9 +236,13 @@ func (c *checker) msn(t *checkTarget, named bool, err error) finding {
 
 // loginURL is where the plugin itself would send the browser.
 func (c *checker) loginURL(t *checkTarget) string {
-	v, l := t.visit(), login.New("/", time.Now())
-	state := login.Seal(c.keys.State, l, v.Host, v.msn, login.MaxState)
-	return t.handler.authorizationURL(c.doc.AuthorizationEndpoint, v, l, state)
+	l := login.New("/", time.Now())
+	request := vipps.AuthorizationRequest{
+		Unit: t.unit, MSN: t.unit.MSN, RedirectURI: t.redirectURI, Nonce: l.Nonce, Verifier: l.Verifier,
+		State:   login.Seal(c.keys.State, l, t.origin.Host, t.unit.MSN, login.MaxState),
+		AppAuth: t.appAuth, AnyBrowser: t.anyBrowser,
+	}
+	return request.URL(c.doc.AuthorizationEndpoint)
 }
 
 func withRedirectURI(address, redirectURI string) string {

@@ -87,7 +87,7 @@ func fixFor(check string, err error, words *strings.Replacer) string {
 func (c *checker) judge(name string, err error, detail string, t *checkTarget) finding {
 	uri := ""
 	if t != nil {
-		uri = t.redirectURI()
+		uri = t.redirectURI
 	}
 	return c.judgeURI(name, err, detail, t, uri)
 }
@@ -126,7 +126,7 @@ func (c *checker) hostNotChecked(t *checkTarget, reason string) []finding {
 
 func (c *checker) redirectsNotChecked(t *checkTarget, reason string) []finding {
 	found := []finding{notChecked(aboutRedirectURI, reason)}
-	if t.handler.Phone != nil {
+	if t.phoneRedirectURI != "" {
 		found = append(found, notChecked(aboutPhoneRedirectURI, reason))
 	}
 	return found

@@ -33,7 +33,7 @@ func newCheckReport(environment string, partner []finding, targets []*checkTarge
 	for i, t := range targets {
 		host := hostReport{MSN: t.unit.MSN, Host: t.origin.Host, Checks: hosts[i]}
 		if !strings.HasPrefix(t.origin.Host, "*.") {
-			host.RedirectURI = t.redirectURI()
+			host.RedirectURI = t.redirectURI
 		}
 		report.Merchants = append(report.Merchants, host)
 	}

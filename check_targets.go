@@ -20,27 +20,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
-// checkTarget is one host of a merchant, at one of the addresses it is served at.
-type checkTarget struct {
-	handler *Handler
-	unit    *merchant.Unit
-	origin  incoming.Origin // its host may be a pattern, "*.example.no"
-
-	// unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
-	// are known.
-	unchecked string
-}
-
-// visit is the visit of somebody who is about to log in there.
-func (t *checkTarget) visit() *visit {
-	return &visit{Origin: t.origin, unit: t.unit, msn: t.unit.MSN}
-}
-
-// knownMSN reports whether the MSN is the same for every request.
-func (t *checkTarget) knownMSN() bool { return merchant.IsMSN(t.unit.MSN) }
-
-func (t *checkTarget) redirectURI() string { return t.handler.redirectURI(t.visit()) }
-
 // readConfig reads and adapts a config file as `caddy validate` does.
 func readConfig(file, adapter string) (*caddy.Config, error) {
 	if file == "" && adapter != "" {
@@ -120,7 +99,7 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 		}
 		for _, handler := range handlersOf(server) {
 			for _, t := range handler.checkTargets(origins) {
-				key := t.unit.MSN + " " + t.unit.ClientID + " " + t.redirectURI()
+				key := t.unit.MSN + " " + t.unit.ClientID + " " + t.redirectURI
 				if !seen[key] {
 					seen[key] = true
 					targets = append(targets, t)
@@ -195,7 +174,7 @@ func (h *Handler) checkTargets(origins []incoming.Origin) []*checkTarget {
 			if o.Host == "" {
 				o.Host = pattern
 			}
-			targets = append(targets, &checkTarget{handler: h, unit: unit, origin: o, unchecked: unchecked})
+			targets = append(targets, h.checkTarget(unit, o, unchecked))
 		}
 	}
 	if h.origins.Public != nil {
@@ -209,4 +188,15 @@ func (h *Handler) checkTargets(origins []incoming.Origin) []*checkTarget {
 		add("*."+parent, unit, "a wildcard has no redirect URI of its own: each host under it that people log in at needs one")
 	}
 	return targets
+}
+
+func (h *Handler) checkTarget(unit *merchant.Unit, o incoming.Origin, unchecked string) *checkTarget {
+	target := &checkTarget{
+		unit: unit, origin: o, redirectURI: o.URL(h.paths.callback),
+		appAuth: h.RequireAppConfirmation, anyBrowser: h.ReturnInAnyBrowser, unchecked: unchecked,
+	}
+	if h.Phone != nil {
+		target.phoneRedirectURI = o.URL(h.paths.phoneCallback)
+	}
+	return target
 }

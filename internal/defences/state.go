@@ -141,7 +141,7 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "PKCE: the challenge",
-		File:   "handler_auth.go",
+		File:   "internal/vipps/authorization.go",
 		Old:    `add("code_challenge", `,
 		New:    `add("x", `,
 		Test:   "TestTabsMixedUp",

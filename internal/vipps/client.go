@@ -39,6 +39,12 @@ const (
 	pingTimeout = 2 * time.Second
 )
 
+// The base URLs of Vipps MobilePay.
+const (
+	ProductionURL = "https://api.vipps.no"
+	TestURL       = "https://apitest.vipps.no"
+)
+
 // Keys are the three keys that act for all of a partner's merchants. All empty where every
 // merchant has keys of its own.
 type Keys struct {
