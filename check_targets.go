@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // where a check keeps what modules store
 
+	"github.com/caddy-vipps/vippslogin/internal/check"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
@@ -46,7 +47,7 @@ func readConfig(file, adapter string) (*caddy.Config, error) {
 // nothing, and leaves nothing behind: storage is a folder that is thrown away (a check makes no cookie
 // secret and no certificate authority), log files are not opened, and the certificates' keys need not be
 // readable.
-func findTargets(config *caddy.Config) (*App, []*checkTarget, error) {
+func findTargets(config *caddy.Config) (*App, []*check.Target, error) {
 	folder, err := os.MkdirTemp("", "vipps-login-check-")
 	if err != nil {
 		return nil, nil, err
@@ -88,8 +89,8 @@ func serversBehindProxies(app json.RawMessage) map[string]bool {
 }
 
 // targetsOf lists the hosts of all merchants, each address once, by MSN and host.
-func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
-	var targets []*checkTarget
+func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*check.Target {
+	var targets []*check.Target
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
@@ -99,7 +100,7 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 		}
 		for _, handler := range handlersOf(server) {
 			for _, t := range handler.checkTargets(origins) {
-				key := t.unit.MSN + " " + t.unit.ClientID + " " + t.redirectURI
+				key := t.Unit.MSN + " " + t.Unit.ClientID + " " + t.RedirectURI
 				if !seen[key] {
 					seen[key] = true
 					targets = append(targets, t)
@@ -107,9 +108,9 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*checkTarget {
 			}
 		}
 	}
-	slices.SortStableFunc(targets, func(a, b *checkTarget) int {
-		return cmp.Or(cmp.Compare(len(a.unit.MSN), len(b.unit.MSN)), strings.Compare(a.unit.MSN, b.unit.MSN),
-			strings.Compare(a.origin.Host, b.origin.Host))
+	slices.SortStableFunc(targets, func(a, b *check.Target) int {
+		return cmp.Or(cmp.Compare(len(a.Unit.MSN), len(b.Unit.MSN)), strings.Compare(a.Unit.MSN, b.Unit.MSN),
+			strings.Compare(a.Origin.Host, b.Origin.Host))
 	})
 	return targets
 }
@@ -163,9 +164,9 @@ func handlersOf(server *caddyhttp.Server) []*Handler {
 	return found
 }
 
-// checkTargets are the hosts of a handler at each of the origins.
-func (h *Handler) checkTargets(origins []incoming.Origin) []*checkTarget {
-	var targets []*checkTarget
+// Targets are the hosts of a handler at each of the origins.
+func (h *Handler) checkTargets(origins []incoming.Origin) []*check.Target {
+	var targets []*check.Target
 	add := func(pattern string, unit *merchant.Unit, unchecked string) {
 		if !merchant.IsMSN(unit.MSN) {
 			unchecked = "the MSN comes from a placeholder, and is not known before a request"
@@ -190,13 +191,13 @@ func (h *Handler) checkTargets(origins []incoming.Origin) []*checkTarget {
 	return targets
 }
 
-func (h *Handler) checkTarget(unit *merchant.Unit, o incoming.Origin, unchecked string) *checkTarget {
-	target := &checkTarget{
-		unit: unit, origin: o, redirectURI: o.URL(h.paths.callback),
-		appAuth: h.RequireAppConfirmation, anyBrowser: h.ReturnInAnyBrowser, unchecked: unchecked,
+func (h *Handler) checkTarget(unit *merchant.Unit, o incoming.Origin, unchecked string) *check.Target {
+	target := &check.Target{
+		Unit: unit, Origin: o, RedirectURI: o.URL(h.paths.callback),
+		AppAuth: h.RequireAppConfirmation, AnyBrowser: h.ReturnInAnyBrowser, Unchecked: unchecked,
 	}
 	if h.Phone != nil {
-		target.phoneRedirectURI = o.URL(h.paths.phoneCallback)
+		target.PhoneRedirectURI = o.URL(h.paths.phoneCallback)
 	}
 	return target
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/caddy-vipps/vippslogin/internal/check"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
@@ -97,16 +98,16 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, options.timeout)
 	defer cancel()
-	report, err := check(ctx, app.shared.client, targets, options)
+	report, err := checkAll(ctx, app.shared.client, targets, options)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = errors.New("interrupted")
 	}
 	if err != nil {
 		return err
 	}
-	write := report.writeTable
+	write := report.WriteTable
 	if options.json {
-		write = report.writeJSON
+		write = report.WriteJSON
 	}
 	if err := write(cmd.OutOrStdout()); err != nil {
 		return err
@@ -119,29 +120,29 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 }
 
 // narrow keeps the targets of some MSNs, or all where none is named.
-func narrow(targets []*checkTarget, msns []string) ([]*checkTarget, error) {
+func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 	if len(msns) == 0 {
 		return targets, nil
 	}
 	for _, msn := range msns {
-		if !slices.ContainsFunc(targets, func(t *checkTarget) bool { return t.unit.MSN == msn }) {
+		if !slices.ContainsFunc(targets, func(t *check.Target) bool { return t.Unit.MSN == msn }) {
 			return nil, fmt.Errorf("--merchant %q: no host of this config has that MSN, as far as can be known before a request", msn)
 		}
 	}
-	return slices.DeleteFunc(targets, func(t *checkTarget) bool { return !slices.Contains(msns, t.unit.MSN) }), nil
+	return slices.DeleteFunc(targets, func(t *check.Target) bool { return !slices.Contains(msns, t.Unit.MSN) }), nil
 }
 
-// check checks everything, with a progress bar on a terminal.
-func check(ctx context.Context, client *vipps.Client, targets []*checkTarget, options checkOptions) (*checkReport, error) {
-	bar := newProgress(steps(targets), options.json)
-	c, err := newChecker(client, options.parallel, func() { _ = bar.Add(1) })
+// checkAll checks everything, with a progress bar on a terminal.
+func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target, options checkOptions) (*check.Report, error) {
+	bar := newProgress(check.Steps(targets), options.json)
+	c, err := check.New(client, options.parallel, func() { _ = bar.Add(1) })
 	if err != nil {
 		return nil, err
 	}
-	partner := c.checkPartner(ctx)
-	hosts := c.checkTargets(ctx, targets)
+	partner := c.Partner(ctx)
+	hosts := c.Targets(ctx, targets)
 	_ = bar.Finish()
-	return newCheckReport(client.Base, partner, targets, hosts), nil
+	return check.NewReport(client.Base, partner, targets, hosts), nil
 }
 
 // newProgress is a bar on a terminal, and shows nothing elsewhere and next to JSON.

@@ -1,4 +1,4 @@
-package vippslogin
+package check
 
 import (
 	"cmp"
@@ -27,26 +27,26 @@ const (
 	skewFailure = idtoken.Leeway
 )
 
-// checkTarget is one host of a merchant, at one of the addresses it is served at.
-type checkTarget struct {
-	unit   *merchant.Unit
-	origin incoming.Origin // its host may be a pattern, "*.example.no"
+// Target is one host of a merchant, at one of the addresses it is served at.
+type Target struct {
+	Unit   *merchant.Unit
+	Origin incoming.Origin // its host may be a pattern, "*.example.no"
 
-	redirectURI      string
-	phoneRedirectURI string // "" where no phone login ends in a browser
-	appAuth          bool   // logins are to be confirmed in the app
-	anyBrowser       bool   // logins may be completed in any browser
+	RedirectURI      string
+	PhoneRedirectURI string // "" where no phone login ends in a browser
+	AppAuth          bool   // logins are to be confirmed in the app
+	AnyBrowser       bool   // logins may be completed in any browser
 
-	// unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
+	// Unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
 	// are known.
-	unchecked string
+	Unchecked string
 }
 
 // knownMSN reports whether the MSN is the same for every request.
-func (t *checkTarget) knownMSN() bool { return merchant.IsMSN(t.unit.MSN) }
+func (t *Target) knownMSN() bool { return merchant.IsMSN(t.Unit.MSN) }
 
-// checker checks what a config needs of Vipps MobilePay.
-type checker struct {
+// Checker checks what a config needs of Vipps MobilePay.
+type Checker struct {
 	client   *vipps.Client
 	parallel int    // calls at the same time, at most
 	step     func() // tells the progress; called by many at once
@@ -58,27 +58,27 @@ type checker struct {
 	silence atomic.Int32
 }
 
-// newChecker makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
-func newChecker(client *vipps.Client, parallel int, step func()) (*checker, error) {
+// New makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
+func New(client *vipps.Client, parallel int, step func()) (*Checker, error) {
 	keys, err := seal.NewKeys(client.Base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
-	return &checker{client: client, parallel: parallel, step: step, keys: keys}, err
+	return &Checker{client: client, parallel: parallel, step: step, keys: keys}, err
 }
 
-// checkPartner checks what all merchants have in common.
-func (c *checker) checkPartner(ctx context.Context) []finding {
-	return []finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
+// Partner checks what all merchants have in common.
+func (c *Checker) Partner(ctx context.Context) []Finding {
+	return []Finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
 }
 
-// checkTargets checks the merchants' hosts, and returns what was found in their order. Keys that several
+// Targets checks the merchants' hosts, and returns what was found in their order. Keys that several
 // hosts share are checked once.
-func (c *checker) checkTargets(ctx context.Context, targets []*checkTarget) [][]finding {
+func (c *Checker) Targets(ctx context.Context, targets []*Target) [][]Finding {
 	var group errgroup.Group
 	group.SetLimit(c.parallel)
-	keys := make(map[string]*finding)
-	hosts := make([][]finding, len(targets))
+	keys := make(map[string]*Finding)
+	hosts := make([][]Finding, len(targets))
 	for _, t := range targets {
 		if keys[keysOf(t)] == nil {
-			found := new(finding)
+			found := new(Finding)
 			keys[keysOf(t)] = found
 			group.Go(func() error { *found = c.merchantKeys(ctx, t); c.step(); return nil })
 		}
@@ -88,13 +88,13 @@ func (c *checker) checkTargets(ctx context.Context, targets []*checkTarget) [][]
 	}
 	_ = group.Wait() // what failed is in the findings
 	for i, t := range targets {
-		hosts[i] = append([]finding{*keys[keysOf(t)]}, hosts[i]...)
+		hosts[i] = append([]Finding{*keys[keysOf(t)]}, hosts[i]...)
 	}
 	return hosts
 }
 
-// steps is how often checkTargets calls step.
-func steps(targets []*checkTarget) int {
+// Steps is how often Targets calls step.
+func Steps(targets []*Target) int {
 	keys := make(map[string]bool)
 	for _, t := range targets {
 		keys[keysOf(t)] = true
@@ -103,11 +103,11 @@ func steps(targets []*checkTarget) int {
 }
 
 // keysOf names the keys that logins at a target use.
-func keysOf(t *checkTarget) string {
-	return string(seal.Context(t.unit.MSN, t.unit.ClientID, t.unit.ClientSecret))
+func keysOf(t *Target) string {
+	return string(seal.Context(t.Unit.MSN, t.Unit.ClientID, t.Unit.ClientSecret))
 }
 
-func (c *checker) partnerKeys(ctx context.Context) finding {
+func (c *Checker) partnerKeys(ctx context.Context) Finding {
 	if c.client.Keys == (vipps.Keys{}) {
 		return notChecked(aboutPartnerKeys, "there are none: each merchant has keys of its own")
 	}
@@ -119,14 +119,14 @@ func (c *checker) partnerKeys(ctx context.Context) finding {
 	return c.judge(aboutPartnerKeys, err, "accepted, and a partner access token given", nil)
 }
 
-func (c *checker) discovery(ctx context.Context) finding {
+func (c *Checker) discovery(ctx context.Context) Finding {
 	var err error
 	c.doc, err = c.client.Discovery.Get(ctx)
 	c.noDoc = err != nil
 	return c.judge(aboutDiscovery, err, "read, with the issuer that it should have", nil)
 }
 
-func (c *checker) signingKeys(ctx context.Context) finding {
+func (c *Checker) signingKeys(ctx context.Context) Finding {
 	if c.noDoc {
 		return notChecked(aboutSigningKeys, "the discovery document says where they are")
 	}
@@ -140,7 +140,7 @@ func (c *checker) signingKeys(ctx context.Context) finding {
 	return c.judge(aboutSigningKeys, err, fmt.Sprintf("read, %d can be used", usable), nil)
 }
 
-func (c *checker) clock(ctx context.Context) finding {
+func (c *Checker) clock(ctx context.Context) Finding {
 	if c.noDoc {
 		return notChecked(aboutClock, "no answer to compare it with")
 	}
@@ -166,12 +166,12 @@ func (c *checker) clock(ctx context.Context) finding {
 
 // merchantKeys redeems a code that nobody was given: "invalid_grant" comes from a token endpoint that has
 // accepted the keys, and nobody is logged in (RFC 6749 section 5.2).
-func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
+func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	reason := c.givenUp(ctx)
 	switch {
 	case !t.knownMSN():
-		reason = t.unchecked
-	case c.noToken && !t.unit.HasOwnKeys():
+		reason = t.Unchecked
+	case c.noToken && !t.Unit.HasOwnKeys():
 		reason = "the partner's keys give no access token"
 	}
 	if reason != "" {
@@ -179,7 +179,7 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	}
 	l := login.New("/", time.Now())
 	err := c.patiently(ctx, func() error {
-		_, err := c.client.ExchangeCode(ctx, t.unit, t.unit.MSN, l.Nonce, t.redirectURI, l.Verifier)
+		_, err := c.client.ExchangeCode(ctx, t.Unit, t.Unit.MSN, l.Nonce, t.RedirectURI, l.Verifier)
 		return err
 	})
 	var refused vipps.StatusError
@@ -193,28 +193,28 @@ func (c *checker) merchantKeys(ctx context.Context, t *checkTarget) finding {
 	case errors.As(err, &refused) && refused.Status == 400:
 		return asWarning(c.judge(aboutMerchantKeys, err, "", t))
 	}
-	if errors.Is(err, vipps.ErrKeysRefused) && t.unit.HasOwnKeys() {
+	if errors.Is(err, vipps.ErrKeysRefused) && t.Unit.HasOwnKeys() {
 		err = fmt.Errorf("token: %w", errOwnKeysRefused)
 	}
 	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
 }
 
 // host opens the login page of a host, and that of logins from a phone number that end in a browser.
-func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
-	if reason := cmp.Or(t.unchecked, c.givenUp(ctx)); reason != "" {
+func (c *Checker) host(ctx context.Context, t *Target) []Finding {
+	if reason := cmp.Or(t.Unchecked, c.givenUp(ctx)); reason != "" {
 		return c.hostNotChecked(t, reason)
 	}
 	address := c.loginURL(t)
-	named, err := c.open(ctx, address, t.redirectURI)
-	var found []finding
-	if !t.unit.HasOwnKeys() {
+	named, err := c.open(ctx, address, t.RedirectURI)
+	var found []Finding
+	if !t.Unit.HasOwnKeys() {
 		found = append(found, c.msn(t, named, err))
 	}
 	if !named {
 		return append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
 	}
-	found = append(found, c.judge(aboutRedirectURI, err, t.redirectURI+" is registered", t))
-	phoneURI := t.phoneRedirectURI
+	found = append(found, c.judge(aboutRedirectURI, err, t.RedirectURI+" is registered", t))
+	phoneURI := t.PhoneRedirectURI
 	if phoneURI == "" {
 		return found
 	}
@@ -223,9 +223,9 @@ func (c *checker) host(ctx context.Context, t *checkTarget) []finding {
 }
 
 // msn judges the step from msn to client_id.
-func (c *checker) msn(t *checkTarget, named bool, err error) finding {
+func (c *Checker) msn(t *Target, named bool, err error) Finding {
 	if !named && err == nil {
-		return finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
+		return Finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
 			Fix: "Log in at the site yourself to see."}
 	}
 	if named {
@@ -235,12 +235,12 @@ func (c *checker) msn(t *checkTarget, named bool, err error) finding {
 }
 
 // loginURL is where the plugin itself would send the browser.
-func (c *checker) loginURL(t *checkTarget) string {
+func (c *Checker) loginURL(t *Target) string {
 	l := login.New("/", time.Now())
 	request := vipps.AuthorizationRequest{
-		Unit: t.unit, MSN: t.unit.MSN, RedirectURI: t.redirectURI, Nonce: l.Nonce, Verifier: l.Verifier,
-		State:   login.Seal(c.keys.State, l, t.origin.Host, t.unit.MSN, login.MaxState),
-		AppAuth: t.appAuth, AnyBrowser: t.anyBrowser,
+		Unit: t.Unit, MSN: t.Unit.MSN, RedirectURI: t.RedirectURI, Nonce: l.Nonce, Verifier: l.Verifier,
+		State:   login.Seal(c.keys.State, l, t.Origin.Host, t.Unit.MSN, login.MaxState),
+		AppAuth: t.AppAuth, AnyBrowser: t.AnyBrowser,
 	}
 	return request.URL(c.doc.AuthorizationEndpoint)
 }
@@ -256,7 +256,7 @@ func withRedirectURI(address, redirectURI string) string {
 	return u.String()
 }
 
-func (c *checker) open(ctx context.Context, address, redirectURI string) (named bool, err error) {
+func (c *Checker) open(ctx context.Context, address, redirectURI string) (named bool, err error) {
 	err = c.patiently(ctx, func() error {
 		named, err = c.client.OpenAuthorization(ctx, address, redirectURI)
 		return err
@@ -273,7 +273,7 @@ const (
 
 // patiently makes a call again when Vipps MobilePay asks to come later, and counts calls without an
 // answer.
-func (c *checker) patiently(ctx context.Context, call func() error) error {
+func (c *Checker) patiently(ctx context.Context, call func() error) error {
 	for try := 1; ; try++ {
 		err := call()
 		if errors.Is(err, vipps.ErrNoAnswer) {
@@ -295,7 +295,7 @@ func (c *checker) patiently(ctx context.Context, call func() error) error {
 }
 
 // givenUp says why no more calls are made, or "".
-func (c *checker) givenUp(ctx context.Context) string {
+func (c *Checker) givenUp(ctx context.Context) string {
 	switch {
 	case ctx.Err() != nil:
 		return "the time for all checks is over: see --timeout"

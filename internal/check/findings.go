@@ -1,4 +1,4 @@
-package vippslogin
+package check
 
 import (
 	"errors"
@@ -29,9 +29,9 @@ const (
 	statusNotChecked = "not_checked"
 )
 
-// finding is the outcome of one check. Its texts are ours but for hosts, MSNs, HTTP statuses and OAuth
+// Finding is the outcome of one check. Its texts are ours but for hosts, MSNs, HTTP statuses and OAuth
 // error codes: nothing secret can be in them.
-type finding struct {
+type Finding struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
 	Detail string `json:"detail"`
@@ -84,49 +84,49 @@ func fixFor(check string, err error, words *strings.Replacer) string {
 }
 
 // judge turns the outcome of a check into a finding; t is nil for the partner's.
-func (c *checker) judge(name string, err error, detail string, t *checkTarget) finding {
+func (c *Checker) judge(name string, err error, detail string, t *Target) Finding {
 	uri := ""
 	if t != nil {
-		uri = t.redirectURI
+		uri = t.RedirectURI
 	}
 	return c.judgeURI(name, err, detail, t, uri)
 }
 
-func (c *checker) judgeURI(name string, err error, detail string, t *checkTarget, uri string) finding {
+func (c *Checker) judgeURI(name string, err error, detail string, t *Target, uri string) Finding {
 	if err == nil {
-		return finding{Name: name, Status: statusOK, Detail: detail}
+		return Finding{Name: name, Status: statusOK, Detail: detail}
 	}
 	msn := ""
 	if t != nil {
-		msn = t.unit.MSN
+		msn = t.Unit.MSN
 	}
 	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.Base)
-	return finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words)}
+	return Finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words)}
 }
 
-func asWarning(f finding) finding {
+func asWarning(f Finding) Finding {
 	if f.Status == statusFailed {
 		f.Status = statusWarning
 	}
 	return f
 }
 
-func notChecked(name, reason string) finding {
-	return finding{Name: name, Status: statusNotChecked, Detail: reason}
+func notChecked(name, reason string) Finding {
+	return Finding{Name: name, Status: statusNotChecked, Detail: reason}
 }
 
 // hostNotChecked are the findings of a host that was not asked about.
-func (c *checker) hostNotChecked(t *checkTarget, reason string) []finding {
-	var found []finding
-	if !t.unit.HasOwnKeys() {
+func (c *Checker) hostNotChecked(t *Target, reason string) []Finding {
+	var found []Finding
+	if !t.Unit.HasOwnKeys() {
 		found = append(found, notChecked(aboutMSN, reason))
 	}
 	return append(found, c.redirectsNotChecked(t, reason)...)
 }
 
-func (c *checker) redirectsNotChecked(t *checkTarget, reason string) []finding {
-	found := []finding{notChecked(aboutRedirectURI, reason)}
-	if t.phoneRedirectURI != "" {
+func (c *Checker) redirectsNotChecked(t *Target, reason string) []Finding {
+	found := []Finding{notChecked(aboutRedirectURI, reason)}
+	if t.PhoneRedirectURI != "" {
 		found = append(found, notChecked(aboutPhoneRedirectURI, reason))
 	}
 	return found

@@ -1,4 +1,4 @@
-package vippslogin
+package check
 
 import (
 	"encoding/json"
@@ -8,14 +8,14 @@ import (
 	"text/tabwriter"
 )
 
-// checkReport is what `caddy vipps-login check --json` prints. Its shape is stable: fields and checks may
+// Report is what `caddy vipps-login check --json` prints. Its shape is stable: fields and checks may
 // be added, and none goes away.
-type checkReport struct {
+type Report struct {
 	// OK is false where a check failed. Warnings and what was not checked leave it true.
 	OK bool `json:"ok"`
 	// Environment is the base URL of Vipps MobilePay.
 	Environment string       `json:"environment"`
-	Partner     []finding    `json:"partner"`
+	Partner     []Finding    `json:"partner"`
 	Merchants   []hostReport `json:"merchants"`
 }
 
@@ -25,15 +25,15 @@ type hostReport struct {
 	Host string `json:"host"` // or "*." and a host
 	// RedirectURI is what must be registered; left out for a wildcard.
 	RedirectURI string    `json:"redirect_uri,omitempty"`
-	Checks      []finding `json:"checks"`
+	Checks      []Finding `json:"checks"`
 }
 
-func newCheckReport(environment string, partner []finding, targets []*checkTarget, hosts [][]finding) *checkReport {
-	report := &checkReport{Environment: environment, Partner: partner, Merchants: []hostReport{}}
+func NewReport(environment string, partner []Finding, targets []*Target, hosts [][]Finding) *Report {
+	report := &Report{Environment: environment, Partner: partner, Merchants: []hostReport{}}
 	for i, t := range targets {
-		host := hostReport{MSN: t.unit.MSN, Host: t.origin.Host, Checks: hosts[i]}
-		if !strings.HasPrefix(t.origin.Host, "*.") {
-			host.RedirectURI = t.redirectURI
+		host := hostReport{MSN: t.Unit.MSN, Host: t.Origin.Host, Checks: hosts[i]}
+		if !strings.HasPrefix(t.Origin.Host, "*.") {
+			host.RedirectURI = t.RedirectURI
 		}
 		report.Merchants = append(report.Merchants, host)
 	}
@@ -42,9 +42,9 @@ func newCheckReport(environment string, partner []finding, targets []*checkTarge
 }
 
 // count is how many checks came to a status.
-func (r *checkReport) count(status string) int {
+func (r *Report) count(status string) int {
 	n := 0
-	count := func(found []finding) {
+	count := func(found []Finding) {
 		for _, f := range found {
 			if f.Status == status {
 				n++
@@ -58,7 +58,7 @@ func (r *checkReport) count(status string) int {
 	return n
 }
 
-func (r *checkReport) writeJSON(w io.Writer) error {
+func (r *Report) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
@@ -70,8 +70,8 @@ var merchantColumns = []struct{ check, title string }{
 	{aboutMerchantKeys, "KEYS"}, {aboutMSN, "MSN KNOWN"}, {aboutRedirectURI, "REDIRECT URI"}, {aboutPhoneRedirectURI, "PHONE REDIRECT URI"},
 }
 
-// writeTable prints a line for each of the partner's checks and each host, and then what is not well.
-func (r *checkReport) writeTable(w io.Writer) error {
+// WriteTable prints a line for each of the partner's checks and each host, and then what is not well.
+func (r *Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(table, "Vipps MobilePay at %s\n\n", r.Environment)
 	for _, f := range r.Partner {
@@ -90,7 +90,7 @@ func (r *checkReport) writeTable(w io.Writer) error {
 	return err
 }
 
-func (r *checkReport) writeMerchants(w io.Writer) {
+func (r *Report) writeMerchants(w io.Writer) {
 	if len(r.Merchants) == 0 {
 		return
 	}
@@ -119,22 +119,22 @@ func (h hostReport) cell(check string) string {
 
 // trouble is one thing that is not well, and whose.
 type trouble struct {
-	finding
+	Finding
 	subjects []string
 }
 
 // troubles are the findings that are not well. Those that say the same are one, so that a thousand
 // merchants whose check waits for one thing are not a thousand lines.
-func (r *checkReport) troubles() []*trouble {
+func (r *Report) troubles() []*trouble {
 	var all []*trouble
-	known := make(map[finding]*trouble)
-	add := func(subject string, found []finding) {
+	known := make(map[Finding]*trouble)
+	add := func(subject string, found []Finding) {
 		for _, f := range found {
 			if f.Status == statusOK {
 				continue
 			}
 			if known[f] == nil {
-				known[f] = &trouble{finding: f}
+				known[f] = &trouble{Finding: f}
 				all = append(all, known[f])
 			}
 			known[f].subjects = append(known[f].subjects, subject)
@@ -151,7 +151,7 @@ func (r *checkReport) troubles() []*trouble {
 const maxSubjects = 3
 
 // writeTroubles says of all that is not well why, and what to do.
-func (r *checkReport) writeTroubles(w io.Writer) {
+func (r *Report) writeTroubles(w io.Writer) {
 	for _, t := range r.troubles() {
 		subjects := strings.Join(t.subjects[:min(maxSubjects, len(t.subjects))], ", ")
 		if more := len(t.subjects) - maxSubjects; more > 0 {
