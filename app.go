@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"runtime/debug"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,8 +57,8 @@ type App struct {
 	sharedKey   string
 	partnerKeys vipps.Keys
 	perMerchant bool
-	told        *tellings // how often what one client causes is logged
-	sweeps      bool      // a site keeps what ends by itself in storage
+	told        *logLimiter // how often what one client causes is logged
+	sweeps      bool        // a site keeps what ends by itself in storage
 	files       []*merchantsFile
 	twins       twins // hosts of more than one merchant
 
@@ -94,7 +92,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = ctx.Storage()
-	a.told = newTellings()
+	a.told = newLogLimiter()
 	environment := a.Environment
 	if err := resolveText("environment", &environment); err != nil {
 		return err
@@ -119,67 +117,6 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.perMerchant = a.Metrics != nil && a.Metrics.PerMerchant
 	a.shared, a.sharedKey = useShared(base, a.partnerKeys, system)
 	return counted.register(ctx.GetMetricsRegistry(), a.shared)
-}
-
-// baseURL turns the environment into a scheme and a host.
-func baseURL(environment string) (string, error) {
-	switch environment {
-	case "", "production":
-		return vipps.ProductionURL, nil
-	case "test":
-		return vipps.TestURL, nil
-	}
-	u, err := url.Parse(environment)
-	if err != nil || u.User != nil { // not quoted: it may hold a password
-		return "", errors.New("it is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no")
-	}
-	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("%q is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no", environment)
-	}
-	if u.Scheme != "https" && !(u.Scheme == "http" && vipps.IsLoopbackHost(u.Hostname())) {
-		return "", fmt.Errorf("%q would carry keys in the clear: use https (http is for loopback hosts only)", environment)
-	}
-	return u.Scheme + "://" + strings.ToLower(u.Host), nil
-}
-
-func (a *App) resolvePartnerKeys() (vipps.Keys, error) {
-	if a.ClientID == "" && a.ClientSecret == "" && a.SubscriptionKey == "" {
-		return vipps.Keys{}, nil
-	}
-	var keys vipps.Keys
-	for _, key := range []struct {
-		name, value string
-		to          *string
-	}{
-		{"client_id", a.ClientID, &keys.ClientID},
-		{"client_secret", a.ClientSecret, &keys.ClientSecret},
-		{"subscription_key", a.SubscriptionKey, &keys.SubscriptionKey},
-	} {
-		value, err := resolveSecret(key.value)
-		if err != nil {
-			return keys, fmt.Errorf("%s: %w, or leave out all three partner keys where every merchant has its own", key.name, err)
-		}
-		*key.to = value
-	}
-	return keys, nil
-}
-
-// resolveSecret replaces the placeholders of a secret. Empty is an error, and so is a placeholder that
-// is empty or unknown: a secret that silently becomes nothing is how configs fail open
-// (CVE-2026-27586).
-func resolveSecret(value string) (string, error) {
-	if value == "" {
-		return "", errors.New("it is empty: set it")
-	}
-	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
-	if err != nil {
-		return "", fmt.Errorf("%w: set the variable or write the value", err)
-	}
-	resolved = strings.TrimSpace(resolved)
-	if resolved == "" || strings.ContainsFunc(resolved, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", errors.New("it is blank or holds a control character")
-	}
-	return resolved, nil
 }
 
 const maxSystemHeader = 30 // characters, as Vipps MobilePay has it

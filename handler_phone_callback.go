@@ -2,14 +2,16 @@ package vippslogin
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"net/http"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
+	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -81,28 +83,45 @@ func (h *Handler) repeatInBrowser(w http.ResponseWriter, r *http.Request, v *vis
 // errForeignCode is a code whose ID token is not for a login of ours.
 var errForeignCode = errors.New("the code belongs to no login that was started here")
 
-// servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
-// has happened, the poll finds out.
-func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
-	if !vipps.IsSigned(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
-		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
-		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
-	}
-	err := h.desk(v).Ping(r.Context(), body)
-	switch {
-	case errors.Is(err, phone.ErrPing):
-		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", phone.ErrPing.Error()})
-	case err != nil && !errors.Is(err, phone.ErrUnknown):
-		return h.failPhone(w, v, err)
-	}
-	w.WriteHeader(http.StatusOK)
-	return nil
+// openCodes knows the authorization codes of phone logins that are being exchanged. Phones and browsers send a callback
+// twice at once; the code is good for one exchange.
+type openCodes struct {
+	mu       sync.Mutex
+	attempts map[[sha256.Size]byte]*codeAttempt
 }
 
-// signedHost is the host that Vipps MobilePay has signed a ping for: that of the URL it was given.
-func (h *Handler) signedHost(r *http.Request, v *visit) string {
-	if h.origins.Public != nil {
-		return strings.TrimPrefix(v.URL(""), v.Scheme+"://")
+// phoneCodes is for the whole process: a reload changes nothing about a code.
+var phoneCodes = &openCodes{attempts: make(map[[sha256.Size]byte]*codeAttempt)}
+
+// codeAttempt is the one exchange of a code, and what came of it: where the user went, or an error and the reference
+// to its line in the log. It holds nothing about the user.
+type codeAttempt struct {
+	key  [sha256.Size]byte
+	done chan struct{} // closed when the rest is known
+
+	returnTo  string
+	err       error
+	reference string
+}
+
+// begin returns the attempt that is under way for a code at a merchant's host, or a new one and true.
+func (c *openCodes) begin(v *visit, code string) (attempt *codeAttempt, first bool) {
+	key := sha256.Sum256(seal.Context(v.Host, v.msn, code))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if attempt = c.attempts[key]; attempt != nil {
+		return attempt, false
 	}
-	return incoming.SentHost(r)
+	attempt = &codeAttempt{key: key, done: make(chan struct{})}
+	c.attempts[key] = attempt
+	return attempt, true
+}
+
+// finish tells those who wait what came of the attempt. Who comes later gets what a code that was used before gets: it
+// could be anybody.
+func (c *openCodes) finish(attempt *codeAttempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.attempts, attempt.key)
+	close(attempt.done)
 }

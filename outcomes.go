@@ -2,12 +2,14 @@ package vippslogin
 
 import (
 	"errors"
+	"hash/maphash"
 	"net/http"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
 
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
@@ -116,4 +118,30 @@ func newReference() string {
 		reference.WriteByte(letters[int(b)%len(letters)])
 	}
 	return reference.String()
+}
+
+// logLimiter bounds how many lines of the log one client can cause, whoever it is: anybody can open bad
+// callbacks all day. Clients share a fixed number of limiters by a hash that nobody outside knows, so that
+// memory is bounded, and one who makes noise silences hardly anybody else.
+type logLimiter struct {
+	seed     maphash.Seed
+	limiters [1024]*rate.Limiter
+}
+
+const (
+	linesPerSecond = 5
+	linesAtOnce    = 200
+)
+
+func newLogLimiter() *logLimiter {
+	t := &logLimiter{seed: maphash.MakeSeed()}
+	for i := range t.limiters {
+		t.limiters[i] = rate.NewLimiter(linesPerSecond, linesAtOnce)
+	}
+	return t
+}
+
+// allow reports whether something that this client caused may be logged now.
+func (t *logLimiter) allow(client string) bool {
+	return t.limiters[maphash.String(t.seed, client)%uint64(len(t.limiters))].Allow()
 }

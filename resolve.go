@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,4 +99,22 @@ func (m *Merchant) resolvePlaceholders() error {
 		return err
 	}
 	return resolveText("market", &m.Market)
+}
+
+// resolveSecret replaces the placeholders of a secret. Empty is an error, and so is a placeholder that
+// is empty or unknown: a secret that silently becomes nothing is how configs fail open
+// (CVE-2026-27586).
+func resolveSecret(value string) (string, error) {
+	if value == "" {
+		return "", errors.New("it is empty: set it")
+	}
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)
+	if err != nil {
+		return "", fmt.Errorf("%w: set the variable or write the value", err)
+	}
+	resolved = strings.TrimSpace(resolved)
+	if resolved == "" || strings.ContainsFunc(resolved, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", errors.New("it is blank or holds a control character")
+	}
+	return resolved, nil
 }

@@ -47,7 +47,7 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "however it spells the number",
-		File:   "phoneinput.go",
+		File:   "handler_phone_input.go",
 		Old:    `return "urn:msisdn:" + msisdn, msisdn, nil`,
 		New:    `return "urn:msisdn:" + in.PhoneNumber, msisdn, nil`,
 		Test:   "TestPhoneAskedTooOften",
@@ -214,7 +214,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "the secret of a consent's URL",
-		File:   "handler_consent.go",
+		File:   "handler_webhook.go",
 		Old:    `len(secret) != 1 || !h.validConsentSecret(secret[0])`,
 		New:    `len(secret) != 1`,
 		Test:   "TestConsentRevoked",
@@ -222,7 +222,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "one secret, not one of several",
-		File:   "handler_consent.go",
+		File:   "handler_webhook.go",
 		Old:    `len(secret) != 1 || !h`,
 		New:    `!h`,
 		Test:   "TestConsentRevoked",
@@ -252,7 +252,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "an empty secret is a mistake",
-		File:   "app.go",
+		File:   "resolve.go",
 		Old:    `		return "", errors.New("it is empty: set it")`,
 		New:    `		return "", nil`,
 		Test:   "TestBadJSON",
@@ -260,7 +260,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "an unset variable is a mistake",
-		File:   "app.go",
+		File:   "resolve.go",
 		Old:    `resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)`,
 		New:    `resolved, err := caddy.NewReplacer().ReplaceAll(value, "x"), error(nil)`,
 		Test:   "TestBadCaddyfiles",
@@ -268,7 +268,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "no argument is accepted in silence",
-		File:   "caddyfile.go",
+		File:   "caddyfile_lines.go",
 		Old:    `if !d.AllArgs(value) || *value == "" {`,
 		New:    `if !d.Args(value) {`,
 		Test:   "TestSubdirectivesAreParsedStrictly",
@@ -330,7 +330,7 @@ var life = []Defence{
 	{
 		Threat: "a log that anybody fills",
 		Name:   "a limit for each client",
-		File:   "tellings.go",
+		File:   "outcomes.go",
 		Old:    `.Allow()`,
 		New:    `.Limit() > 0`,
 		Test:   "TestLogIsNotFilled",
@@ -346,7 +346,7 @@ var life = []Defence{
 	{
 		Threat: "logins lost under load",
 		Name:   "it outlives a config",
-		File:   "pool.go",
+		File:   "partnerclient.go",
 		Old:    `	return hex.EncodeToString(sum[:])`,
 		New:    `	return hex.EncodeToString(sum[:]) + string(randomBytes(8))`,
 		Test:   "TestLoginsDuringReloads",
@@ -368,7 +368,7 @@ func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	{
 		Threat: "logins lost under load",
 		Name:   "sessions need no Vipps MobilePay",
-		File:   "module.go",
+		File:   "visit.go",
 		Old:    `	return v, h.openVisit(r, v)`,
 		New: `	if _, err = h.app.shared.client.discovery.get(r.Context()); err != nil {
 		return v, err

@@ -206,7 +206,7 @@ var requests = []Defence{
 	{
 		Threat: "identity header not removed",
 		Name:   "the directive is refused where it stands twice",
-		File:   "module.go",
+		File:   "visit.go",
 		Old:    `return seen, errTwice`,
 		New:    `return seen, nil`,
 		Test:   "TestDirectiveTwice",
@@ -325,7 +325,7 @@ var requests = []Defence{
 	{
 		Threat: "forwarded host or scheme trusted",
 		Name:   "a placeholder's MSN is of the host of the visit",
-		File:   "module.go",
+		File:   "visit.go",
 		Old: `own != host {
 		return ""`,
 		New: `own != host {

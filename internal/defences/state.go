@@ -52,7 +52,7 @@ var state = []Defence{
 	{
 		Threat: "a late answer changes who is logged in",
 		Name:   "a renewal leaves the session's cookies alone",
-		File:   "lastuse.go",
+		File:   "visit.go",
 		Old: `	idle := h.idleTimeout
 `,
 		New: `	idle := h.idleTimeout
@@ -78,7 +78,7 @@ var state = []Defence{
 	{
 		Threat: "a late answer changes who is logged in",
 		Name:   "answers that come late clear nothing",
-		File:   "lastuse.go",
+		File:   "visit.go",
 		Old:    `if v.invalid && time.Since(v.began) < atOnce {`,
 		New:    `if v.invalid && !v.began.IsZero() {`,
 		Test:   "TestLateFailureEndsNothing",
@@ -86,7 +86,7 @@ var state = []Defence{
 	{
 		Threat: "two merchants on two ports of a host",
 		Name:   "the MSN is in the names of cookies",
-		File:   "twins.go",
+		File:   "provision_twins.go",
 		Old:    `	if found.has(host) {`,
 		New:    `	if found.has(host) && false {`,
 		Test:   "TestOneHostTwoMerchants",
@@ -133,8 +133,8 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
 		File:   "app.go",
-		Old:    `	a.told = newTellings()`,
-		New: `	a.told = newTellings()
+		Old:    `	a.told = newLogLimiter()`,
+		New: `	a.told = newLogLimiter()
 	spent.cache.Flush()`,
 		Test: "TestSpentThroughReloads",
 	},
@@ -350,7 +350,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "a list of ended sessions",
-		File:   "module.go",
+		File:   "visit.go",
 		Old:    `case h.app.shared.revocations.Now.Has(s, v.msn):`,
 		New:    `case false:`,
 		Test:   "TestLogoutEndsCopies",
@@ -393,7 +393,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "an undecodable cookie as an error for ever",
 		Name:   "no session, and no error",
-		File:   "module.go",
+		File:   "visit.go",
 		Old: `		results.unreadable.Inc()
 `,
 		New: `		results.unreadable.Inc()
@@ -404,7 +404,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "an undecodable cookie as an error for ever",
 		Name:   "cleared",
-		File:   "lastuse.go",
+		File:   "visit.go",
 		Old:    `	if v.invalid && time.Since(v.began) < atOnce {`,
 		New:    `	if false && time.Since(v.began) < atOnce {`,
 		Test:   "TestSecretRotation",
@@ -492,7 +492,7 @@ func (s *Spent) Begin(l *Login, fingerprint [sha256.Size]byte) (attempt *Attempt
 	{
 		Threat: "a session of a login that nobody confirmed in the app",
 		Name:   "the session remembers whether it was",
-		File:   "module.go",
+		File:   "visit.go",
 		Old:    `case h.RequireAppConfirmation && !s.InApp:`,
 		New:    `case false:`,
 		Test:   "TestAppConfirmation",

@@ -228,7 +228,7 @@ var tokens = []Defence{
 	{
 		Threat: "parser panics",
 		Name:   "a consent's sub is one that can be",
-		File:   "handler_consent.go",
+		File:   "handler_webhook.go",
 		Old:    `claims.Subject == "" || len(claims.Subject) > idtoken.MaxSub {`,
 		New:    `len(claims.Subject) > idtoken.MaxSub {`,
 		Test:   "FuzzConsentWebhook",
@@ -371,7 +371,7 @@ var tokens = []Defence{
 	{
 		Threat: "a token answer without",
 		Name:   "a minute",
-		File:   "internal/vipps/client.go",
+		File:   "internal/vipps/token.go",
 		Old:    `		return time.Minute`,
 		New:    `		return 0`,
 		Test:   "TestTokenLife",

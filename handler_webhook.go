@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
@@ -86,3 +88,29 @@ func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, 
 // toldAgainFor is more than the days that Vipps MobilePay goes on telling. What says that it is older says
 // nothing about when it was.
 const toldAgainFor = 30 * 24 * time.Hour
+
+// servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
+// has happened, the poll finds out.
+func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
+	if !vipps.IsSigned(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
+		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
+		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
+	}
+	err := h.desk(v).Ping(r.Context(), body)
+	switch {
+	case errors.Is(err, phone.ErrPing):
+		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", phone.ErrPing.Error()})
+	case err != nil && !errors.Is(err, phone.ErrUnknown):
+		return h.failPhone(w, v, err)
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// signedHost is the host that Vipps MobilePay has signed a ping for: that of the URL it was given.
+func (h *Handler) signedHost(r *http.Request, v *visit) string {
+	if h.origins.Public != nil {
+		return strings.TrimPrefix(v.URL(""), v.Scheme+"://")
+	}
+	return incoming.SentHost(r)
+}

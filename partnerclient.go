@@ -3,6 +3,10 @@ package vippslogin
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -62,4 +66,47 @@ func (s *shared) deleteExpired() {
 func (s *shared) Destruct() error {
 	s.client.Stop()
 	return nil
+}
+
+// baseURL turns the environment into a scheme and a host.
+func baseURL(environment string) (string, error) {
+	switch environment {
+	case "", "production":
+		return vipps.ProductionURL, nil
+	case "test":
+		return vipps.TestURL, nil
+	}
+	u, err := url.Parse(environment)
+	if err != nil || u.User != nil { // not quoted: it may hold a password
+		return "", errors.New("it is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no")
+	}
+	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%q is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no", environment)
+	}
+	if u.Scheme != "https" && !(u.Scheme == "http" && vipps.IsLoopbackHost(u.Hostname())) {
+		return "", fmt.Errorf("%q would carry keys in the clear: use https (http is for loopback hosts only)", environment)
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host), nil
+}
+
+func (a *App) resolvePartnerKeys() (vipps.Keys, error) {
+	if a.ClientID == "" && a.ClientSecret == "" && a.SubscriptionKey == "" {
+		return vipps.Keys{}, nil
+	}
+	var keys vipps.Keys
+	for _, key := range []struct {
+		name, value string
+		to          *string
+	}{
+		{"client_id", a.ClientID, &keys.ClientID},
+		{"client_secret", a.ClientSecret, &keys.ClientSecret},
+		{"subscription_key", a.SubscriptionKey, &keys.SubscriptionKey},
+	} {
+		value, err := resolveSecret(key.value)
+		if err != nil {
+			return keys, fmt.Errorf("%s: %w, or leave out all three partner keys where every merchant has its own", key.name, err)
+		}
+		*key.to = value
+	}
+	return keys, nil
 }
