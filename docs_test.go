@@ -276,7 +276,7 @@ func TestReasonsInDocumentation(t *testing.T) {
 		statuses["Status"+strings.NewReplacer(" ", "", "-", "").Replace(http.StatusText(status))] = fmt.Sprint(status)
 	}
 	known := matches(t, "outcomes.go", `reason = "([a-z_]+)"`)
-	for _, found := range matches(t, "failures.go", `err\w+, http\.(Status\w+, "\w+", zap\.\w+)Level`) {
+	for _, found := range matches(t, "failures.go", `[eE]rr\w+, http\.(Status\w+, "\w+", zap\.\w+)Level`) {
 		parts := strings.Split(found, ", ")
 		reason, level := strings.Trim(parts[1], `"`), strings.ToUpper(strings.TrimPrefix(parts[2], "zap."))
 		known = append(known, reason)
@@ -322,7 +322,7 @@ func TestMetricsInDocumentation(t *testing.T) {
 			t.Errorf("docs/operations.md: nothing on %s in the log", word)
 		}
 	}
-	for _, file := range []string{"partnerclient.go", "partnerclient_phone.go", "keyset.go"} {
+	for _, file := range []string{"internal/vipps/client.go", "internal/vipps/token.go", "internal/vipps/phone.go", "internal/vipps/keyset.go"} {
 		for _, call := range matches(t, file, `(?:calling|postAs)\([^"\n]*"(\w+)"`) {
 			if !strings.Contains(operations.section(t, "## Tracing"), "`vipps "+call+"`") || !strings.Contains(documented, "`"+call+"`") {
 				t.Errorf("docs/operations.md: nothing on the call %s", call)

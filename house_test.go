@@ -1,99 +1,174 @@
 package vippslogin
 
 import (
+	"encoding/json"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
 
-// A flat package has no compiler walls; these are they. What a file may not import keeps the arrows
-// pointing down: below the handlers nobody logs, answers a request, or knows Caddy.
-var forbiddenImports = map[string][]string{
-	"merchants.go":           {"net/http", "caddy", "zap"},
-	"merchantsfile.go":       {"net/http", "caddy", "zap", "os", "time"},
-	"merchantsfile_watch.go": {"net/http"},
-	"seal.go":                {"net/http", "caddy", "zap", "time"},
-	"session.go":             {"net/http", "caddy", "zap"},
-	"claims.go":              {"net/http", "caddy", "zap"},
-	"cookies.go":             {"caddy", "zap"},
-	"loginstate.go":          {"caddy", "zap"},
-	"idtoken.go":             {"net", "net/http", "caddy", "zap"},
-	"keyset.go":              {"net/http", "caddy", "zap"},
-	"kept.go":                {"net/http", "caddy", "zap"},
-	"partnerclient.go":       {"caddy", "zap"},
-	"redeemed.go":            {"net/http", "caddy/v2", "zap"},
-	"storage.go":             {"net/http", "caddy/v2", "zap"},
-	"phonelogin.go":          {"net/http", "caddy/v2", "zap"},
-	"webhook.go":             {"caddy", "zap"},
-	"waiters.go":             {"net/http", "caddy", "zap"},
-	"partnerclient_phone.go": {"caddy", "zap"},
-	"identity.go":            {"zap"},
-	"pages.go":               {"caddy", "zap"},
-	"revocations.go":         {"net/http", "caddy", "zap"},
-	"revocationstore.go":     {"net/http", "caddy/v2", "zap"},
-	"tellings.go":            {"net/http", "caddy", "zap"},
-	"texts.go":               {"net/http", "caddy", "zap"},
-	"metrics.go":             {"net/http", "caddy", "zap"},
-	"tracing.go":             {"caddy", "zap"},
-	"caddyfile.go":           {"net/http", "zap", "os", "time"},
-	"command.go":             {"net/http", "zap"},
-	"check.go":               {"net/http", "caddy", "zap", "os"},
-	"check_findings.go":      {"net/http", "caddy", "zap", "os", "time"},
-	"check_report.go":        {"net/http", "caddy", "zap", "os", "time"},
-	"check_targets.go":       {"net/http", "zap"},
-	"partnerclient_check.go": {"caddy", "zap", "os"},
+const ourModule = "github.com/caddy-vipps/vippslogin"
+
+// room is a package of the house: what it may import of ours, and of others, by the beginning of their paths.
+type room struct{ ours, others []string }
+
+// rooms are the packages that are part of the plugin, from the lowest floor up (docs/code.md). A room imports nothing
+// that is not named here; what the standard library has is free, but for netFree.
+var rooms = map[string]room{
+	"seal":       {},
+	"userinfo":   {},
+	"cookie":     {},
+	"merchant":   {others: []string{"golang.org/x/net/idna"}},
+	"store":      {others: []string{"github.com/caddyserver/certmagic"}},
+	"pages":      {others: []string{"golang.org/x/text/language"}},
+	"idtoken":    {ours: []string{"userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5"}},
+	"session":    {ours: []string{"seal", "userinfo", "cookie"}},
+	"login":      {ours: []string{"seal", "cookie", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "github.com/patrickmn/go-cache"}},
+	"incoming":   {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
+	"identity":   {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
+	"revocation": {ours: []string{"seal", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "golang.org/x/sync"}},
+	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{
+		"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/", "github.com/patrickmn/go-cache", "go.opentelemetry.io/", "golang.org/x/sync", "golang.org/x/time",
+	}},
+	"phone": {ours: []string{"vipps", "idtoken", "userinfo", "merchant", "seal", "store"}, others: []string{
+		"github.com/caddyserver/certmagic", "github.com/nyaruka/phonenumbers", "github.com/patrickmn/go-cache", "go.uber.org/zap", "golang.org/x/sync",
+	}},
+	"check": {ours: []string{"vipps", "idtoken", "login", "seal", "merchant", "incoming"}, others: []string{"golang.org/x/sync"}},
 }
 
-// responseWriters may name http.ResponseWriter: everything else cannot answer a request.
-var responseWriters = []string{
-	"module.go", "cookies.go", "lastuse.go", "loginstate.go", "pages.go", "failures.go", "endpoints.go", "phoneanswers.go",
-	"admin.go", "handler_consent.go", "handler_auth.go", "handler_callback.go", "handler_session.go", "handler_phone.go", "handler_phone_callback.go",
+// netFree rooms know nothing of the network: what they decide depends on what they are given.
+var netFree = []string{"seal", "userinfo", "store", "idtoken", "session", "revocation"}
+
+// listed is what go list says of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
 }
 
-func TestHouse(t *testing.T) {
-	entries, err := os.ReadDir(".")
+func listRooms(t *testing.T) map[string]listed {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./internal/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	checked := 0
-	for _, entry := range entries {
-		name := entry.Name()
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		checked++
-		fset := token.NewFileSet()
-		file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
-		if err != nil {
+	found := make(map[string]listed)
+	decoder := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var l listed
+		if err := decoder.Decode(&l); errors.Is(err, io.EOF) {
+			return found
+		} else if err != nil {
 			t.Fatal(err)
 		}
-		checkImports(t, name, file)
-		checkFunctions(t, fset, name, file)
-	}
-	if checked < len(forbiddenImports) {
-		t.Errorf("only %d files were checked", checked)
+		found[strings.TrimPrefix(l.ImportPath, ourModule+"/internal/")] = l
 	}
 }
 
-func checkImports(t *testing.T, name string, file *ast.File) {
-	for _, spec := range file.Imports {
-		path, err := strconv.Unquote(spec.Path.Value)
+// mistakes are the imports of a room that its row does not allow.
+func (r room) mistakes(name string, imports []string) (wrong []string) {
+	for _, path := range imports {
+		own, isOurs := strings.CutPrefix(path, ourModule+"/internal/")
+		first, _, _ := strings.Cut(path, "/")
+		allowed := !strings.Contains(first, ".") // the standard library
+		switch {
+		case isOurs:
+			allowed = slices.Contains(r.ours, own)
+		case strings.Contains(first, "."):
+			allowed = slices.ContainsFunc(r.others, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+		case path == "net" || path == "net/http":
+			allowed = !slices.Contains(netFree, name)
+		}
+		if !allowed {
+			wrong = append(wrong, path)
+		}
+	}
+	return wrong
+}
+
+// TestRooms: each room imports what its row says and nothing else, and none imports upwards.
+func TestRooms(t *testing.T) {
+	found := listRooms(t)
+	for name, room := range rooms {
+		if found[name].ImportPath == "" {
+			t.Errorf("there is no room %s", name)
+		}
+		if wrong := room.mistakes(name, found[name].Imports); len(wrong) > 0 {
+			t.Errorf("internal/%s imports %v: that is not its job", name, wrong)
+		}
+		for _, below := range room.ours {
+			if slices.Contains(rooms[below].ours, name) {
+				t.Errorf("%s and %s import each other", name, below)
+			}
+		}
+	}
+	for name := range found {
+		_, known := rooms[name]
+		isForTests := strings.HasSuffix(name, "test") || strings.HasPrefix(name, "defences") || name == "freeport"
+		if !known && !isForTests {
+			t.Errorf("internal/%s has no row in this test's table", name)
+		}
+	}
+}
+
+// TestRoomsAreClosed: the check of TestRooms sees what it should.
+func TestRoomsAreClosed(t *testing.T) {
+	for name, path := range map[string]string{
+		"seal": ourModule + "/internal/session", "idtoken": "net/http", "session": "github.com/caddyserver/caddy/v2",
+		"vipps": ourModule + "/internal/phone", "pages": "go.uber.org/zap", "merchant": ourModule,
+	} {
+		if len(rooms[name].mistakes(name, []string{"strings", path})) != 1 {
+			t.Errorf("%s may import %s", name, path)
+		}
+	}
+}
+
+// responseWriters are the files at the root that may name http.ResponseWriter: everything else there cannot answer a
+// request.
+var responseWriters = []string{
+	"module.go", "visit.go", "failures.go", "endpoints.go", "admin.go", "handler_auth.go", "handler_callback.go", "handler_session.go",
+	"handler_phone.go", "handler_phone_answers.go", "handler_phone_callback.go", "handler_webhook.go",
+}
+
+const maxFileLines, maxFunctionLines = 330, 45
+
+// TestSizes: files and functions can be seen whole.
+func TestSizes(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range rooms {
+		more, err := filepath.Glob("internal/" + name + "/*.go")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(path, "vippslogin/simulator") {
-			t.Errorf("%s imports the simulator", name)
+		files = append(files, more...)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
 		}
-		for _, forbidden := range forbiddenImports[name] {
-			if path == forbidden || strings.Contains(path, "/"+forbidden) {
-				t.Errorf("%s imports %s: that is not its job", name, path)
-			}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if lines := strings.Count(string(content), "\n"); lines > maxFileLines {
+			t.Errorf("%s has %d lines", file, lines)
+		}
+		fset := token.NewFileSet()
+		parsed, err := parser.ParseFile(fset, file, content, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkFunctions(t, fset, file, parsed)
 	}
 }
 
@@ -103,10 +178,10 @@ func checkFunctions(t *testing.T, fset *token.FileSet, name string, file *ast.Fi
 		if !ok {
 			continue
 		}
-		if lines := fset.Position(function.End()).Line - fset.Position(function.Pos()).Line; lines > 80 {
+		if lines := fset.Position(function.End()).Line - fset.Position(function.Pos()).Line; lines > maxFunctionLines {
 			t.Errorf("%s: %s has %d lines", name, function.Name.Name, lines)
 		}
-		if slices.Contains(responseWriters, name) {
+		if strings.Contains(name, "/") || slices.Contains(responseWriters, name) {
 			continue
 		}
 		for _, field := range function.Type.Params.List {

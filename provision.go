@@ -63,6 +63,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
+	if err := h.provisionEndpoints(ctx); err != nil {
+		return err
+	}
+	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
+	return h.checkPlacement(ctx)
+}
+
+// provisionEndpoints sets up what answers at the endpoints, and the secrets that it needs.
+func (h *Handler) provisionEndpoints(ctx caddy.Context) error {
 	if err := h.provisionPhone(ctx); err != nil {
 		return err
 	}
@@ -71,10 +80,6 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.endpoints = h.newEndpoints()
 	h.phoneLogin = h.phoneAPI(h.servePhoneLogin, http.MethodGet, http.MethodDelete)
-	if err := h.checkPlacement(ctx); err != nil {
-		return err
-	}
-	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
 	return nil
 }
 

@@ -193,7 +193,7 @@ func TestFilesInDocumentation(t *testing.T) {
 			t.Errorf("docs/code.md names %s: %v", name[1], err)
 		}
 	}
-	for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(code.section(t, "## What is where"), -1) {
+	for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(code.section(t, "## The root"), -1) {
 		named[name[1]] = true
 	}
 	files, err := filepath.Glob("*.go")

@@ -199,8 +199,8 @@ var requests = []Defence{
 		Threat: "identity header not removed",
 		Name:   "a directive that its endpoints do not reach is refused at load",
 		File:   "provision.go",
-		Old:    `if err := h.checkPlacement(ctx); err != nil {`,
-		New:    `if err := h.checkPlacement(ctx); err != nil && h == nil {`,
+		Old:    `return h.checkPlacement(ctx)`,
+		New:    `return nil`,
 		Test:   "TestPlacesThatNobodyReaches",
 	},
 	{

@@ -135,7 +135,7 @@ var state = []Defence{
 		File:   "app.go",
 		Old:    `	a.told = newLogLimiter()`,
 		New: `	a.told = newLogLimiter()
-	spent.cache.Flush()`,
+	login.Used = login.NewSpent()`,
 		Test: "TestSpentThroughReloads",
 	},
 	{
