@@ -56,7 +56,7 @@ func (os *Origins) Of(r *http.Request) (o Origin, asked string, ok bool) {
 		return o, asked, ok
 	case fromTrustedProxy(r):
 		if scheme := forwardedScheme(r); scheme != "" {
-			return NewOrigin(scheme, asked, forwardedPort(r)), asked, ok
+			return NewOrigin(scheme, asked, credible(scheme, forwardedPort(r))), asked, ok
 		}
 	}
 	if r.TLS != nil {
@@ -106,6 +106,15 @@ func forwardedPort(r *http.Request) string {
 	return portOf(r.Host)
 }
 
+// credible leaves out the other scheme's own port: behind two proxies the outer one says https, and the inner one the
+// port 80 that it was reached at. No browser sees such an origin.
+func credible(scheme, port string) string {
+	if scheme == "https" && port == "80" || scheme == "http" && port == "443" {
+		return ""
+	}
+	return port
+}
+
 // directPort is the port that the browser sees, of a connection of its own: what it put into Host, where that is the
 // listener's. A Host without one is the scheme's own port where the listener's is that which Caddy takes for it (443
 // outside, https_port 8443 in a container), as in Caddy's redirects to HTTPS.
@@ -125,9 +134,10 @@ func portOf(hostport string) string {
 	return ""
 }
 
+// IsPort reports whether s is a port as browsers write it: no sign, and no zero before it.
 func IsPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0 && s[0] != '+'
+	return err == nil && n > 0 && s == strconv.FormatUint(n, 10)
 }
 
 // IsMisspelt reports whether the host of r is the canonical one in another spelling: with a final dot, with capital
