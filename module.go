@@ -150,7 +150,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
-	if incoming.IsMisspelt(r, v.asked) && h.origins.Public == nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+	if incoming.IsMisspelt(r, v.asked) && v.asked == v.Host && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		return redirect(w, http.StatusPermanentRedirect, v.URL(incoming.Target(incoming.AsSent(r))))
 	}
 	if endpoint != nil {

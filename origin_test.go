@@ -170,3 +170,22 @@ http://:$HTTP {
 		}
 	}
 }
+
+// TestMisspeltPublicHosts: with public_origin, too, where what is asked for is the public host. A proxy that calls the
+// site by another name may spell that as it likes: a redirect would come back to the same.
+func TestMisspeltPublicHosts(t *testing.T) {
+	w := newWorld(t)
+	for public, hosts := range map[string]map[string]int{
+		"https://{host}:8443":           {"shop-a.localhost.": 308, "SHOP-A.localhost": 308, "shop-a.localhost": 200},
+		"https://shop-a.localhost:8443": {"shop-a.localhost.": 308, "SHOP-A.localhost": 308, "shop-a.localhost": 200},
+		"https://shop.example:8443":     {"shop-a.localhost.": 200, "SHOP-A.localhost": 200, "shop-a.localhost": 200},
+	} {
+		w.load("http://:$HTTP {\n\tvipps_login /account/* {\n\t\tmerchant 123456 shop-a.localhost\n\t\tpublic_origin " + public + "\n\t}\n\trespond hello\n}\n")
+		for host, want := range hosts {
+			a := newBrowser(t).get(w.shop("shop-a.localhost")+"/public?x", fmt.Sprintf("Host: %s:%d", host, w.http)).wantStatus(t, want)
+			if want == 308 && a.location() != "https://shop-a.localhost:8443/public?x" {
+				t.Errorf("%s at %s leads to %s", host, public, a.location())
+			}
+		}
+	}
+}
