@@ -1,8 +1,6 @@
 package vippslogin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"io"
 	"net/http"
@@ -36,7 +34,7 @@ func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit)
 // What comes is an unsigned JWT: it is believed because of the secret in the URL, and of nothing else
 // (https://developer.vippsmobilepay.com/docs/APIs/userinfo-api/, consent webhooks).
 func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v *visit, secret []string, body []byte) error {
-	if len(secret) != 1 || !h.validConsentSecret(secret[0]) {
+	if len(secret) != 1 || !matchesAny(secret[0], h.consentSecrets) {
 		w.Header().Set("WWW-Authenticate", "webhook-secret")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the secret in the URL is wrong"})
 	}
@@ -53,15 +51,6 @@ func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v 
 	h.logger.Info("consent revoked", zap.String("sub", sub))
 	w.WriteHeader(http.StatusOK)
 	return nil
-}
-
-func (h *Handler) validConsentSecret(secret string) bool {
-	given := sha256.Sum256([]byte(secret))
-	valid := 0
-	for _, known := range h.consentSecrets {
-		valid |= subtle.ConstantTimeCompare(given[:], known[:])
-	}
-	return valid == 1
 }
 
 var errConsentWebhook = errors.New("this is no JWT of the event CONSENT_REVOKED with a sub")

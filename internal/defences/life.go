@@ -17,7 +17,7 @@ var life = []Defence{
 		Name:   "the key comes first",
 		File:   "handler_phone.go",
 		Old:    `		if !h.validAPIKey(r) {`,
-		New:    `		if slices.Contains(methods, r.Method) && !isCrossOrigin(r, v) && !h.validAPIKey(r) {`,
+		New:    `		if slices.Contains(methods, r.Method) && !incoming.IsCrossOrigin(r, v) && !h.validAPIKey(r) {`,
 		Test:   "TestPhoneRefused",
 	},
 	{
@@ -340,7 +340,7 @@ var life = []Defence{
 		Name:   "what all need is fetched once",
 		File:   "internal/vipps/cached.go",
 		Old:    `k.flight.DoChan(k.name,`,
-		New:    `k.flight.DoChan(time.Now().String()+string(randomBytes(8)),`,
+		New:    `k.flight.DoChan(time.Now().String()+string(seal.RandomBytes(8)),`,
 		Test:   "TestFiveHundredLoginsAtOnce",
 	},
 	{
@@ -348,7 +348,7 @@ var life = []Defence{
 		Name:   "it outlives a config",
 		File:   "partnerclient.go",
 		Old:    `	return hex.EncodeToString(sum[:])`,
-		New:    `	return hex.EncodeToString(sum[:]) + string(randomBytes(8))`,
+		New:    `	return hex.EncodeToString(sum[:]) + string(seal.RandomBytes(8))`,
 		Test:   "TestLoginsDuringReloads",
 	},
 	{

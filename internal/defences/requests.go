@@ -65,7 +65,7 @@ var requests = []Defence{
 		File:   "internal/incoming/variants.go",
 		Old: `needed, err := matchers.AnyMatchWithError(r)
 	if needed`,
-		New: `needed, err := h.matchesAs(r, AsSent(r))
+		New: `needed, err := matchesAs(matchers, r, AsSent(r))
 	if needed || AsSent(r) != r`,
 		Test: "TestPathTricks/rewrite to it",
 	},
@@ -98,7 +98,7 @@ var requests = []Defence{
 		Name:   "the matcher's placeholders look at the same reading",
 		File:   "internal/incoming/variants.go",
 		Old:    `r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = other.Method, other.Proto, *other.URL, other.RequestURI, other.Header`,
-		New:    `return h.matchers.AnyMatchWithError(other)`,
+		New:    `return matchers.AnyMatchWithError(other)`,
 		Test:   "TestMatcherWithPlaceholders",
 	},
 	{
@@ -108,7 +108,7 @@ var requests = []Defence{
 		Old: `	needed, err := matchers.AnyMatchWithError(r)
 `,
 		New: `	if uri := r.Header.Get("X-Forwarded-Uri"); uri != "" {
-		return h.matchesAs(r, withPath(r, uri))
+		return matchesAs(matchers, r, withPath(r, uri))
 	}
 	needed, err := matchers.AnyMatchWithError(r)
 `,
@@ -153,7 +153,7 @@ var requests = []Defence{
 		File:   "module.go",
 		Old: `	h.identity.Strip(r)
 	if r.Context`,
-		New: `	if hasCookie(r.Header, sessionCookie) || hasCookie(r.Header, hostPrefix+sessionCookie) {
+		New: `	if _, sent := cookie.SessionValues(r.Header, cookie.Plain.Session, true); sent {
 		h.identity.Strip(r)
 	}
 	if r.Context`,
@@ -189,7 +189,7 @@ var requests = []Defence{
 		File:   "module.go",
 		Old: `	h.identity.Strip(r)
 	if r.Context`,
-		New: `	if !strings.HasPrefix(path, "/vipps/") {
+		New: `	if len(path) < 7 || path[:7] != "/vipps/" {
 		h.identity.Strip(r)
 	}
 	if r.Context`,
@@ -508,7 +508,7 @@ var requests = []Defence{
 		Name:   "our cookies do not go to error routes",
 		File:   "failures.go",
 		Old:    `	cookie.RemoveOwn(r.Header) // handle_errors`,
-		New:    `	// handle_errors`,
+		New:    `	_ = cookie.RemoveOwn // handle_errors`,
 		Test:   "TestRefusalIsNotProxied",
 	},
 	{

@@ -56,8 +56,8 @@ var state = []Defence{
 		Old: `	idle := h.idleTimeout
 `,
 		New: `	idle := h.idleTimeout
-	if values, _ := sealSession(v.keys.session, v.session, v.host, v.msn); idle > 0 {
-		setCookie(w, v.names.session, values[0], v.secure(), idle)
+	if values, _ := session.Seal(v.keys.Session, v.session, v.Host, v.msn); idle > 0 {
+		cookie.Set(w, v.names.Session, values[0], v.Secure(), idle)
 	}
 `,
 		Test: "TestLateAnswer",

@@ -382,7 +382,7 @@ var tokens = []Defence{
 		File:   "placeholders.go",
 		Old:    `return identity.Placeholder(v.session, name), true`,
 		New: `text, _ := v.session.identity.Placeholder(name).(string)
-		return replacer(r).ReplaceAll(text, ""), true`,
+		return incoming.Replacer(r).ReplaceAll(text, ""), true`,
 		Test: "TestClaimsAsHeaders",
 	},
 	{
@@ -392,7 +392,7 @@ var tokens = []Defence{
 		Old: `id.fields[field] == "" {
 			set(field, id.encode(c))`,
 		New: `id.fields[field] == "" {
-			set(field, replacer(r).ReplaceAll(id.encode(c), ""))`,
+			set(field, incoming.Replacer(r).ReplaceAll(id.encode(c), ""))`,
 		Test: "TestClaimsAsHeaders",
 	},
 	{
