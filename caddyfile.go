@@ -137,6 +137,8 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			api_key        <key>...
 //			scope          <scope>...
 //			webhook_secret <secret>...
+//			countries      <code>...
+//			accept_missing_msn
 //		}
 //		consent_webhook_secret <secret>...
 //	}
@@ -275,8 +277,12 @@ func (h *Handler) unmarshalPhone(d *caddyfile.Dispenser) error {
 			return someArguments(d, &h.Phone.Scopes)
 		case "webhook_secret":
 			return someArguments(d, &h.Phone.WebhookSecrets)
+		case "countries":
+			return someArguments(d, &h.Phone.Countries)
+		case "accept_missing_msn":
+			return flag(d, &h.Phone.AcceptMissingMSN)
 		default:
-			return d.Errf("unrecognized subdirective %q of phone: use api_key, scope or webhook_secret", name)
+			return d.Errf("unrecognized subdirective %q of phone: use api_key, scope, webhook_secret, countries or accept_missing_msn", name)
 		}
 	})
 	if err != nil {

@@ -22,6 +22,14 @@ type PhoneConfig struct {
 	// WebhookSecrets are those of Vipps MobilePay's webhooks, for pings. Several make rotation possible.
 	// Placeholders are resolved when the config is loaded. Default: none, and no webhook endpoint.
 	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
+
+	// Countries are the country codes of numbers that are asked, such as "47". Others are refused before Vipps MobilePay
+	// is called. Default: 47, 45, 46, 358 and 299, which Vipps MobilePay serves.
+	Countries []string `json:"countries,omitempty"`
+
+	// AcceptMissingMSN takes an ID token without an msn in the answer to a poll. Look at one real login first: see the
+	// documentation. An ID token with another msn is always refused. Default: false.
+	AcceptMissingMSN bool `json:"accept_missing_msn,omitempty"`
 }
 
 // phoneSecrets are the secrets of PhoneConfig, resolved.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -82,7 +83,7 @@ func (h *Handler) desk(v *visit) *phone.Desk {
 		Check: func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)
 		},
-		Outcomes: phoneOutcome{h, v}, Logger: h.logger, Stopping: h.stopping,
+		Outcomes: phoneOutcome{h, v}, AcceptMissingMSN: h.Phone != nil && h.Phone.AcceptMissingMSN, Logger: h.logger, Stopping: h.stopping,
 	}
 }
 
@@ -95,6 +96,10 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 	request, msisdn, err := input.check(h.phoneScope(v))
 	if err != nil {
 		return h.failPhone(w, v, err)
+	}
+	if msisdn != "" && !phone.IsServed(msisdn, h.Phone.Countries) {
+		h.countPhoneFailure(v, vipps.ErrInvalidCountry)
+		return h.failPhone(w, v, vipps.ErrInvalidCountry)
 	}
 	if input.Finish == phone.FinishBrowser {
 		request.RedirectURI = v.URL(h.paths.phoneCallback)
@@ -174,8 +179,11 @@ func (h *Handler) servePhoneExists(w http.ResponseWriter, r *http.Request, v *vi
 	if err != nil {
 		return h.failPhone(w, v, err)
 	}
+	if !phone.IsServed(msisdn, h.Phone.Countries) {
+		return h.failPhone(w, v, vipps.ErrInvalidCountry)
+	}
 	exists, err := h.app.shared.client.PhoneExists(r.Context(), v.unit, v.msn, msisdn)
-	if err != nil {
+	if err != nil && !errors.Is(err, vipps.ErrInvalidUser) { // who cannot log in has none
 		return h.failPhone(w, v, err)
 	}
 	return writeAPI(w, http.StatusOK, struct {

@@ -46,15 +46,14 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	var input inputError
 	var often phone.AskedTooOften
 	var refused vipps.StatusError
+	if theirs, ok := refusalOf(err); ok {
+		return h.refusePhone(w, v, theirs)
+	}
 	switch {
 	case errors.As(err, &input):
 		return writeAPI(w, input.status, apiError{"invalid_request", input.text})
 	case errors.Is(err, phone.ErrUnknown):
 		return writeAPI(w, http.StatusNotFound, apiError{"not_found", "there is no such login, or it is over"})
-	case errors.Is(err, vipps.ErrInvalidUser):
-		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"invalid_user", "there is no account that can log in with this number"})
-	case errors.Is(err, vipps.ErrOldApp):
-		return writeAPI(w, http.StatusUnprocessableEntity, apiError{"old_app", "the person's app must be updated first"})
 	case errors.As(err, &often):
 		return tooManyRequests(w, often.Wait, "this person was asked 5 times in 10 minutes")
 	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
@@ -67,6 +66,37 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	}
 	setRetryAfter(w, refused.RetryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})
+}
+
+// phoneRefusals are what Vipps MobilePay refuses a phone login for that is the caller's doing, or the person's: one fixed
+// word each.
+var phoneRefusals = []struct {
+	is    error
+	error apiError
+}{
+	{vipps.ErrInvalidUser, apiError{"invalid_user", "there is no account that can log in with this number"}},
+	{vipps.ErrOldApp, apiError{"old_app", "the person's app must be updated first"}},
+	{vipps.ErrInvalidCountry, apiError{"invalid_country", "Vipps MobilePay does not serve numbers of this country"}},
+	{vipps.ErrInvalidScope, apiError{"invalid_scope", "Vipps MobilePay does not know one of the scopes"}},
+	{vipps.ErrInvalidMessage, apiError{"invalid_binding_message", "Vipps MobilePay does not take this binding_message"}},
+	{vipps.ErrExpiredToken, apiError{"expired_customer_token", "the customer_token has expired: have it scanned again"}},
+}
+
+func refusalOf(err error) (apiError, bool) {
+	for _, refusal := range phoneRefusals {
+		if errors.Is(err, refusal.is) {
+			return refusal.error, true
+		}
+	}
+	return apiError{}, false
+}
+
+// refusePhone answers what is the caller's doing. It alerts nobody.
+func (h *Handler) refusePhone(w http.ResponseWriter, v *visit, refusal apiError) error {
+	if c := h.logger.Check(zap.InfoLevel, "phone request refused"); c != nil && h.app.told.allow(v.client) {
+		c.Write(zap.String("reason", refusal.Error), zap.Int("status", http.StatusUnprocessableEntity), zap.String("msn", v.msn), zap.String("host", v.Host))
+	}
+	return writeAPI(w, http.StatusUnprocessableEntity, refusal)
 }
 
 func tooManyRequests(w http.ResponseWriter, wait time.Duration, detail string) error {

@@ -22,6 +22,7 @@ import (
 func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, vipps.MaxWebhook+1))
 	if err != nil || len(body) > vipps.MaxWebhook {
+		h.recordWebhookRefused(v, "too_large", http.StatusRequestEntityTooLarge)
 		return writeAPI(w, http.StatusRequestEntityTooLarge, apiError{"invalid_request", "the body is too large, or broke off"})
 	}
 	if query, err := url.ParseQuery(r.URL.RawQuery); err == nil && query.Has("secret") {
@@ -35,11 +36,13 @@ func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit)
 // (https://developer.vippsmobilepay.com/docs/APIs/userinfo-api/, consent webhooks).
 func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v *visit, secret []string, body []byte) error {
 	if len(secret) != 1 || !matchesAny(secret[0], h.consentSecrets) {
+		h.recordWebhookRefused(v, "secret", http.StatusUnauthorized)
 		w.Header().Set("WWW-Authenticate", "webhook-secret")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the secret in the URL is wrong"})
 	}
 	sub, at, err := parseConsentRevoked(string(body), time.Now())
 	if err != nil {
+		h.recordWebhookRefused(v, "body", http.StatusBadRequest)
 		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", err.Error()})
 	}
 	// A sub is one sales unit's alone, so it does not matter at which merchant's host this arrives.
@@ -62,7 +65,11 @@ func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, 
 		jwt.RegisteredClaims
 		Event string `json:"event"`
 	}
-	if _, _, err := jwt.NewParser().ParseUnverified(strings.TrimSpace(body), &claims); err != nil {
+	token := strings.TrimSpace(body)
+	if strings.Count(token, ".") == 1 {
+		token += "." // the documented sample has two parts, and no dot behind the second
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(token, &claims); err != nil {
 		return "", at, errConsentWebhook
 	}
 	if claims.Event != "CONSENT_REVOKED" || claims.Subject == "" || len(claims.Subject) > idtoken.MaxSub {
@@ -82,12 +89,14 @@ const toldAgainFor = 30 * 24 * time.Hour
 // has happened, the poll finds out.
 func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
 	if !vipps.IsSigned(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
+		h.recordWebhookRefused(v, "signature", http.StatusUnauthorized)
 		w.Header().Set("WWW-Authenticate", "HMAC-SHA256")
 		return writeAPI(w, http.StatusUnauthorized, apiError{"unauthorized", "the signature is missing or wrong"})
 	}
 	err := h.desk(v).Ping(r.Context(), body)
 	switch {
 	case errors.Is(err, phone.ErrPing):
+		h.recordWebhookRefused(v, "body", http.StatusBadRequest)
 		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", phone.ErrPing.Error()})
 	case err != nil && !errors.Is(err, phone.ErrUnknown):
 		return h.failPhone(w, v, err)

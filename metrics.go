@@ -19,7 +19,7 @@ const (
 type counters struct {
 	started, completed, failed *prometheus.CounterVec
 	calls                      *prometheus.HistogramVec
-	sessions                   *prometheus.CounterVec
+	sessions, webhooks         *prometheus.CounterVec
 }
 
 const (
@@ -32,6 +32,7 @@ var counted = counters{
 	completed: newCounter("logins_completed_total", "Logins that ended with a known person.", "flow", "msn"),
 	failed:    newCounter("logins_failed_total", "Logins that ended otherwise, and requests for one that was refused.", "flow", "reason", "msn"),
 	sessions:  newCounter("sessions_total", "Session cookies that came with a request, by what they were good for.", "result", "msn"),
+	webhooks:  newCounter("webhooks_refused_total", "Webhooks that were not taken, by what was wrong with them.", "reason"),
 	calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "vipps_call_duration_seconds",
 		Help:    "Calls to Vipps MobilePay, by endpoint and class of status.",
@@ -73,7 +74,7 @@ func (c counters) sessionResults(msn string) sessionResults {
 // register makes the metrics appear in a config's registry. It never fails for one that is there
 // already: several apps could share a registry.
 func (c counters) register(registry *prometheus.Registry, of *shared) error {
-	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.calls, sharedCollector{of}} {
+	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.webhooks, c.calls, sharedCollector{of}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
 			return err

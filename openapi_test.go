@@ -546,7 +546,11 @@ func (d *openAPI) testVippsFaults(w *world, c till) {
 			answer http.HandlerFunc
 			status int
 		}{
-			{status(400, `{"error":"invalid_user"}`), 422}, {status(400, `{"error":"old_app"}`), 422},
+			{status(400, `{"error":"invalid_user"}`), map[string]int{"/phone": 422, "/phone/exists": 200}[path]},
+			{status(400, `{"error":"old_app"}`), 422}, {status(400, `{"error":"invalid_scope"}`), 422},
+			{status(400, `{"error":"invalid_binding_message"}`), 422}, {status(400, `{"error":"expired_login_hint_token"}`), 422},
+			{status(400, `{"error":"invalid_request","error_description":"login_hint must be in format: 'urn:msisdn:…'"}`), 422},
+			{status(403, ``), 502},
 			{status(429, `{}`), 429},
 			{func(rw http.ResponseWriter, r *http.Request) {
 				rw.Header().Set("Retry-After", "17")

@@ -71,11 +71,10 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 	var reason string
 	var often phone.AskedTooOften
 	var refused vipps.StatusError
+	refusal, refusedByVipps := refusalOf(err)
 	switch {
-	case errors.Is(err, vipps.ErrInvalidUser):
-		reason = "invalid_user"
-	case errors.Is(err, vipps.ErrOldApp):
-		reason = "old_app"
+	case refusedByVipps:
+		reason = refusal.Error
 	case errors.As(err, &often):
 		reason = "asked_too_often"
 	case errors.As(err, &refused) && refused.Status == http.StatusTooManyRequests:
@@ -84,6 +83,15 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 		return
 	}
 	counted.failed.WithLabelValues(phone.Flow, reason, h.app.merchantLabel(v)).Inc()
+}
+
+// recordWebhookRefused is a webhook that was not taken. Vipps MobilePay deletes a registration whose calls have failed
+// for two weeks.
+func (h *Handler) recordWebhookRefused(v *visit, reason string, status int) {
+	counted.webhooks.WithLabelValues(reason).Inc()
+	if c := h.logger.Check(zapcore.WarnLevel, "webhook refused"); c != nil && h.app.told.allow(v.client) {
+		c.Write(zap.String("reason", reason), zap.Int("status", status), zap.String("msn", v.msn), zap.String("host", v.Host))
+	}
 }
 
 // recordLogout is a session that its person has ended.

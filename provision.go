@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-vipps/vippslogin/internal/identity"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -104,6 +105,14 @@ func (h *Handler) provisionPhone(ctx caddy.Context) error {
 	}
 	if err := checkScopes("phone: scope", h.Phone.Scopes); err != nil {
 		return err
+	}
+	if len(h.Phone.Countries) == 0 {
+		h.Phone.Countries = phone.Countries
+	}
+	for _, code := range h.Phone.Countries {
+		if len(code) > 3 || code[0] == '0' || strings.Trim(code, "0123456789") != "" {
+			return fmt.Errorf("phone: countries: %q is not a country code: write digits such as 47", code)
+		}
 	}
 	var err error
 	if h.phoneConfig.apiKeys, err = hashedKeys("phone: api_key", h.Phone.APIKeys); err != nil {

@@ -66,7 +66,7 @@ func (h *Handler) resolvePlaceholders() error {
 		return err
 	}
 	if h.Phone != nil {
-		if err := resolveWords("phone: scope", &h.Phone.Scopes); err != nil {
+		if err := errors.Join(resolveWords("phone: scope", &h.Phone.Scopes), resolveWords("phone: countries", &h.Phone.Countries)); err != nil {
 			return err
 		}
 	}

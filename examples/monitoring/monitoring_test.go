@@ -261,8 +261,8 @@ func values(t *testing.T) map[string][]string {
 func reasons(t *testing.T) []string {
 	t.Helper()
 	var found []string
-	for _, file := range []string{"failures.go", "outcomes.go"} {
-		for _, match := range regexp.MustCompile(`(?:http\.Status\w+,|reason =) "([a-z_]+)"`).FindAllStringSubmatch(read(t, "../../"+file), -1) {
+	for _, file := range []string{"failures.go", "outcomes.go", "handler_phone_answers.go"} {
+		for _, match := range regexp.MustCompile(`(?:http\.Status\w+,|reason =|Err\w+, apiError\{) ?"([a-z_]+)"`).FindAllStringSubmatch(read(t, "../../"+file), -1) {
 			found = append(found, match[1])
 		}
 	}
@@ -277,8 +277,8 @@ func reasons(t *testing.T) []string {
 // or strangers cause; the alert on failing logins counts all the others.
 func TestReasons(t *testing.T) {
 	own := []string{
-		"already_used", "asked_too_often", "bad_callback", "cancelled", "code_refused", "cross_site_logout", "denied", "expired", "foreign_code",
-		"invalid_user", "login_required", "matcher", "no_login", "no_merchant", "old_app", "other_browser", "other_number", "other_tab", "outdated_app", "too_late", "wrong_challenge",
+		"already_used", "asked_too_often", "bad_callback", "cancelled", "code_refused", "cross_site_logout", "denied", "expired", "expired_customer_token", "foreign_code",
+		"invalid_binding_message", "invalid_country", "invalid_scope", "invalid_user", "login_required", "matcher", "no_login", "no_merchant", "old_app", "other_browser", "other_number", "other_tab", "outdated_app", "too_late", "wrong_challenge",
 	}
 	for _, q := range queries(t) {
 		if q.at != "alert VippsLoginLoginsFail" && !strings.HasPrefix(q.at, `panel "Logins that failed, not`) {

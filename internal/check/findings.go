@@ -63,6 +63,7 @@ var fixes = []fix{
 	{aboutClock, errSkew, "Set this machine's clock by NTP."},
 
 	{aboutMerchantKeys, errOwnKeysRefused, "In the business portal, sales unit {msn}: compare client_id and client_secret, and let the token endpoint authentication method be client_secret_basic."},
+	{aboutMerchantKeys, vipps.ErrNotConnected, "In the business portal: see that sales unit {msn} is active, connected to the partner, and has Login set up."},
 	{aboutMerchantKeys, vipps.ErrKeysRefused, "In the business portal: see that sales unit {msn} is connected to the partner and has Login set up, with the token endpoint authentication method client_secret_basic."},
 	{aboutMSN, vipps.ErrPageRefused, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be connected to the partner, and have Login set up."},
 	{aboutRedirectURI, vipps.ErrNoLoginClient, "In the business portal, sales unit {msn}: set up Login, and compare client_id where the merchant has keys of its own."},

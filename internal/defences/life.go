@@ -87,7 +87,7 @@ var life = []Defence{
 		Threat: "somebody else's phone login",
 		Name:   "bound to the MSN",
 		File:   "internal/idtoken/idtoken.go",
-		Old:    `if msn == "" || claims.MSN != msn {`,
+		Old:    `if msn != want.MSN {`,
 		New:    `if false {`,
 		Test:   "TestPhoneEnds/another merchant's token",
 	},

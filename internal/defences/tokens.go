@@ -5,7 +5,7 @@ var tokens = []Defence{
 		Threat: "token meant for another",
 		Name:   "the msn",
 		File:   "internal/idtoken/idtoken.go",
-		Old:    `if msn == "" || claims.MSN != msn {`,
+		Old:    `if msn != want.MSN {`,
 		New:    `if false {`,
 		Test:   "TestIDTokenOfAnother",
 	},

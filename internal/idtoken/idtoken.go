@@ -32,6 +32,7 @@ var (
 	ErrTime        = invalid("it is from the future, or does not say when it was issued (iat, nbf)")
 	ErrNonce       = invalid("it answers another login (nonce)")
 	ErrMSN         = invalid("it is for another merchant (msn)")
+	ErrNoMSN       = invalid("it does not say for which merchant it is (msn is missing)")
 	ErrAudience    = invalid("it is for another client (aud, azp)")
 	ErrSubject     = invalid("it names nobody (sub)")
 	ErrHash        = invalid("it came with another access token (at_hash)")
@@ -71,18 +72,23 @@ type Expectation struct {
 	// Phone is set for a login from a phone number, in place of nonce. It finds the login that the
 	// token's auth_req_id ("" where it has none) belongs to, and returns the nonce it was started with.
 	Phone func(authReqID string) (nonce string, err error)
+
+	// AcceptMissingMSN takes a token of a polled login from a phone number that has no msn: it came in answer to our own
+	// auth_req_id, with our MSN in the request. Another msn it never takes.
+	AcceptMissingMSN bool
 }
 
 // Claims are the claims we look at.
 type Claims struct {
 	jwt.RegisteredClaims
 	Nonce  string
-	MSN    string
 	ACR    string
 	AZP    string
 	AtHash *string
-	// AuthReqID is in the ID tokens of logins from a phone number.
-	AuthReqID string
+
+	// These are read by the flow: no published token of a login from a phone number has msn, and the request's id is
+	// spelt in two ways.
+	msn, authReqID, authReqIDCamel json.RawMessage
 }
 
 // UnmarshalJSON reads each claim by its exact name: left to itself, encoding/json takes "MSN" for "msn",
@@ -94,7 +100,8 @@ func (c *Claims) UnmarshalJSON(text []byte) error {
 	}
 	for name, to := range map[string]any{
 		"iss": &c.Issuer, "sub": &c.Subject, "aud": &c.Audience, "exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt,
-		"nonce": &c.Nonce, "msn": &c.MSN, "acr": &c.ACR, "azp": &c.AZP, "at_hash": &c.AtHash, "auth_req_id": &c.AuthReqID,
+		"nonce": &c.Nonce, "msn": &c.msn, "acr": &c.ACR, "azp": &c.AZP, "at_hash": &c.AtHash,
+		"auth_req_id": &c.authReqID, "authReqId": &c.authReqIDCamel,
 	} {
 		if raw, ok := members[name]; ok {
 			if json.Unmarshal(raw, to) != nil {
@@ -132,7 +139,7 @@ func Check(ctx context.Context, raw string, keys KeySource, want Expectation) (s
 	}
 	for _, check := range []func() error{
 		func() error { return checkIssuedAt(claims) },
-		func() error { return checkMSN(claims, want.MSN) },
+		func() error { return checkMSN(claims, want) },
 		func() error { return checkRequest(claims, want) },
 		func() error { return checkAudience(claims, want.ClientID) },
 		func() error { return checkAccessTokenHash(claims, token.Method.Alg(), want.AccessToken) },
@@ -202,12 +209,52 @@ func checkIssuedAt(claims *Claims) error {
 	return nil
 }
 
-// checkMSN is what stands between two merchants of one partner: the signature is good for both.
-func checkMSN(claims *Claims, msn string) error {
-	if msn == "" || claims.MSN != msn {
+// checkMSN is what stands between two merchants of one partner: the signature is good for both. In the browser flow it
+// is text and must be there. In the ID token of a login from a phone number it may be a number; where it is missing, aud
+// makes up for it with a sales unit's own keys.
+func checkMSN(claims *Claims, want Expectation) error {
+	missing := isMissing(claims.msn)
+	var msn string
+	var number json.Number
+	switch {
+	case want.MSN == "":
+		return ErrMSN
+	case missing && want.Phone != nil && (want.ClientID != "" || want.AcceptMissingMSN):
+		return nil
+	case missing:
+		return ErrNoMSN
+	case json.Unmarshal(claims.msn, &msn) == nil:
+	case want.Phone != nil && json.Unmarshal(claims.msn, &number) == nil:
+		msn = number.String()
+	default:
+		return WrongTypeError{"msn"}
+	}
+	if msn != want.MSN {
 		return ErrMSN
 	}
 	return nil
+}
+
+// isMissing reports whether a claim is not there: null means the same (OpenID Connect Core section 5.3.2).
+func isMissing(claim json.RawMessage) bool { return len(claim) == 0 || string(claim) == "null" }
+
+// requestID returns the request that a token answers, in either spelling, or "".
+func (c *Claims) requestID() (string, error) {
+	id := ""
+	for name, raw := range map[string]json.RawMessage{"auth_req_id": c.authReqID, "authReqId": c.authReqIDCamel} {
+		if isMissing(raw) {
+			continue
+		}
+		var text string
+		if json.Unmarshal(raw, &text) != nil {
+			return "", WrongTypeError{name}
+		}
+		if id != "" && text != id {
+			return "", ErrRequest
+		}
+		id = text
+	}
+	return id, nil
 }
 
 // checkRequest makes sure that the token answers the login it came for.
@@ -215,7 +262,11 @@ func checkRequest(claims *Claims, want Expectation) error {
 	if want.Phone == nil {
 		return checkNonce(claims, want.Nonce)
 	}
-	nonce, err := want.Phone(claims.AuthReqID)
+	id, err := claims.requestID()
+	if err != nil {
+		return err
+	}
+	nonce, err := want.Phone(id)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@ type Desk struct {
 	Unit   *merchant.Unit
 	MSN    string
 
+	// AcceptMissingMSN takes ID tokens of polled logins that have no msn.
+	AcceptMissingMSN bool
+
 	// Check checks an ID token and reads userinfo, which must be about the same person.
 	Check    func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error)
 	Outcomes Outcomes

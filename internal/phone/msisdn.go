@@ -13,8 +13,8 @@ var errNumber = errors.New("must be a country code and a number, such as +47 12 
 var spacing = strings.NewReplacer(" ", "", "\t", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
 
 // ParseMSISDN turns a phone number in any international spelling into country code and number, digits
-// only. Digits without "+" or "00" must be ten at least: with fewer the country code may have been
-// forgotten, and a stranger abroad would be rung.
+// only. Digits without "+" or "00" must be ten at least, or Greenland's 299 and six: with fewer the country code may
+// have been forgotten, and a stranger abroad would be rung.
 func ParseMSISDN(number string) (string, error) {
 	if len(number) > 60 {
 		return "", errNumber
@@ -22,7 +22,7 @@ func ParseMSISDN(number string) (string, error) {
 	digits := spacing.Replace(strings.TrimPrefix(strings.TrimSpace(number), "tel:"))
 	digits, plus := strings.CutPrefix(digits, "+")
 	digits, zeros := strings.CutPrefix(digits, "00")
-	if strings.Trim(digits, "0123456789") != "" || plus && zeros || !plus && !zeros && len(digits) < 10 {
+	if strings.Trim(digits, "0123456789") != "" || plus && zeros || !plus && !zeros && len(digits) < 10 && !(len(digits) == 9 && strings.HasPrefix(digits, "299")) {
 		return "", errNumber
 	}
 	parsed, err := phonenumbers.Parse("+"+digits, "")
@@ -38,4 +38,18 @@ func ParseMSISDN(number string) (string, error) {
 		return "", errNumber
 	}
 	return strings.TrimPrefix(e164, "+"), nil
+}
+
+// Countries are the country codes that Vipps MobilePay serves, as it names them: Norway, Denmark, Sweden, Finland and
+// Greenland.
+var Countries = []string{"47", "45", "46", "358", "299"}
+
+// IsServed reports whether a number, as ParseMSISDN returns it, is of one of these countries.
+func IsServed(msisdn string, countries []string) bool {
+	for _, code := range countries {
+		if strings.HasPrefix(msisdn, code) {
+			return true
+		}
+	}
+	return false
 }

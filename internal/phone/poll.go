@@ -202,7 +202,7 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 			return
 		}
 	}
-	claims, err := d.Check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest})
+	claims, err := d.Check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest, AcceptMissingMSN: d.AcceptMissingMSN})
 	if err == nil {
 		err = l.checkNumber(claims)
 	}
@@ -263,7 +263,8 @@ func (d *Desk) endPoll(l *Login, err error, lost bool) {
 		// Another instance may have exchanged it a moment ago, and be about to write that down.
 		l.Refused, l.NextPoll = true, now.Add(2*vipps.CallTimeout)
 		return
-	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, ErrOtherNumber), errors.Is(err, vipps.ErrCodeRefused):
+	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, ErrOtherNumber), errors.Is(err, vipps.ErrCodeRefused),
+		errors.Is(err, vipps.ErrNotConnected):
 		l.end(Failed, d.reason(err), now)
 	default:
 		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.

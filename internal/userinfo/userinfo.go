@@ -44,7 +44,7 @@ func Parse(userinfo []byte) ([]Claim, error) {
 	}
 	claims := make([]Claim, 0, len(members))
 	for name, raw := range members {
-		if string(raw) == "null" || name == "" {
+		if raw = withoutEmptyAddresses(name, raw); string(raw) == "null" || name == "" {
 			continue
 		}
 		c, err := parseClaim(name, raw)
@@ -55,6 +55,37 @@ func Parse(userinfo []byte) ([]Claim, error) {
 	}
 	slices.SortFunc(claims, func(a, b Claim) int { return strings.Compare(a.Name, b.Name) })
 	return claims, nil
+}
+
+// withoutEmptyAddresses returns null for an address that says nothing, which a user without one has, and a list of
+// addresses without those.
+func withoutEmptyAddresses(name string, raw json.RawMessage) json.RawMessage {
+	var list []json.RawMessage
+	switch {
+	case name == "address" && isEmptyAddress(raw):
+		return json.RawMessage("null")
+	case name != "other_addresses" || json.Unmarshal(raw, &list) != nil || !slices.ContainsFunc(list, isEmptyAddress):
+		return raw
+	}
+	if list = slices.DeleteFunc(list, isEmptyAddress); len(list) == 0 {
+		return json.RawMessage("null")
+	}
+	raw, _ = json.Marshal(list) // parts of valid JSON
+	return raw
+}
+
+// isEmptyAddress reports whether an address has no field but empty ones. What kind of address it would be says nothing.
+func isEmptyAddress(raw json.RawMessage) bool {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil || fields == nil {
+		return false
+	}
+	for name, value := range fields {
+		if name != "address_type" && string(value) != `""` && string(value) != "null" {
+			return false
+		}
+	}
+	return true
 }
 
 func parseClaim(name string, raw json.RawMessage) (Claim, error) {

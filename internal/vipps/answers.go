@@ -82,19 +82,25 @@ type StatusError struct {
 	Status     int
 	Code       string        // the OAuth error code (RFC 6749 section 5.2), or ""
 	RetryAfter time.Duration // what Retry-After says, or 0
+
+	aboutNumber bool // the text is about the form of phone numbers: seen for a country that is not served
 }
 
 func newStatusError(resp *http.Response, body []byte) StatusError {
 	var oauth struct {
-		Error     string `json:"error"`
-		ErrorCode string `json:"error_code"` // the backchannel endpoint is seen with this one
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+		ErrorCode   string `json:"error_code"` // the backchannel endpoint is seen with this one
 	}
 	_ = json.Unmarshal(body, &oauth) // no code is an answer too
-	failed := StatusError{Status: resp.StatusCode}
+	failed := StatusError{Status: resp.StatusCode, aboutNumber: strings.Contains(oauth.Description, "urn:msisdn:")}
 	for _, code := range []string{oauth.ErrorCode, oauth.Error} {
 		if IsErrorCode(code) {
 			failed.Code = code
 		}
+	}
+	if isKnownCode(oauth.ErrorCode) { // it says more than a general error beside it
+		failed.Code = oauth.ErrorCode
 	}
 	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		failed.RetryAfter = time.Duration(min(seconds, 3600)) * time.Second
@@ -104,6 +110,8 @@ func newStatusError(resp *http.Response, body []byte) StatusError {
 	}
 	return failed
 }
+
+func isKnownCode(code string) bool { return backchannelErrors[code] != nil || phoneErrors[code] != nil }
 
 // Error tells the status and the code, which are fit for a log.
 func (e StatusError) Error() string {

@@ -205,8 +205,10 @@ func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, gr
 		err = pauseError{phoneErrors[refused.Code], refused.RetryAfter}
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
 		err = ErrCodeRefused
-	case errors.As(err, &refused) && (refused.Status == 401 || refused.Code == "invalid_client"):
+	case errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Code == "invalid_client"):
 		err = ErrKeysRefused
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+		err = ErrNotConnected
 	case err == nil && (!isBearerToken(answer.AccessToken) || answer.IDToken == ""):
 		err = ErrUnusable
 	}

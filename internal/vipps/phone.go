@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -20,7 +21,26 @@ var (
 	ErrDenied      = errors.New("the person said no")
 	ErrInvalidUser = errors.New("no account that can log in")
 	ErrOldApp      = errors.New("the person's app is too old")
+
+	ErrInvalidCountry = errors.New("a number of a country that Vipps MobilePay does not serve")
+	ErrInvalidScope   = errors.New("a scope that is not known")
+	ErrInvalidMessage = errors.New("a binding message that is not taken")
+	ErrExpiredToken   = errors.New("the customer token has expired")
 )
+
+// ErrNotConnected is a 403: the sales unit is not connected to this partner, or Login is not active for it.
+var ErrNotConnected = errors.New("the sales unit is not connected to this partner, or Login is not active for it")
+
+// backchannelErrors are the refusals of the backchannel endpoints that are the caller's doing: some were seen at the
+// real API, the others are in OpenID CIBA Core section 13.
+var backchannelErrors = map[string]error{
+	"invalid_user":             ErrInvalidUser,
+	"unknown_user_id":          ErrInvalidUser,
+	"old_app":                  ErrOldApp,
+	"invalid_scope":            ErrInvalidScope,
+	"invalid_binding_message":  ErrInvalidMessage,
+	"expired_login_hint_token": ErrExpiredToken,
+}
 
 var phoneErrors = map[string]error{
 	"authorization_pending": ErrPending,
@@ -88,12 +108,14 @@ func backchannelError(err error) error {
 	switch {
 	case !errors.As(err, &refused):
 		return err
-	case refused.Code == "invalid_user" || refused.Code == "unknown_user_id":
-		return ErrInvalidUser
-	case refused.Code == "old_app":
-		return ErrOldApp
-	case refused.Status == 401:
+	case backchannelErrors[refused.Code] != nil:
+		return backchannelErrors[refused.Code]
+	case refused.aboutNumber:
+		return ErrInvalidCountry
+	case refused.Status == http.StatusUnauthorized:
 		return ErrKeysRefused
+	case refused.Status == http.StatusForbidden:
+		return ErrNotConnected
 	}
 	return err
 }
