@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -48,19 +49,24 @@ type App struct {
 	SystemName    string `json:"system_name,omitempty"`
 	SystemVersion string `json:"system_version,omitempty"`
 
+	// MobilePayUntil is the day, such as 2027-01-12, from which on the pages for people say Vipps in Denmark and Finland as
+	// well, in Europe/Oslo. Default: 2027-01-12, when MobilePay becomes Vipps.
+	MobilePayUntil string `json:"mobilepay_until,omitempty"`
+
 	// Metrics says what the metrics tell. Default: nothing of single merchants.
 	Metrics *MetricsConfig `json:"metrics,omitempty"`
 
-	logger      *zap.Logger
-	storage     certmagic.Storage
-	shared      *shared
-	sharedKey   string
-	partnerKeys vipps.Keys
-	perMerchant bool
-	told        *logLimiter // how often what one client causes is logged
-	sweeps      bool        // a site keeps what ends by itself in storage
-	files       []*merchantsFile
-	twins       twins // hosts of more than one merchant
+	logger         *zap.Logger
+	storage        certmagic.Storage
+	shared         *shared
+	sharedKey      string
+	partnerKeys    vipps.Keys
+	perMerchant    bool
+	mobilePayUntil time.Time
+	told           *logLimiter // how often what one client causes is logged
+	sweeps         bool        // a site keeps what ends by itself in storage
+	files          []*merchantsFile
+	twins          twins // hosts of more than one merchant
 
 	keys     atomic.Pointer[seal.Keys] // nil until they were read from storage
 	keysLock sync.Mutex
@@ -93,6 +99,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = ctx.Storage()
 	a.told = newLogLimiter()
+	if err := a.resolveBrandDay(); err != nil {
+		return err
+	}
 	environment := a.Environment
 	if err := resolveText("environment", &environment); err != nil {
 		return err
@@ -263,6 +272,24 @@ func loadSecret(ctx context.Context, storage certmagic.Storage) (string, error) 
 		err = fmt.Errorf("%s in storage is too short: delete it to have a new one made", secretKey)
 	}
 	return string(stored), err
+}
+
+// brandDay is when MobilePay becomes Vipps.
+const brandDay = "2027-01-12"
+
+func (a *App) resolveBrandDay() error {
+	day := cmp.Or(a.MobilePayUntil, brandDay)
+	if err := resolveText("mobilepay_until", &day); err != nil {
+		return err
+	}
+	oslo, err := time.LoadLocation("Europe/Oslo")
+	if err != nil {
+		oslo = time.FixedZone("CET", 3600) // a machine without time zones
+	}
+	if a.mobilePayUntil, err = time.ParseInLocation(time.DateOnly, day, oslo); err != nil {
+		return fmt.Errorf("mobilepay_until: %q is not a day: write one such as %s", day, brandDay)
+	}
+	return nil
 }
 
 // sweep removes what has expired from memory and storage, now and every ten minutes.

@@ -37,6 +37,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		subscription_key <key>
 //		cookie_secret    <secret> [<older_secret>...]
 //		system           <name> [<version>]
+//		mobilepay_until  <date>
 //		metrics          per_merchant
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -58,10 +59,12 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return someArguments(d, &a.CookieSecrets)
 		case "system":
 			return a.unmarshalSystem(d)
+		case "mobilepay_until":
+			return oneArgument(d, &a.MobilePayUntil)
 		case "metrics":
 			return a.unmarshalMetrics(d)
 		default:
-			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system or metrics", name)
+			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until or metrics", name)
 		}
 	})
 	return err

@@ -175,8 +175,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serveUser hands the request of a person with a session to the site.
 func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	h.renewSession(w, v)
+	if v.newLogin = isNewLogin(r, v); v.newLogin {
+		w = spendNewLogin(w, v)
+	}
 	cookie.RemoveOwn(r.Header)
-	h.identity.Present(r, v.session, v.msn)
+	h.identity.Present(r, v.session, v.msn, v.newLogin)
 	return next.ServeHTTP(w, r)
 }
 
@@ -197,7 +200,7 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 	}
 	cookie.RemoveOwn(r.Header)
 	if v.session != nil {
-		h.identity.Present(r, v.session, v.msn)
+		h.identity.Present(r, v.session, v.msn, false)
 	}
 	return next.ServeHTTP(w, r)
 }

@@ -24,6 +24,10 @@ func setPlaceholders(r *http.Request, v *visit) {
 		switch {
 		case key == "http.vipps_login.msn":
 			return v.msn, true
+		case key == "http.vipps_login.new_login" && v.newLogin:
+			return "true", true
+		case key == "http.vipps_login.new_login":
+			return "", true
 		case key == "http.vipps_login.session" && v.session != nil:
 			return v.session.IDText(), true
 		case key == "http.vipps_login.error", key == "http.vipps_login.error_id", key == "http.vipps_login.login_url":

@@ -14,6 +14,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
@@ -33,14 +34,19 @@ type visit struct {
 	session *session.Session // nil: none
 	invalid bool             // there are session cookies, and they are no good
 	refused bool             // what was asked of the site was not given
+
+	newLogin bool // this is the first page view of the login
+
+	mobilePayUntil time.Time // until when the pages speak of MobilePay
 }
 
-// market is the merchant's, or "" where it is not known.
-func (v *visit) market() string {
-	if v.unit == nil {
-		return ""
+// market is the merchant's, as far as it is known.
+func (v *visit) market() pages.Market {
+	market := pages.Market{MobilePayUntil: v.mobilePayUntil}
+	if v.unit != nil {
+		market.Code = v.unit.Market
 	}
-	return v.unit.Market
+	return market
 }
 
 // visitedVar holds the visit of a request that one of us has seen.
@@ -61,7 +67,7 @@ func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 
 // visit finds out whose site this is and whether the person has a session.
 func (h *Handler) visit(r *http.Request) (*visit, error) {
-	v := &visit{began: time.Now()}
+	v := &visit{began: time.Now(), mobilePayUntil: h.app.mobilePayUntil}
 	v.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	var ok bool
 	if v.Origin, v.asked, ok = h.origins.Of(r); !ok {
@@ -147,6 +153,7 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	left := time.Until(s.Issued.Add(h.lifetime))
 	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), left)
 	clearLastUses(w, r, v)
+	setNewLogin(w, v, s, left)
 }
 
 // With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it
@@ -189,11 +196,11 @@ func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.Secure(), min(idle, left))
 }
 
-// clearLastUses clears the last uses that came with the request: of sessions that are over.
+// clearLastUses clears the cookies beside sessions' own that came with the request: of sessions that are over.
 func clearLastUses(w http.ResponseWriter, r *http.Request, v *visit) {
-	prefix := cookie.Name(v.names.Seen, v.Secure())
+	seen, fresh := cookie.Name(v.names.Seen, v.Secure()), cookie.Name(v.names.New, v.Secure())
 	for name := range cookie.All(r.Header) {
-		if strings.HasPrefix(name, prefix) && cookie.IsOwn(name) {
+		if (strings.HasPrefix(name, seen) || strings.HasPrefix(name, fresh)) && cookie.IsOwn(name) {
 			cookie.Set(w, strings.TrimPrefix(name, cookie.HostPrefix), "", v.Secure(), 0)
 		}
 	}

@@ -16,6 +16,7 @@ const (
 	sessionCookie = "vipps_session" // and _1, _2 where it does not fit in one
 	loginCookie   = "vipps_login"   // and the id of the login
 	seenCookie    = "vipps_seen"    // and the tag of the session it is about
+	newCookie     = "vipps_new"     // and that tag
 
 	// MaxChunks and MaxChunkBytes keep session cookies, names included, under 10 KiB together.
 	MaxChunks     = 3
@@ -34,17 +35,17 @@ func Name(name string, secure bool) string {
 	return name
 }
 
-// Names are the names of one site's cookies, without the prefix of HTTPS. Those of logins and of times of
-// last use end in an underscore, and an id follows.
-type Names struct{ Session, Login, Seen string }
+// Names are the names of one site's cookies, without the prefix of HTTPS. All but the session's end in an
+// underscore, and an id follows.
+type Names struct{ Session, Login, Seen, New string }
 
 // Plain are the names where a host belongs to one merchant, which is nearly always.
-var Plain = Names{sessionCookie, loginCookie + "_", seenCookie + "_"}
+var Plain = Names{sessionCookie, loginCookie + "_", seenCookie + "_", newCookie + "_"}
 
 // For returns the names at a host that belongs to another merchant on another port: cookies know no ports
 // (RFC 6265 section 8.5), and one merchant's would be in the place of the other's.
 func For(msn string) Names {
-	return Names{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_"}
+	return Names{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_", newCookie + "-" + msn + "_"}
 }
 
 // chunkEndings are what the names of a session's cookies end in.
@@ -73,7 +74,7 @@ func All(header http.Header) iter.Seq2[string, string] {
 // it was set: none of them is the upstream's business.
 func IsOwn(name string) bool {
 	name = strings.TrimPrefix(name, HostPrefix)
-	for _, prefix := range []string{loginCookie, seenCookie} {
+	for _, prefix := range []string{loginCookie, seenCookie, newCookie} {
 		if rest, ok := strings.CutPrefix(name, prefix); ok && (strings.HasPrefix(rest, "_") || strings.HasPrefix(rest, "-")) {
 			return true
 		}

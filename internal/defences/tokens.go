@@ -131,7 +131,7 @@ var tokens = []Defence{
 	{
 		Threat: "claims of wrong types, twice, or in another spelling",
 		Name:   "exact names",
-		File:   "internal/idtoken/idtoken.go",
+		File:   "internal/idtoken/claims.go",
 		Old:    `func (c *Claims) UnmarshalJSON(`,
 		New:    `func (c *Claims) readExactly(`,
 		Test:   "TestIDTokenDuplicateClaims",
@@ -139,7 +139,7 @@ var tokens = []Defence{
 	{
 		Threat: "claims of wrong types, twice, or in another spelling",
 		Name:   "exact types",
-		File:   "internal/idtoken/idtoken.go",
+		File:   "internal/idtoken/claims.go",
 		Old: `			if json.Unmarshal(raw, to) != nil {
 				return WrongTypeError{name}
 			}`,

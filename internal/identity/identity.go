@@ -143,7 +143,7 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 
 // Present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
 // before: nothing of the client's is left to mix with.
-func (id *Identity) Present(r *http.Request, s *session.Session, msn string) {
+func (id *Identity) Present(r *http.Request, s *session.Session, msn string, newLogin bool) {
 	most := len(s.Claims) + 1 + len(id.fields)
 	values := make([]string, 0, most)
 	before := r.Header
@@ -164,8 +164,12 @@ func (id *Identity) Present(r *http.Request, s *session.Session, msn string) {
 	}
 	set(id.prefix+"Msn", msn)
 	for field, name := range id.fields {
-		if name == "msn" {
+		switch {
+		case name == "msn":
 			set(field, msn)
+			continue
+		case name == "new_login" && newLogin:
+			set(field, "true")
 			continue
 		}
 		for _, c := range s.Claims {

@@ -78,49 +78,6 @@ type Expectation struct {
 	AcceptMissingMSN bool
 }
 
-// Claims are the claims we look at.
-type Claims struct {
-	jwt.RegisteredClaims
-	Nonce  string
-	ACR    string
-	AZP    string
-	AtHash *string
-
-	// These are read by the flow: no published token of a login from a phone number has msn, and the request's id is
-	// spelt in two ways.
-	msn, authReqID, authReqIDCamel json.RawMessage
-}
-
-// UnmarshalJSON reads each claim by its exact name: left to itself, encoding/json takes "MSN" for "msn",
-// and another value before it for what a null stands for. Wrong types fail.
-func (c *Claims) UnmarshalJSON(text []byte) error {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		return err
-	}
-	for name, to := range map[string]any{
-		"iss": &c.Issuer, "sub": &c.Subject, "aud": &c.Audience, "exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt,
-		"nonce": &c.Nonce, "msn": &c.msn, "acr": &c.ACR, "azp": &c.AZP, "at_hash": &c.AtHash,
-		"auth_req_id": &c.authReqID, "authReqId": &c.authReqIDCamel,
-	} {
-		if raw, ok := members[name]; ok {
-			if json.Unmarshal(raw, to) != nil {
-				return WrongTypeError{name}
-			}
-		}
-	}
-	return nil
-}
-
-// WrongTypeError is a claim of another JSON type than it has to be: an msn that is a number, say. In the browser flow
-// no claim is read in two ways.
-type WrongTypeError struct{ Claim string }
-
-func (e WrongTypeError) Error() string {
-	return ErrInvalid.Error() + ": a claim is of the wrong JSON type (" + e.Claim + ")"
-}
-func (WrongTypeError) Unwrap() error { return ErrInvalid }
-
 // Check is the one set of checks that an ID token goes through (OpenID Connect Core section
 // 3.1.3.7, and Vipps MobilePay's page on partner keys for msn). It returns the sub.
 //
@@ -233,28 +190,6 @@ func checkMSN(claims *Claims, want Expectation) error {
 		return ErrMSN
 	}
 	return nil
-}
-
-// isMissing reports whether a claim is not there: null means the same (OpenID Connect Core section 5.3.2).
-func isMissing(claim json.RawMessage) bool { return len(claim) == 0 || string(claim) == "null" }
-
-// requestID returns the request that a token answers, in either spelling, or "".
-func (c *Claims) requestID() (string, error) {
-	id := ""
-	for name, raw := range map[string]json.RawMessage{"auth_req_id": c.authReqID, "authReqId": c.authReqIDCamel} {
-		if isMissing(raw) {
-			continue
-		}
-		var text string
-		if json.Unmarshal(raw, &text) != nil {
-			return "", WrongTypeError{name}
-		}
-		if id != "" && text != id {
-			return "", ErrRequest
-		}
-		id = text
-	}
-	return id, nil
 }
 
 // checkRequest makes sure that the token answers the login it came for.

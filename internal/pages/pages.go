@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"time"
 )
 
 var (
@@ -37,11 +38,11 @@ type Page struct {
 
 // Write sends the page as the answer to r, in the person's language and with the words of the market. inFrame says that
 // the browser shows it inside another page.
-func (p Page) Write(w http.ResponseWriter, r *http.Request, status int, market string, inFrame bool) error {
-	words := textsFor(r.Header.Get("Accept-Language"), market)
+func (p Page) Write(w http.ResponseWriter, r *http.Request, status int, market Market, inFrame bool) error {
+	words := textsFor(r.Header.Get("Accept-Language"), market.Code)
 	var body bytes.Buffer
 	err := errorTemplate.Execute(&body, map[string]any{
-		"Language": words.Language, "Text": words.Pages[p.Kind].in(market), "Link": p.Link,
+		"Language": words.Language, "Text": words.Pages[p.Kind].with(market.brand(words.Language, time.Now())), "Link": p.Link,
 		"ReferenceLabel": words.ReferenceLabel, "Reference": p.Reference,
 		"Style": template.CSS(errorCSS), "InFrame": inFrame,
 	})

@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"golang.org/x/text/language"
 )
@@ -18,22 +19,41 @@ type texts struct {
 	Pages          map[string]text `json:"pages"`
 }
 
-// text says what happened and what to do. "{brand}" stands for Vipps, MobilePay, or both.
+// text says what happened and what to do. "{brand}" stands for Vipps, MobilePay, or "Vipps or MobilePay".
 type text struct {
 	Title  string `json:"title"`
 	Body   string `json:"body"`
 	Button string `json:"button"` // "" where there is nothing to try
 }
 
-// in is the text with the brand of a market, or with both brands where the market is not known.
-func (t text) in(market string) text {
-	brand := "Vipps MobilePay"
-	switch market {
-	case "NO", "SE":
-		brand = "Vipps"
-	case "DK", "FI":
-		brand = "MobilePay"
+// Market says which brand a person knows.
+type Market struct {
+	Code string // NO, DK, FI, SE or ""
+	// MobilePayUntil is when MobilePay becomes Vipps, in Denmark and Finland.
+	MobilePayUntil time.Time
+}
+
+// brand returns what the service is called: by market, else by the page's language. From the day on it is Vipps
+// everywhere. The two names are never one brand.
+func (m Market) brand(language string, now time.Time) string {
+	if !now.Before(m.MobilePayUntil) {
+		return "Vipps"
 	}
+	switch {
+	case m.Code == "NO" || m.Code == "SE":
+		return "Vipps"
+	case m.Code == "DK" || m.Code == "FI":
+		return "MobilePay"
+	case language == "nb" || language == "sv":
+		return "Vipps"
+	case language == "da" || language == "fi":
+		return "MobilePay"
+	}
+	return "Vipps or MobilePay"
+}
+
+// with is the text with the brand in it.
+func (t text) with(brand string) text {
 	return text{
 		Title:  strings.ReplaceAll(t.Title, "{brand}", brand),
 		Body:   strings.ReplaceAll(t.Body, "{brand}", brand),

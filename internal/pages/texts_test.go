@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTexts: every page has its words in every language, with the brand where it belongs.
@@ -21,18 +22,31 @@ func TestTexts(t *testing.T) {
 			if text.Title == "" || text.Body == "" || (text.Button == "") != (kind == "no_merchant") {
 				t.Errorf("%s %s lacks something: %+v", words.Language, kind, text)
 			}
-			if all := text.in("NO"); strings.ContainsAny(all.Title+all.Body+all.Button, "{}<>") {
+			if all := text.with("Vipps"); strings.ContainsAny(all.Title+all.Body+all.Button, "{}<>") {
 				t.Errorf("%s %s: %+v", words.Language, kind, all)
 			}
 		}
 	}
 }
 
+// TestBrand: by market, else by language; Vipps everywhere from the day on, and never both names as one.
 func TestBrand(t *testing.T) {
-	for market, want := range map[string]string{"": "Vipps MobilePay", "NO": "Vipps", "SE": "Vipps", "DK": "MobilePay", "FI": "MobilePay"} {
-		if got := (text{"a {brand}", "{brand} b", "{brand}"}).in(market); got != (text{"a " + want, want + " b", want}) {
-			t.Errorf("%s: %+v", market, got)
+	oslo := time.FixedZone("CET", 3600)
+	day := time.Date(2027, 1, 12, 0, 0, 0, 0, oslo)
+	for _, test := range []struct{ market, language, want string }{
+		{"NO", "da", "Vipps"}, {"SE", "fi", "Vipps"}, {"DK", "nb", "MobilePay"}, {"FI", "sv", "MobilePay"},
+		{"", "nb", "Vipps"}, {"", "sv", "Vipps"}, {"", "da", "MobilePay"}, {"", "fi", "MobilePay"}, {"", "en", "Vipps or MobilePay"},
+	} {
+		m := Market{Code: test.market, MobilePayUntil: day}
+		if got := m.brand(test.language, day.Add(-time.Second)); got != test.want {
+			t.Errorf("%v before the day: %q", test, got)
 		}
+		if got := m.brand(test.language, day); got != "Vipps" {
+			t.Errorf("%v on the day: %q", test, got)
+		}
+	}
+	if got := (text{"a {brand}", "{brand} b", "{brand}"}).with("Vipps"); got != (text{"a Vipps", "Vipps b", "Vipps"}) {
+		t.Errorf("%+v", got)
 	}
 }
 

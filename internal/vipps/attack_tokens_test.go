@@ -235,7 +235,7 @@ func TestIDTokenDuplicateClaims(t *testing.T) {
 	}
 	// The last msn counts also where it is null: that is none.
 	body := strings.TrimSuffix(string(mustJSON(t, goodClaims())), "}") + `,"msn":null}`
-	if _, err := idtoken.Check(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, wantToken); !errors.Is(err, idtoken.ErrMSN) {
+	if _, err := idtoken.Check(t.Context(), signText(t, rsaKey, rsaHeader, body), keys, wantToken); !errors.Is(err, idtoken.ErrNoMSN) {
 		t.Errorf("msn, and then msn null: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
@@ -71,6 +72,9 @@ type Client struct {
 	Token     cached[Token]
 	Discovery cached[Discovery]
 	KeySet    cached[*keySet]
+
+	// rawBasic has the sales units and endpoints that take client_secret_basic in its raw form.
+	rawBasic sync.Map
 
 	// refusals are the sales units for which a new token was refused as well.
 	refusals refusals
@@ -223,11 +227,7 @@ func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, gr
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
 func (c *Client) postAs(ctx context.Context, call string, unit *merchant.Unit, msn, endpoint string, form url.Values, answer any) error {
 	if unit.HasOwnKeys() {
-		return c.post(calling(ctx, call), endpoint, form, answer, func(req *http.Request) {
-			// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
-			req.SetBasicAuth(url.QueryEscape(unit.ClientID), url.QueryEscape(unit.ClientSecret))
-			req.Header.Set("Merchant-Serial-Number", msn)
-		})
+		return c.postWithOwnKeys(calling(ctx, call), unit, msn, endpoint, form, answer)
 	}
 	token, err := c.Token.Get(ctx)
 	if err != nil {
