@@ -35,7 +35,7 @@ type locale struct {
 }
 
 var locales = []locale{
-	{"en", "en-GB,en-US;q=0.9,en;q=0.8", "Vipps MobilePay", "100001"},
+	{"en", "en-GB,en-US;q=0.9,en;q=0.8", "Vipps or MobilePay", "100001"},
 	{"nb", "nb-NO,nb;q=0.9,no;q=0.8,nn;q=0.7,en-US;q=0.6,en;q=0.5", "Vipps", "100002"},
 	{"da", "da-DK,da;q=0.9,en-US;q=0.8,en;q=0.7", "MobilePay", "100003"},
 	{"fi", "fi-FI,fi;q=0.9,en-US;q=0.8,en;q=0.7", "MobilePay", "100004"},
@@ -50,7 +50,6 @@ type mishap struct {
 	status int64
 	link   string // where the button leads, as a path; "" for no button
 	calm   bool   // nothing went wrong: there is no reference
-	nobody bool   // there is no merchant, and so no market
 
 	// One of these says how to get there. By default the person opens the page that they want.
 	answer string                                   // what Vipps MobilePay sends the browser back with
@@ -67,7 +66,7 @@ var (
 var mishaps = map[string]mishap{
 	"login_required":    {status: 401, link: again, calm: true},
 	"form_not_sent":     {status: 401, link: anew, calm: true, open: sendForm},
-	"no_merchant":       {status: 421, nobody: true},
+	"no_merchant":       {status: 421},
 	"bad_link":          {status: 400, link: anew, path: "/vipps/callback?state=x&code=y&code=z"},
 	"session_lost":      {status: 400, link: anew, path: "/vipps/callback?state=x&code=y"},
 	"other_browser":     {status: 400, link: anew, answer: "code=y&state=another"},
@@ -75,6 +74,7 @@ var mishaps = map[string]mishap{
 	"already_used":      {status: 400, link: again, answer: "code=invalid_grant"},
 	"not_started_here":  {status: 400, link: anew, path: "/vipps/phone/callback?code=forged"},
 	"cancelled":         {status: 403, link: again, answer: "error=access_denied"},
+	"not_confirmed":     {status: 403, link: again, open: approveUnconfirmed},
 	"outdated_app":      {status: 403, link: again, answer: "error=outdated_app_version"},
 	"wrong_challenge":   {status: 403, link: again, answer: "error=wrong_challenge"},
 	"refused":           {status: 403, link: again, answer: "error=some_undocumented_error"},
@@ -128,11 +128,7 @@ func testErrorPage(w *tab, v *failingVipps, l *locale, kind string, m mishap, wa
 	if w.status != m.status {
 		w.t.Fatalf("status %d, want %d: %s", w.status, m.status, w.whereabouts())
 	}
-	brand := l.brand
-	if m.nobody {
-		brand = "Vipps MobilePay"
-	}
-	w.wantTexts(l.language, brand, want)
+	w.wantTexts(l.language, l.brand, want) // without a market, the language has the same brand
 	w.wantLink(site, m.link)
 	w.wantNothingLoaded()
 	if !m.calm {
@@ -348,7 +344,7 @@ func (v *failingVipps) serve(t *testing.T) {
 	for i := range locales {
 		l := &locales[i]
 		config.Merchants = append(config.Merchants, simulator.Merchant{
-			MSN: l.msn, RedirectURIs: []string{v.site("other_number", l) + "/vipps/phone/callback"},
+			MSN: l.msn, RedirectURIs: []string{v.site("other_number", l) + "/vipps/phone/callback", v.site("not_confirmed", l) + "/vipps/callback"},
 		})
 		config.Users = append(config.Users, simulator.User{Name: "Customer", PhoneNumber: customerOf(l)})
 	}
@@ -356,7 +352,10 @@ func (v *failingVipps) serve(t *testing.T) {
 	if v.Simulator, err = simulator.New(config); err != nil {
 		t.Fatal(err)
 	}
-	v.SetFaults(simulator.Faults{Userinfo: func(claims map[string]any) { claims["phone_number"] = someoneElse }})
+	v.SetFaults(simulator.Faults{
+		Userinfo: func(claims map[string]any) { claims["phone_number"] = someoneElse },
+		IDToken:  func(_, claims map[string]any) { delete(claims, "acr") },
+	})
 
 	paths := http.NewServeMux()
 	paths.Handle("/", v.Simulator)
@@ -383,6 +382,10 @@ func (v *failingVipps) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind, _, _ := strings.Cut(back.Host, ".")
+	if kind == "not-confirmed" {
+		v.Simulator.ServeHTTP(w, r)
+		return
+	}
 	answer, err := url.ParseQuery(mishaps[strings.ReplaceAll(kind, "-", "_")].answer)
 	if err != nil || len(answer) == 0 {
 		http.Error(w, "no mishap for "+kind, http.StatusBadRequest)
@@ -450,6 +453,13 @@ func logOutFromElsewhere(w *tab, v *failingVipps, l *locale) {
 	logout := v.site("cross_site_logout", l) + "/vipps/logout?return_to=" + url.QueryEscape(wanted)
 	w.open(v.server.URL + "/elsewhere?to=" + url.QueryEscape(logout))
 	w.follow("a")
+}
+
+// approveUnconfirmed logs in at a Vipps MobilePay that does not have it confirmed in the app.
+func approveUnconfirmed(w *tab, v *failingVipps, l *locale) {
+	w.t.Helper()
+	w.open(v.site("not_confirmed", l) + wanted)
+	w.follow(`button[name=answer][value=approve]`)
 }
 
 // sendForm sends a form, when the session is over.
