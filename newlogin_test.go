@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/caddy-vipps/vippslogin/simulator"
@@ -62,7 +63,7 @@ func TestNewLogin(t *testing.T) {
 	// Of another browser's cookie nothing follows.
 	u, _ := url.Parse(shop)
 	b.client.Jar.SetCookies(u, []*http.Cookie{{Name: "vipps_new_AAAAAAAA", Value: "AAAA", Path: "/"}})
-	b.get(shop + "/five").wantStatus(t, http.StatusOK)
+	b.get(shop+"/five").wantStatus(t, http.StatusOK)
 	if header := w.upstream.last(t).Header; header.Get("X-New-Login") != "" || strings.Contains(header.Get("Cookie"), "vipps") {
 		t.Errorf("made up: %v", header)
 	}
@@ -81,11 +82,11 @@ func TestBasicForms(t *testing.T) {
 				return []simulator.Merchant{{MSN: "123456", ClientID: id, ClientSecret: secret, RedirectURIs: []string{w.shop("shop-a.localhost") + "/vipps/callback"}}}
 			})
 			w.load("http://shop-a.localhost:$HTTP {\n\tvipps_login {\n\t\tmerchant 123456 shop-a.localhost {\n\t\t\tclient_id " + id + "\n\t\t\tclient_secret \"" + secret + "\"\n\t\t}\n\t}\n\treverse_proxy $UPSTREAM\n}\n")
-			refused := 0
+			var refused atomic.Int64
 			w.vipps.answer(pathToken, func(rw http.ResponseWriter, r *http.Request) {
 				user, password, _ := r.BasicAuth()
 				if !takes(user, password) {
-					refused++
+					refused.Add(1)
 					rw.WriteHeader(http.StatusUnauthorized)
 					_, _ = rw.Write([]byte(`{"error":"invalid_client"}`))
 					return
@@ -96,8 +97,8 @@ func TestBasicForms(t *testing.T) {
 			for range 3 {
 				newBrowser(t).login(w.shop("shop-a.localhost")+"/", kari).wantStatus(t, http.StatusOK)
 			}
-			if most := map[string]int{"encoded": 0, "raw": 1}[name]; refused != most {
-				t.Errorf("%d refused, want %d", refused, most)
+			if most := map[string]int64{"encoded": 0, "raw": 1}[name]; refused.Load() != most {
+				t.Errorf("%d refused, want %d", refused.Load(), most)
 			}
 		})
 	}

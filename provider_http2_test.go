@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,18 +212,18 @@ func TestClosedConnection(t *testing.T) {
 	w := newWorld(t)
 	w.load(twoShops)
 	shop := w.shop("shop-a.localhost")
-	broken := 0
+	var broken atomic.Int64
 	w.vipps.answer(pathToken, func(rw http.ResponseWriter, r *http.Request) {
-		if broken++; broken == 1 {
+		if broken.Add(1) == 1 {
 			panic(http.ErrAbortHandler)
 		}
 		w.vipps.sim.ServeHTTP(rw, r)
 	})
 	newBrowser(t).login(shop+"/", kari).wantStatus(t, http.StatusOK)
 	// The code arrived, and the answer was lost: it is refused the second time.
-	broken = 0
+	broken.Store(0)
 	w.vipps.answer(pathToken, func(rw http.ResponseWriter, r *http.Request) {
-		if broken++; broken == 1 {
+		if broken.Add(1) == 1 {
 			w.vipps.sim.ServeHTTP(new(nobody), r)
 			panic(http.ErrAbortHandler)
 		}
@@ -230,15 +231,15 @@ func TestClosedConnection(t *testing.T) {
 	})
 	b := newBrowser(t)
 	b.get(b.approved(shop+"/", kari).location()).wantStatus(t, http.StatusBadRequest)
-	if broken != 2 {
-		t.Errorf("%d calls", broken)
+	if broken.Load() != 2 {
+		t.Errorf("%d calls", broken.Load())
 	}
-	w.vipps.answer(pathToken, func(http.ResponseWriter, *http.Request) { broken++; panic(http.ErrAbortHandler) })
-	broken = 0
+	w.vipps.answer(pathToken, func(http.ResponseWriter, *http.Request) { broken.Add(1); panic(http.ErrAbortHandler) })
+	broken.Store(0)
 	b = newBrowser(t)
 	b.get(b.approved(shop+"/", kari).location()).wantStatus(t, http.StatusGatewayTimeout)
-	if broken != 2 {
-		t.Errorf("%d calls", broken)
+	if broken.Load() != 2 {
+		t.Errorf("%d calls", broken.Load())
 	}
 }
 
