@@ -27,7 +27,7 @@ func init() {
 		Name:  "vipps-login",
 		Short: "Commands for logins with Vipps MobilePay",
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(newCheckCommand())
+			cmd.AddCommand(newCheckCommand(), newMerchantsCommand(), newWebhookCommand())
 		},
 	})
 }

@@ -199,5 +199,8 @@ func (h *Handler) checkTarget(unit *merchant.Unit, o incoming.Origin, unchecked 
 	if h.Phone != nil {
 		target.PhoneRedirectURI = o.URL(h.paths.phoneCallback)
 	}
+	if len(h.phoneConfig.webhookSecrets) > 0 {
+		target.WebhookURL = o.URL(h.paths.webhook)
+	}
 	return target
 }

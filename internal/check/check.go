@@ -34,6 +34,7 @@ type Target struct {
 
 	RedirectURI      string
 	PhoneRedirectURI string // "" where no phone login ends in a browser
+	WebhookURL       string // where the ping is taken; "" where none is
 	AppAuth          bool   // logins are to be confirmed in the app
 	AnyBrowser       bool   // logins may be completed in any browser
 
@@ -42,8 +43,8 @@ type Target struct {
 	Unchecked string
 }
 
-// knownMSN reports whether the MSN is the same for every request.
-func (t *Target) knownMSN() bool { return merchant.IsMSN(t.Unit.MSN) }
+// KnownMSN reports whether the MSN is the same for every request.
+func (t *Target) KnownMSN() bool { return merchant.IsMSN(t.Unit.MSN) }
 
 // Checker checks what a config needs of Vipps MobilePay.
 type Checker struct {
@@ -169,7 +170,7 @@ func (c *Checker) clock(ctx context.Context) Finding {
 func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	reason := c.givenUp(ctx)
 	switch {
-	case !t.knownMSN():
+	case !t.KnownMSN():
 		reason = t.Unchecked
 	case c.noToken && !t.Unit.HasOwnKeys():
 		reason = "the partner's keys give no access token"

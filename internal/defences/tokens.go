@@ -271,7 +271,7 @@ var tokens = []Defence{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "the status is 200",
 		File:   "internal/vipps/answers.go",
-		Old:    `case resp.StatusCode != http.StatusOK:`,
+		Old:    `case !isSuccess(resp.StatusCode):`,
 		New:    `case resp.StatusCode >= 400:`,
 		Test:   "TestProviderFaultsAtEveryCall",
 	},

@@ -13,8 +13,19 @@ import (
 	"time"
 )
 
-// do sends a request and reads the JSON answer. It is the one place that looks at what comes back.
+// doAny is do for an endpoint that answers with any success, such as 201 with JSON or 204 with nothing.
+func (c *Client) doAny(req *http.Request, answer any) error {
+	_, err := c.send(req, answer, func(status int) bool { return status/100 == 2 })
+	return err
+}
+
+// do sends a request and reads the JSON answer.
 func (c *Client) do(req *http.Request, answer any) (http.Header, error) {
+	return c.send(req, answer, func(status int) bool { return status == http.StatusOK })
+}
+
+// send is the one place that looks at what comes back.
+func (c *Client) send(req *http.Request, answer any, isSuccess func(status int) bool) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), CallTimeout)
 	defer cancel()
 	began, status := time.Now(), 0
@@ -33,8 +44,9 @@ func (c *Client) do(req *http.Request, answer any) (http.Header, error) {
 		return nil, ErrNoAnswer
 	case err != nil || len(body) > maxBody:
 		return nil, ErrBadAnswer
-	case resp.StatusCode != http.StatusOK:
+	case !isSuccess(resp.StatusCode):
 		return nil, newStatusError(resp, body)
+	case resp.StatusCode == http.StatusNoContent:
 	case json.Unmarshal(body, answer) != nil:
 		return nil, ErrBadAnswer
 	}
