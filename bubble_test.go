@@ -60,7 +60,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	}
 	app := &App{storage: storetest.New()}
 	app.keys.Store(sealtest.Keys(t))
-	app.shared = &shared{client: vipps.NewClient(bubbleVipps, vipps.Keys{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"}, vipps.System{Name: "a", Version: "1", PluginName: "b", PluginVersion: "2"}, counted.observeCall), phones: phone.NewMemory(), revocations: revocation.NewList()}
+	app.shared = &shared{client: vipps.NewClient(bubbleVipps, vipps.Keys{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"}, vipps.System{Name: "a", Version: "1", PluginName: "b", PluginVersion: "2"}, counted.observeCall), phones: phone.NewMemory(), revocations: revocation.NewList(), refusedCodes: newRefusedCodes()}
 	app.shared.client.HTTP.Transport = b
 	t.Cleanup(app.shared.client.Stop)
 	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults("")}

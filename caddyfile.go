@@ -119,14 +119,23 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			client_secret <secret>
 //			scope         <scope>...
 //			market        NO|DK|FI|SE
+//			claims        <claim>...
+//			audience      <client_id>
 //		}
 //		merchants          <file>
 //		scope              <scope>...
+//		claims             <claim>...
+//		audience           <client_id>
 //		on_unauthenticated redirect|deny|pass
 //		base_path          <path>
 //		session {
 //			lifetime     <duration>
 //			idle_timeout <duration>|off
+//			browser
+//		}
+//		logout {
+//			return_to       <path>
+//			clear_site_data <data>...
 //		}
 //		public_origin   <origin>
 //		header_prefix   <prefix>
@@ -174,6 +183,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 		return h.unmarshalMerchant(d)
 	case "session":
 		return h.unmarshalSession(d)
+	case "logout":
+		return h.unmarshalLogout(d)
 	case "phone":
 		return h.unmarshalPhone(d)
 	}
@@ -190,6 +201,10 @@ func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &h.MerchantsFile)
 	case "scope":
 		return someArguments(d, &h.Scopes)
+	case "claims":
+		return someArguments(d, &h.Claims)
+	case "audience":
+		return oneArgument(d, &h.Audience)
 	case "on_unauthenticated":
 		return oneArgument(d, &h.OnUnauthenticated)
 	case "base_path":
@@ -214,102 +229,6 @@ func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &h.ErrorPages)
 	}
 	return d.Errf("unrecognized subdirective %q: see the directive's syntax for the ones there are", d.Val())
-}
-
-func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
-	var m Merchant
-	args := d.RemainingArgs()
-	if len(args) < 2 {
-		return d.Errf("merchant takes an MSN and at least one host")
-	}
-	m.MSN, m.Hosts = args[0], args[1:]
-	_, err := eachLine(d, d.Nesting(), func(name string) error {
-		switch name {
-		case "client_id":
-			return oneArgument(d, &m.ClientID)
-		case "client_secret":
-			return oneArgument(d, &m.ClientSecret)
-		case "scope":
-			return someArguments(d, &m.Scopes)
-		case "market":
-			return oneArgument(d, &m.Market)
-		default:
-			return d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope or market", name)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	h.Merchants = append(h.Merchants, m)
-	return nil
-}
-
-func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Err("session takes a block, with lifetime or idle_timeout or both")
-	}
-	lines, err := eachLine(d, d.Nesting(), func(name string) error {
-		switch name {
-		case "lifetime":
-			return duration(d, &h.Session.Lifetime)
-		case "idle_timeout":
-			return durationOrOff(d, &h.Session.IdleTimeout)
-		default:
-			return d.Errf("unrecognized subdirective %q of session: use lifetime or idle_timeout", name)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if lines == 0 {
-		return d.Err("session takes a block, with lifetime or idle_timeout or both")
-	}
-	return nil
-}
-
-func (h *Handler) unmarshalPhone(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.Err("phone takes a block, with api_key")
-	}
-	h.Phone = new(PhoneConfig)
-	lines, err := eachLine(d, d.Nesting(), func(name string) error {
-		switch name {
-		case "api_key":
-			return someArguments(d, &h.Phone.APIKeys)
-		case "scope":
-			return someArguments(d, &h.Phone.Scopes)
-		case "webhook_secret":
-			return someArguments(d, &h.Phone.WebhookSecrets)
-		case "countries":
-			return someArguments(d, &h.Phone.Countries)
-		case "accept_missing_msn":
-			return flag(d, &h.Phone.AcceptMissingMSN)
-		default:
-			return d.Errf("unrecognized subdirective %q of phone: use api_key, scope, webhook_secret, countries or accept_missing_msn", name)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if lines == 0 {
-		return d.Err("phone takes a block, with api_key")
-	}
-	return nil
-}
-
-func (h *Handler) unmarshalHeader(d *caddyfile.Dispenser) error {
-	var field, claim string
-	if !d.AllArgs(&field, &claim) {
-		return d.Err("header takes a field and a claim, such as Remote-User sub")
-	}
-	if _, ok := h.Headers[field]; ok {
-		return d.Errf("header %s is already set: a field shows one claim", field)
-	}
-	if h.Headers == nil {
-		h.Headers = make(map[string]string)
-	}
-	h.Headers[field] = claim
-	return nil
 }
 
 // Interface guards

@@ -52,9 +52,11 @@ type Merchant struct {
 	ClientID     string `json:"client_id,omitempty"`
 	ClientSecret string `json:"client_secret,omitempty"`
 
-	// Scopes and Market are as in the handler, for this merchant alone.
-	Scopes []string `json:"scopes,omitempty"`
-	Market string   `json:"market,omitempty"`
+	// Scopes, Market, Claims and Audience are as in the handler, for this merchant alone.
+	Scopes   []string `json:"scopes,omitempty"`
+	Market   string   `json:"market,omitempty"`
+	Claims   []string `json:"claims,omitempty"`
+	Audience string   `json:"audience,omitempty"`
 }
 
 // SessionConfig says how long a session lasts.
@@ -64,6 +66,19 @@ type SessionConfig struct {
 
 	// IdleTimeout is how long after the last request it ends. Default: off (0).
 	IdleTimeout Duration `json:"idle_timeout,omitempty"`
+
+	// Browser has the cookies end with the browser, for shared computers. Default: they last as long as the session.
+	Browser bool `json:"browser,omitempty"`
+}
+
+// LogoutConfig says what a logout does beside ending the session.
+type LogoutConfig struct {
+	// ReturnTo is the path that a logout leads to where the request has no return_to. Default: /.
+	ReturnTo string `json:"return_to,omitempty"`
+
+	// ClearSiteData is what the browser is told to clear, over HTTPS: cache, cookies, storage, executionContexts or *.
+	// Default: nothing.
+	ClearSiteData []string `json:"clear_site_data,omitempty"`
 }
 
 // Duration is a length of time in a config: text such as "90s", "12h" or "7d", in which placeholders are resolved when

@@ -221,6 +221,7 @@ func TestFieldsInDocumentation(t *testing.T) {
 		"## The handler: `vipps_login`": vippslogin.Handler{},
 		"### Merchants":                 vippslogin.Merchant{},
 		"### Session":                   vippslogin.SessionConfig{},
+		"### Logout":                    vippslogin.LogoutConfig{},
 		"### Phone":                     vippslogin.PhoneConfig{},
 	} {
 		var documented, fields []string

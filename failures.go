@@ -46,6 +46,7 @@ var failures = []failure{
 	{login.ErrRedeemed, http.StatusBadRequest, "already_used", zap.WarnLevel, "already_used"},
 	{errForeignCode, http.StatusBadRequest, "foreign_code", zap.ErrorLevel, "not_started_here"},
 	{vipps.ErrCodeRefused, http.StatusBadRequest, "code_refused", zap.WarnLevel, "already_used"},
+	{errTooManyCodes, http.StatusTooManyRequests, "too_many_codes", zap.WarnLevel, "busy"},
 	{errCancelled, http.StatusForbidden, "cancelled", zap.InfoLevel, "cancelled"},
 	{errOutdatedApp, http.StatusForbidden, "outdated_app", zap.InfoLevel, "outdated_app"},
 	{errWrongChallenge, http.StatusForbidden, "wrong_challenge", zap.InfoLevel, "wrong_challenge"},

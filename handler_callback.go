@@ -42,6 +42,9 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	l, err := h.findLogin(r, v, answer.state, v.began)
 	var attempt *login.Attempt
 	first := false
+	if err == nil && answer.code != "" && h.app.shared.refusedCodes.wait(v.client, v.began) > 0 {
+		return h.refuseCode(w, r, v, l.ReturnTo) // the state is not spent: a reload later completes the login
+	}
 	if err == nil {
 		// Spent by its first use, a failed one too.
 		cookie.Set(w, v.names.Login+l.ID, "", v.Secure(), 0)
@@ -60,6 +63,14 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	return h.answerAttempt(w, r, v, l, attempt, first)
 }
 
+var errTooManyCodes = errors.New("too many codes of this client were refused")
+
+// refuseCode answers a client whose codes are refused again and again, before Vipps MobilePay is called.
+func (h *Handler) refuseCode(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
+	setRetryAfter(w, h.app.shared.refusedCodes.wait(v.client, v.began))
+	return h.fail(w, r, v, errTooManyCodes, returnTo)
+}
+
 // attemptLogin completes a login, and writes down what came of it. The login is spent: it goes on when the user
 // reloads the page in the meantime, and finds the session.
 func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer callback, attempt *login.Attempt) {
@@ -68,6 +79,9 @@ func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer
 	err := errInternal
 	defer func() { login.Used.Finish(attempt, s, err, reference) }() // also where something panics
 	s, err = h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
+	if errors.Is(err, vipps.ErrCodeRefused) {
+		h.app.shared.refusedCodes.add(v.client, time.Now())
+	}
 	if err != nil {
 		reference = h.recordFailure(v, flowBrowser, failureOf(err), err)
 		return
@@ -163,8 +177,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, a
 			return nil, err
 		}
 	}
-	now := time.Now()
-	s := session.New(claims, now, h.lifetime)
+	s := h.newSession(v, claims)
 	s.InApp = h.RequireAppConfirmation // checkACR
 	return s, nil
 }

@@ -83,7 +83,7 @@ func (h *Handler) desk(v *visit) *phone.Desk {
 		Check: func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)
 		},
-		Outcomes: phoneOutcome{h, v}, AcceptMissingMSN: h.Phone != nil && h.Phone.AcceptMissingMSN, Logger: h.logger, Stopping: h.stopping,
+		Outcomes: phoneOutcome{h, v}, AcceptMissingMSN: h.Phone != nil && h.Phone.AcceptMissingMSN || v.unit.Audience != "", Logger: h.logger, Stopping: h.stopping,
 	}
 }
 

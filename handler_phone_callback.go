@@ -12,7 +12,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
-	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
@@ -27,6 +26,9 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 		return h.fail(w, r, v, errBadCallback, "/")
 	case errorCode != "":
 		return h.fail(w, r, v, authorizationError(errorCode), "/")
+	}
+	if h.app.shared.refusedCodes.wait(v.client, v.began) > 0 {
+		return h.refuseCode(w, r, v, "/")
 	}
 	attempt, first := phoneCodes.begin(v, code)
 	if first {
@@ -47,6 +49,9 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 		err = errors.Join(errForeignCode, err)
 	}
 	attempt.err = err
+	if errors.Is(err, vipps.ErrCodeRefused) {
+		h.app.shared.refusedCodes.add(v.client, time.Now())
+	}
 	switch {
 	case (errors.Is(err, errNoLogin) || errors.Is(err, vipps.ErrCodeRefused)) && v.session != nil:
 		return redirect(w, http.StatusFound, v.URL("/")) // replayed: the back button
@@ -55,7 +60,7 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 		return h.showFailure(w, r, v, failureOf(err), attempt.reference, "/")
 	}
 	attempt.returnTo = l.ReturnTo
-	s := session.New(claims, time.Now(), h.lifetime)
+	s := h.newSession(v, claims)
 	s.InApp = true // as every login from a phone number
 	h.recordLogin(v, l.Flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)

@@ -3,6 +3,7 @@ package vippslogin
 import (
 	"errors"
 	"net/http"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -19,6 +20,9 @@ var errCrossSiteLogout = errors.New("another site asked for the logout")
 // included. The person stays logged in at Vipps MobilePay, whose session is not ours to end.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	returnTo := incoming.ReturnTo(r)
+	if h.Logout.ReturnTo != "" && !r.URL.Query().Has("return_to") {
+		returnTo = h.Logout.ReturnTo
+	}
 	switch {
 	case incoming.IsCrossSite(r, v.Origin):
 		return h.fail(w, r, v, errCrossSiteLogout, returnTo)
@@ -35,6 +39,9 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 			h.logger.Error("a logout is not known to the other instances yet", zap.String("msn", v.msn), zap.Error(err))
 		}
 		h.recordLogout(v)
+	}
+	if len(h.Logout.ClearSiteData) > 0 && v.Secure() { // browsers take it over HTTPS only
+		w.Header().Set("Clear-Site-Data", `"`+strings.Join(h.Logout.ClearSiteData, `", "`)+`"`)
 	}
 	status := http.StatusFound
 	if r.Method == http.MethodPost {

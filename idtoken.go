@@ -16,6 +16,7 @@ import (
 func (h *Handler) checkedClaims(ctx context.Context, v *visit, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 	client := h.app.shared.client
 	want.Issuer, want.MSN, want.ClientID, want.AccessToken = client.Issuer(), v.msn, v.unit.ClientID, got.AccessToken
+	want.Audience = v.unit.Audience
 	sub, err := idtoken.Check(ctx, got.IDToken, client, want)
 	if err != nil {
 		return nil, err

@@ -60,7 +60,7 @@ func TestMerchantsFile(t *testing.T) {
 			for host, want := range test.want {
 				got := ""
 				if unit := table.Lookup(host); unit != nil {
-					got = fmt.Sprint(*unit)
+					got = fmt.Sprintf("{%s %s %s %s %s}", unit.MSN, unit.ClientID, unit.ClientSecret, unit.Scope, unit.Market)
 				}
 				if got != want {
 					t.Errorf("%s belongs to %q, want %q", host, got, want)

@@ -53,6 +53,13 @@ type Handler struct {
 	// Scopes are what a login asks for. "openid" is added if missing. Default: openid name.
 	Scopes []string `json:"scopes,omitempty"`
 
+	// Claims are the claims of userinfo that a session keeps and the site is told; sub and the MSN always are. Default: all.
+	Claims []string `json:"claims,omitempty"`
+
+	// Audience is what the ID token's aud must be, or contain: the sales unit's client_id, which a partner has no secret
+	// for. Default: it is not checked with partner keys.
+	Audience string `json:"audience,omitempty"`
+
 	// OnUnauthenticated is what happens to a request that needs a login and has no session: "redirect"
 	// to Vipps MobilePay, "deny" (401), or "pass" it on without identity headers. Default: redirect.
 	OnUnauthenticated string `json:"on_unauthenticated,omitempty"`
@@ -62,6 +69,9 @@ type Handler struct {
 
 	// Session says how long a session lasts.
 	Session SessionConfig `json:"session,omitzero"`
+
+	// Logout says what a logout does beside ending the session.
+	Logout LogoutConfig `json:"logout,omitzero"`
 
 	// PublicOrigin is the scheme, host and port that browsers see, such as https://shop.example.no:8443, whatever the
 	// listener or a proxy says: of redirect URIs, redirects and cookies. {http.request.host} as the host stands for

@@ -27,6 +27,8 @@ type shared struct {
 
 	phones      *phone.Memory
 	revocations *revocation.List
+
+	refusedCodes *refusedCodes
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -46,6 +48,8 @@ func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, stri
 			client:      vipps.NewClient(base, keys, system, counted.observeCall),
 			revocations: revocation.NewList(),
 			phones:      phone.NewMemory(),
+
+			refusedCodes: newRefusedCodes(),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key

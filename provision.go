@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/caddy-vipps/vippslogin/internal/identity"
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
@@ -47,7 +48,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	for _, check := range []func() error{
-		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath,
+		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout,
+		func() error { return h.checkClaims(h.Claims) },
 		func() error { return checkScopes("scope", h.Scopes) },
 	} {
 		if err := check(); err != nil {
@@ -256,6 +258,37 @@ func (h *Handler) checkHeaders() error {
 			return fmt.Errorf("header: %q is set twice: upstreams may read both spellings as one, keep one of them", field)
 		}
 		seen[folded] = true
+	}
+	return nil
+}
+
+// checkClaims refuses a header for a claim that is not kept: it would never be there.
+func (h *Handler) checkClaims(claims []string) error {
+	if len(claims) == 0 {
+		return nil
+	}
+	for _, claim := range claims {
+		if claim == "" || !userinfo.IsPlain(claim) || strings.ContainsAny(claim, ", ") {
+			return fmt.Errorf("claims: %q is not a claim: write names such as sub name email", claim)
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(h.Headers)) {
+		claim := h.Headers[field]
+		if !slices.Contains([]string{"sub", "msn", "new_login"}, claim) && !slices.Contains(claims, claim) {
+			return fmt.Errorf("header: %q shows %s, which claims does not keep: add it there, or leave the header out", field, claim)
+		}
+	}
+	return nil
+}
+
+func (h *Handler) checkLogout() error {
+	if to := h.Logout.ReturnTo; to != "" && (incoming.SafeReturn(to) != to || strings.HasPrefix(to, "//")) {
+		return fmt.Errorf("logout: return_to: %q is not a path of this site: write one such as /goodbye", to)
+	}
+	for _, data := range h.Logout.ClearSiteData {
+		if err := oneOf("logout: clear_site_data", data, []string{"cache", "cookies", "storage", "executionContexts", "*"}); err != nil {
+			return err
+		}
 	}
 	return nil
 }

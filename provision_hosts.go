@@ -60,16 +60,25 @@ func (h *Handler) addMerchants(table *merchant.Hosts) error {
 
 // merchantOf is a line of a merchants file in the shape that the rules for merchants are about.
 func merchantOf(l *merchant.Line) *Merchant {
-	return &Merchant{MSN: l.MSN, ClientID: l.ClientID, ClientSecret: l.ClientSecret, Scopes: strings.Fields(l.Scope), Market: l.Market}
+	return &Merchant{MSN: l.MSN, ClientID: l.ClientID, ClientSecret: l.ClientSecret, Scopes: strings.Fields(l.Scope), Market: l.Market, Claims: strings.Fields(l.Claims), Audience: l.Audience}
 }
 
 func (h *Handler) newSalesUnit(m *Merchant) (*merchant.Unit, error) {
-	unit := &merchant.Unit{MSN: m.MSN, Scope: h.scope, Market: h.Market}
+	unit := &merchant.Unit{MSN: m.MSN, Scope: h.scope, Market: h.Market, Claims: h.Claims, Audience: h.Audience}
 	if len(m.Scopes) > 0 {
 		unit.Scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants ask for the same
 	}
 	if m.Market != "" {
 		unit.Market = m.Market
+	}
+	if m.Audience != "" {
+		unit.Audience = m.Audience
+	}
+	if len(m.Claims) > 0 {
+		unit.Claims = m.Claims
+	}
+	if err := h.checkClaims(unit.Claims); err != nil {
+		return nil, err
 	}
 	if err := errors.Join(checkScopes("scope", m.Scopes), oneOf("market", m.Market, markets)); err != nil {
 		return nil, err
@@ -119,7 +128,7 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	if len(siteHosts) == 0 {
 		return fmt.Errorf("MSN %s stands for every host of the site, and the site has no host names: give it host names, or say `merchant %s <host>...`", h.MSN, h.MSN)
 	}
-	table.Site = &merchant.Unit{MSN: msn, Scope: h.scope, Market: h.Market}
+	table.Site = &merchant.Unit{MSN: msn, Scope: h.scope, Market: h.Market, Claims: h.Claims, Audience: h.Audience}
 	for _, host := range siteHosts {
 		if err := table.Add(host, table.Site); err != nil {
 			return err

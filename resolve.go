@@ -56,13 +56,15 @@ func (h *Handler) resolvePlaceholders() error {
 		value *string
 	}{
 		{"on_unauthenticated", &h.OnUnauthenticated}, {"base_path", &h.BasePath}, {"header_prefix", &h.HeaderPrefix},
-		{"header_encoding", &h.HeaderEncoding}, {"market", &h.Market}, {"error_pages", &h.ErrorPages},
+		{"header_encoding", &h.HeaderEncoding}, {"market", &h.Market}, {"error_pages", &h.ErrorPages}, {"audience", &h.Audience},
+		{"logout: return_to", &h.Logout.ReturnTo},
 	} {
 		if err := resolveText(field.name, field.value); err != nil {
 			return err
 		}
 	}
-	if err := resolveWords("scope", &h.Scopes); err != nil {
+	err := errors.Join(resolveWords("scope", &h.Scopes), resolveWords("claims", &h.Claims), resolveWords("logout: clear_site_data", &h.Logout.ClearSiteData))
+	if err != nil {
 		return err
 	}
 	if h.Phone != nil {
@@ -98,7 +100,7 @@ func (m *Merchant) resolvePlaceholders() error {
 	if err := resolveWords("scope", &m.Scopes); err != nil {
 		return err
 	}
-	return resolveText("market", &m.Market)
+	return errors.Join(resolveText("market", &m.Market), resolveWords("claims", &m.Claims), resolveText("audience", &m.Audience))
 }
 
 // resolveSecret replaces the placeholders of a secret. Empty is an error, and so is a placeholder that

@@ -67,6 +67,7 @@ func TestEveryFieldResolvesPlaceholders(t *testing.T) {
 		{vippslogin.SessionConfig{}, func(field, value string) []byte {
 			return configWith("handler", `"session":{`+field+value+`}`)
 		}},
+		{vippslogin.LogoutConfig{}, func(field, value string) []byte { return configWith("handler", `"logout":{`+field+value+`}`) }},
 		{vippslogin.PhoneConfig{}, func(field, value string) []byte {
 			keys := `"api_keys":["{env.TILL_API_KEY}"],`
 			if field == `"api_keys":` {

@@ -53,6 +53,7 @@ var fieldSchemas = map[string]func(*generator.Schema){
 	"PhoneConfig.APIKeys":           items(secretPattern, 1),
 	"PhoneConfig.Scopes":            items(scopePattern, 0),
 	"SessionConfig.IdleTimeout":     orOff,
+	"LogoutConfig.ClearSiteData":    items(`^(cache|cookies|storage|executionContexts|\*)$|\{.+\}`, 0),
 	"App.Environment":               pattern(`^(production|test|https?://.+)$|\{.+\}`),
 	"App.CookieSecrets":             items(secretPattern, 0),
 	"App.SystemName":                pattern(`^[ -$\x26-~]{0,30}$|\{.+\}`),
@@ -263,7 +264,7 @@ func TestSchemas(t *testing.T) {
 // TestFieldSchemas: every rule is about a field that is there.
 func TestFieldSchemas(t *testing.T) {
 	fields := make(map[string]bool)
-	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}} {
+	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}, vippslogin.LogoutConfig{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			fields[reflect.TypeOf(of).Name()+"."+field.Name] = true
 		}

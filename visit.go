@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
 // visit is what is known about a request before anything is decided.
@@ -143,6 +145,22 @@ func resolveMSN(r *http.Request, msn, host string) string {
 	return ""
 }
 
+// newSession is what a login opens: with the claims that the merchant keeps, sub always among them.
+func (h *Handler) newSession(v *visit, claims []userinfo.Claim) *session.Session {
+	if kept := v.unit.Claims; len(kept) > 0 {
+		claims = slices.DeleteFunc(slices.Clone(claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
+	}
+	return session.New(claims, time.Now(), h.lifetime)
+}
+
+// cookieLife is how long a cookie lasts that is of use for left.
+func (h *Handler) cookieLife(left time.Duration) time.Duration {
+	if h.Session.Browser && left > 0 {
+		return cookie.UntilClosed
+	}
+	return left
+}
+
 // setSession is the one way a session gets into a browser. It names the claims that did not fit.
 func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session) {
 	values, dropped := session.Seal(v.keys.Session, s, v.Host, v.msn)
@@ -151,9 +169,9 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 			zap.String("msn", v.msn), zap.Strings("claims", dropped))
 	}
 	left := time.Until(s.Issued.Add(h.lifetime))
-	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), left)
+	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), h.cookieLife(left))
 	clearLastUses(w, r, v)
-	setNewLogin(w, v, s, left)
+	setNewLogin(w, v, s, h.cookieLife(left))
 }
 
 // With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it
@@ -193,7 +211,7 @@ func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 	plain := binary.BigEndian.AppendUint64(nil, uint64(v.began.UnixMilli()))
 	sealed := v.keys.Seen.Seal(plain, seal.Context(v.Host, v.msn, v.session.IDText()))
 	left := time.Until(v.session.Issued.Add(h.lifetime))
-	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.Secure(), min(idle, left))
+	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.Secure(), h.cookieLife(min(idle, left)))
 }
 
 // clearLastUses clears the cookies beside sessions' own that came with the request: of sessions that are over.

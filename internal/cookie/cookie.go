@@ -2,6 +2,7 @@ package cookie
 
 import (
 	"iter"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -132,6 +133,9 @@ func withoutOwnCookies(line string) (rest string, changed bool) {
 	return kept.String(), true
 }
 
+// UntilClosed is the maxAge of a cookie that ends with the browser.
+const UntilClosed = time.Duration(math.MaxInt64)
+
 // Set sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it. No shared cache may
 // keep a response with it, whatever the site says of its own: it would give one person's session to others, or
 // end theirs.
@@ -147,12 +151,15 @@ func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Dur
 		Name:     Name(name, secure),
 		Value:    value,
 		Path:     "/",
-		MaxAge:   int((maxAge + time.Second - 1) / time.Second),
+		MaxAge:   int(maxAge/time.Second) + min(int(maxAge%time.Second), 1),
 		Secure:   secure,
 		HttpOnly: true,
 		SameSite: http.SameSiteLaxMode,
 	}
-	if cookie.MaxAge <= 0 {
+	switch {
+	case maxAge == UntilClosed:
+		cookie.MaxAge = 0 // none
+	case cookie.MaxAge <= 0:
 		cookie.MaxAge = -1
 	}
 	http.SetCookie(w, cookie)

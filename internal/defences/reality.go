@@ -98,4 +98,20 @@ var reality = []Defence{
 		New:    `if false {`,
 		Test:   "TestRefusalsThatPeopleRead",
 	},
+	{
+		Threat: "token meant for another",
+		Name:   "the audience that the config pins",
+		File:   "internal/idtoken/idtoken.go",
+		Old:    `if audience != "" && !slices.Contains(claims.Audience, audience) {`,
+		New:    `if false {`,
+		Test:   "TestAudience",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "a client that makes up codes is stopped",
+		File:   "handler_refusedcodes.go",
+		Old:    `if len(times) < maxRefusedCodes {`,
+		New:    `if true {`,
+		Test:   "TestRefusedCodes",
+	},
 }

@@ -236,7 +236,7 @@ var tokens = []Defence{
 	{
 		Threat: "parser panics",
 		Name:   "arguments of a Caddyfile are counted",
-		File:   "caddyfile.go",
+		File:   "caddyfile_blocks.go",
 		Old: `	if len(args) < 2 {
 		return d.Errf("merchant takes`,
 		New: `	if len(args) > 1<<20 {

@@ -66,6 +66,7 @@ type Expectation struct {
 	MSN         string // the sales unit the login was started for
 	Nonce       string // of a login in the browser
 	ClientID    string // of a sales unit with its own keys; "" where the partner's are used
+	Audience    string // that the config pins; "" where it pins none
 	AppAuth     bool   // the login asked for confirmation in the app
 	AccessToken string // that came with the ID token
 
@@ -98,7 +99,9 @@ func Check(ctx context.Context, raw string, keys KeySource, want Expectation) (s
 		func() error { return checkIssuedAt(claims) },
 		func() error { return checkMSN(claims, want) },
 		func() error { return checkRequest(claims, want) },
-		func() error { return checkAudience(claims, want.ClientID) },
+		func() error {
+			return errors.Join(checkAudience(claims, want.ClientID), checkPinned(claims, want.Audience))
+		},
 		func() error { return checkAccessTokenHash(claims, token.Method.Alg(), want.AccessToken) },
 		func() error { return checkACR(claims, want.AppAuth) },
 		func() error { return checkSubject(claims) },
@@ -228,6 +231,14 @@ func checkAudience(claims *Claims, clientID string) error {
 		return ErrAudience
 	}
 	if claims.AZP != "" && claims.AZP != clientID {
+		return ErrAudience
+	}
+	return nil
+}
+
+// checkPinned checks the audience that a partner's config names, who has no keys of the client.
+func checkPinned(claims *Claims, audience string) error {
+	if audience != "" && !slices.Contains(claims.Audience, audience) {
 		return ErrAudience
 	}
 	return nil

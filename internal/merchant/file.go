@@ -11,12 +11,13 @@ import (
 
 // Line is what a line of a merchants file says about its host's merchant, as it is written there.
 // Lines that say the same are about one sales unit.
-type Line struct{ MSN, ClientID, ClientSecret, Scope, Market string }
+type Line struct{ MSN, ClientID, ClientSecret, Scope, Market, Claims, Audience string }
 
-const FileColumns = "host, msn, client_id, client_secret, scope, market"
+// FileColumns are the columns that there are.
+const FileColumns = "host, msn, client_id, client_secret, scope, market, claims, audience"
 
 // columns say at which place of a line a value is; -1 is nowhere.
-type columns struct{ host, msn, clientID, clientSecret, scope, market int }
+type columns struct{ host, msn, clientID, clientSecret, scope, market, claims, audience int }
 
 // ReadFile reads a CSV file of merchants and calls add for each host, in order. Its errors begin with
 // name and the line, and repeat no text that may be a key.
@@ -58,9 +59,10 @@ func ReadFile(name string, from io.Reader, add func(host string, l Line) error) 
 // readColumns reads the first line. It does not repeat it: where it is missing, what stands there may be a
 // key.
 func readColumns(header []string) (columns, error) {
-	at := columns{-1, -1, -1, -1, -1, -1}
+	at := columns{-1, -1, -1, -1, -1, -1, -1, -1}
 	places := map[string]*int{
 		"host": &at.host, "msn": &at.msn, "client_id": &at.clientID, "client_secret": &at.clientSecret, "scope": &at.scope, "market": &at.market,
+		"claims": &at.claims, "audience": &at.audience,
 	}
 	for i, name := range header {
 		place := places[strings.TrimSpace(name)]
@@ -90,7 +92,7 @@ func (at *columns) read(fields []string) (host string, l Line) {
 		}
 		return strings.TrimSpace(fields[i])
 	}
-	return value(at.host), Line{value(at.msn), value(at.clientID), value(at.clientSecret), value(at.scope), value(at.market)}
+	return value(at.host), Line{value(at.msn), value(at.clientID), value(at.clientSecret), value(at.scope), value(at.market), value(at.claims), value(at.audience)}
 }
 
 func lineError(name string, reader *csv.Reader, err error) error {

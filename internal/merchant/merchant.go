@@ -20,6 +20,10 @@ type Unit struct {
 	ClientID, ClientSecret string
 	// Scope is what a login asks for, joined by spaces, "openid" included.
 	Scope string
+	// Audience is what the ID token's aud must be or contain; empty where that is not known.
+	Audience string
+	// Claims are the claims of userinfo that a session keeps, beside sub; nil for all.
+	Claims []string
 	// Market is NO, DK, FI, SE or empty.
 	Market string
 }

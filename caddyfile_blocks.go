@@ -1,0 +1,125 @@
+package vippslogin
+
+import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
+	var m Merchant
+	args := d.RemainingArgs()
+	if len(args) < 2 {
+		return d.Errf("merchant takes an MSN and at least one host")
+	}
+	m.MSN, m.Hosts = args[0], args[1:]
+	_, err := eachLine(d, d.Nesting(), func(name string) error {
+		switch name {
+		case "client_id":
+			return oneArgument(d, &m.ClientID)
+		case "client_secret":
+			return oneArgument(d, &m.ClientSecret)
+		case "scope":
+			return someArguments(d, &m.Scopes)
+		case "market":
+			return oneArgument(d, &m.Market)
+		case "claims":
+			return someArguments(d, &m.Claims)
+		case "audience":
+			return oneArgument(d, &m.Audience)
+		default:
+			return d.Errf("unrecognized subdirective %q of merchant: use client_id, client_secret, scope, market, claims or audience", name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	h.Merchants = append(h.Merchants, m)
+	return nil
+}
+
+func (h *Handler) unmarshalSession(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("session takes a block, with lifetime, idle_timeout or browser")
+	}
+	lines, err := eachLine(d, d.Nesting(), func(name string) error {
+		switch name {
+		case "lifetime":
+			return duration(d, &h.Session.Lifetime)
+		case "idle_timeout":
+			return durationOrOff(d, &h.Session.IdleTimeout)
+		case "browser":
+			return flag(d, &h.Session.Browser)
+		default:
+			return d.Errf("unrecognized subdirective %q of session: use lifetime, idle_timeout or browser", name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if lines == 0 {
+		return d.Err("session takes a block, with lifetime, idle_timeout or browser")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalLogout(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("logout takes a block, with return_to or clear_site_data")
+	}
+	lines, err := eachLine(d, d.Nesting(), func(name string) error {
+		switch name {
+		case "return_to":
+			return oneArgument(d, &h.Logout.ReturnTo)
+		case "clear_site_data":
+			return someArguments(d, &h.Logout.ClearSiteData)
+		default:
+			return d.Errf("unrecognized subdirective %q of logout: use return_to or clear_site_data", name)
+		}
+	})
+	if err == nil && lines == 0 {
+		err = d.Err("logout takes a block, with return_to or clear_site_data")
+	}
+	return err
+}
+
+func (h *Handler) unmarshalPhone(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.Err("phone takes a block, with api_key")
+	}
+	h.Phone = new(PhoneConfig)
+	lines, err := eachLine(d, d.Nesting(), func(name string) error {
+		switch name {
+		case "api_key":
+			return someArguments(d, &h.Phone.APIKeys)
+		case "scope":
+			return someArguments(d, &h.Phone.Scopes)
+		case "webhook_secret":
+			return someArguments(d, &h.Phone.WebhookSecrets)
+		case "countries":
+			return someArguments(d, &h.Phone.Countries)
+		case "accept_missing_msn":
+			return flag(d, &h.Phone.AcceptMissingMSN)
+		default:
+			return d.Errf("unrecognized subdirective %q of phone: use api_key, scope, webhook_secret, countries or accept_missing_msn", name)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if lines == 0 {
+		return d.Err("phone takes a block, with api_key")
+	}
+	return nil
+}
+
+func (h *Handler) unmarshalHeader(d *caddyfile.Dispenser) error {
+	var field, claim string
+	if !d.AllArgs(&field, &claim) {
+		return d.Err("header takes a field and a claim, such as Remote-User sub")
+	}
+	if _, ok := h.Headers[field]; ok {
+		return d.Errf("header %s is already set: a field shows one claim", field)
+	}
+	if h.Headers == nil {
+		h.Headers = make(map[string]string)
+	}
+	h.Headers[field] = claim
+	return nil
+}
