@@ -325,7 +325,10 @@ func TestAppConfirmation(t *testing.T) {
 	}
 	b.login(shop+"/", kari).wantStatus(t, http.StatusOK)
 	w.vipps.sim.SetFaults(simulator.Faults{IDToken: func(_, claims map[string]any) { delete(claims, "acr") }})
-	newBrowser(t).login(shop+"/", kari).wantStatus(t, http.StatusBadGateway)
+	newBrowser(t).login(shop+"/", kari).wantStatus(t, http.StatusForbidden)
+	if line := lineWith(w.logged(), `"reason":"not_confirmed"`); line == "" {
+		t.Error("the log does not say why")
+	}
 }
 
 // TestNoImageCompletesALogin: a callback is a page in a window. As an image or a frame on a sibling's page it would

@@ -38,6 +38,7 @@ type checkOptions struct {
 	adapter   string
 	merchants []string
 	json      bool
+	mail      bool
 	parallel  int
 	timeout   time.Duration
 }
@@ -51,7 +52,7 @@ const (
 func newCheckCommand() *cobra.Command {
 	var options checkOptions
 	cmd := &cobra.Command{
-		Use:   "check [--config <path>] [--adapter <name>] [--merchant <msn>]... [--json]",
+		Use:   "check [--config <path>] [--adapter <name>] [--merchant <msn>]... [--json|--registration-mail]",
 		Short: "Checks keys, MSNs and redirect URIs with Vipps MobilePay",
 		Long: `
 Reads a config as 'caddy validate' does, asks Vipps MobilePay whether logins at its
@@ -71,6 +72,8 @@ otherwise, also where there are warnings or something could not be checked.`,
 	flags.StringVarP(&options.adapter, "adapter", "a", "", "Name of config adapter to apply")
 	flags.StringSliceVarP(&options.merchants, "merchant", "m", nil, "Check this MSN only; repeat it for more")
 	flags.BoolVar(&options.json, "json", false, "Print JSON")
+	flags.BoolVar(&options.mail, "registration-mail", false, "Print the e-mail to Vipps MobilePay that has missing redirect URIs registered, and nothing else")
+	cmd.MarkFlagsMutuallyExclusive("json", "registration-mail")
 	flags.IntVar(&options.parallel, "parallel", defaultParallel, "Calls to Vipps MobilePay at the same time, at most 50")
 	flags.DurationVar(&options.timeout, "timeout", defaultTimeout, "For all checks together")
 	return cmd
@@ -105,6 +108,9 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 	if err != nil {
 		return err
 	}
+	if options.mail {
+		return writeMail(cmd, report)
+	}
 	write := report.WriteTable
 	if options.json {
 		write = report.WriteJSON
@@ -117,6 +123,15 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 		return errChecksFailed
 	}
 	return nil
+}
+
+func writeMail(cmd *cobra.Command, report *check.Report) error {
+	missing, err := report.WriteMail(cmd.OutOrStdout())
+	if err == nil && missing {
+		cmd.SilenceErrors = true
+		return errChecksFailed
+	}
+	return err
 }
 
 // narrow keeps the targets of some MSNs, or all where none is named.
@@ -134,7 +149,7 @@ func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 
 // checkAll checks everything, with a progress bar on a terminal.
 func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target, options checkOptions) (*check.Report, error) {
-	bar := newProgress(check.Steps(targets), options.json)
+	bar := newProgress(check.Steps(targets), options.json || options.mail)
 	c, err := check.New(client, options.parallel, func() { _ = bar.Add(1) })
 	if err != nil {
 		return nil, err

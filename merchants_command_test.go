@@ -125,3 +125,16 @@ func TestWebhookCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestRegistrationMail: what a partner sends where redirect URIs are missing, alone on standard output.
+func TestRegistrationMail(t *testing.T) {
+	w := newWorld(t)
+	moved := strings.Replace(twoShops, "vipps_login 123456\n", "vipps_login 123456 {\n\t\tbase_path /other\n\t}\n", 1)
+	run := w.check(w.globals()+moved, "--registration-mail")
+	if run.status != 1 || !strings.HasPrefix(run.stdout, "To: partner@vippsmobilepay.com\n") || !strings.Contains(run.stdout, "\nMSN 123456\n  "+w.shop("shop-a.localhost")+"/other/callback\n") || strings.Contains(run.stdout, "234567") {
+		t.Errorf("exit status %d: %s%s", run.status, run.stdout, run.stderr)
+	}
+	if run := w.check(w.globals()+twoShops, "--registration-mail"); run.status != 0 || strings.Contains(run.stdout, "To:") {
+		t.Errorf("nothing is missing: exit status %d: %s%s", run.status, run.stdout, run.stderr)
+	}
+}

@@ -124,6 +124,8 @@ type Handler struct {
 	paths     endpointPaths
 	endpoints map[string]endpoint
 
+	newLogins bool // the config asks which page view is the first of a login
+
 	sessionResults sessionResults
 	strangeScheme  sync.Once
 
@@ -185,7 +187,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serveUser hands the request of a person with a session to the site.
 func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	h.renewSession(w, v)
-	if v.newLogin = isNewLogin(r, v); v.newLogin {
+	if v.newLogin = h.newLogins && isNewLogin(r, v); v.newLogin {
 		w = spendNewLogin(w, v)
 	}
 	cookie.RemoveOwn(r.Header)

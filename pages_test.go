@@ -70,9 +70,9 @@ http://shop-a.localhost:$HTTP, http://shop-b.localhost:$HTTP {
 		{"shop-a", "da", "access_denied", "cancelled", 403, "Du afbrød dit login", "Ingen oplysninger blev delt."},
 		{"shop-a", "fi", "outdated_app_version", "outdated_app", 403, "Sovellus on päivitettävä", "sovelluskaupassa"},
 		{"shop-a", "nb", "outdated_app_version", "outdated_app", 403, "MobilePay-appen må oppdateres", "appbutikk"},
-		{"shop-b", "nb", "outdated_app_version", "outdated_app", 403, "Vipps MobilePay-appen må oppdateres", "appbutikk"},
+		{"shop-b", "nb", "outdated_app_version", "outdated_app", 403, "Vipps-appen må oppdateres", "appbutikk"},
 		{"shop-b", "sv", "wrong_challenge", "wrong_challenge", 403, "Det var inte rätt siffra", "Försök igen"},
-		{"shop-b", "en", "server_error", "server_error", 502, "Login does not work right now", "Vipps MobilePay had a problem."},
+		{"shop-b", "en", "server_error", "server_error", 502, "Login does not work right now", "Vipps or MobilePay had a problem."},
 		{"shop-b", "en", "some_undocumented_error", "refused", 403, "The login was not approved", "nothing was shared"},
 	} {
 		t.Run(test.host+" "+test.language+" "+test.code, func(t *testing.T) {

@@ -117,6 +117,7 @@ func TestShortNumbers(t *testing.T) {
 	for _, number := range []string{"46123456", "48123456", "40000001", "98765432"} { // Norwegian, and Swedish, Polish, Romanian, Iranian
 		c.call("POST", "/phone", `{"phone_number":"`+number+`"}`).wantStatus(t, http.StatusBadRequest)
 	}
+	w.load(strings.Replace(phoneShops, "phone {", "phone {\n\t\t\tcountries 298", 1))
 	w.vipps.sim.SetFaults(simulator.Faults{Userinfo: func(claims map[string]any) { claims["phone_number"] = "298211234" }})
 	w.vipps.answer("/vipps-login-ciba/api/backchannel/authentication", func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -81,6 +81,7 @@ func (h *Handler) provisionEndpoints(ctx caddy.Context) error {
 	if err := h.provisionConsentWebhook(); err != nil {
 		return err
 	}
+	h.newLogins = h.asksForNewLogins(ctx)
 	h.endpoints = h.newEndpoints()
 	h.phoneLogin = h.phoneAPI(h.servePhoneLogin, http.MethodGet, http.MethodDelete)
 	return nil

@@ -87,7 +87,7 @@ func TestLogoutConfig(t *testing.T) {
 // TestBrowserSession: on a shared computer the cookies end with the browser.
 func TestBrowserSession(t *testing.T) {
 	w := newWorld(t)
-	w.load(siteWith("session {\n\t\t\tbrowser\n\t\t\tidle_timeout 10s\n\t\t}"))
+	w.load(siteWith("header X-New new_login\n\t\tsession {\n\t\t\tbrowser\n\t\t\tidle_timeout 10s\n\t\t}"))
 	shop := w.shop("shop-a.localhost")
 	b := newBrowser(t)
 	a := b.get(b.approved(shop+"/", kari).location()).wantStatus(t, http.StatusFound)

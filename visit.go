@@ -171,7 +171,9 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	left := time.Until(s.Issued.Add(h.lifetime))
 	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), h.cookieLife(left))
 	clearLastUses(w, r, v)
-	setNewLogin(w, v, s, h.cookieLife(left))
+	if h.newLogins {
+		setNewLogin(w, v, s, h.cookieLife(left))
+	}
 }
 
 // With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it

@@ -1,12 +1,16 @@
 package vippslogin
 
 import (
+	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
@@ -18,6 +22,61 @@ import (
 // Some claims come at the first login only, such as the consents of customFlow. The site is told which request is the
 // first page view of a login, so that it can store them then. A cookie of its own says so until the site has answered
 // one.
+
+// newLoginPlaceholder is how a config asks for it; a header for the claim new_login is the other way.
+const newLoginPlaceholder = "http.vipps_login.new_login"
+
+// asksForNewLogins reports whether the config asks which page view is the first of a login: only then is there a cookie
+// for it.
+func (h *Handler) asksForNewLogins(ctx caddy.Context) bool {
+	for _, claim := range h.Headers {
+		if claim == "new_login" {
+			return true
+		}
+	}
+	for _, ancestor := range ctx.Modules() {
+		app, ok := ancestor.(*caddyhttp.App)
+		if !ok {
+			continue
+		}
+		for _, server := range app.Servers {
+			routes := server.Routes
+			if server.Errors != nil {
+				routes = slices.Concat(routes, server.Errors.Routes)
+			}
+			for _, route := range server.NamedRoutes {
+				routes = append(slices.Clone(routes), *route)
+			}
+			if routesMention(routes, newLoginPlaceholder) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// routesMention reports whether text stands in a config of routes, which may be loaded or not.
+func routesMention(routes caddyhttp.RouteList, text string) bool {
+	mentions := func(part any) bool {
+		if subroute, ok := part.(*caddyhttp.Subroute); ok {
+			return routesMention(subroute.Routes, text)
+		}
+		raw, err := json.Marshal(part)
+		return err != nil || bytes.Contains(raw, []byte(text)) // what cannot be written may
+	}
+	for i := range routes {
+		if slices.ContainsFunc(routes[i].HandlersRaw, func(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(text)) }) ||
+			slices.ContainsFunc(routes[i].Handlers, func(handler caddyhttp.MiddlewareHandler) bool { return mentions(handler) }) {
+			return true
+		}
+		for _, set := range routes[i].MatcherSets {
+			if slices.ContainsFunc(set, mentions) {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // newLoginName returns the name of the cookie that says that s is new.
 func newLoginName(v *visit, s *session.Session) string { return v.names.New + s.IDText()[:8] }

@@ -26,6 +26,8 @@ type hostReport struct {
 	// RedirectURI is what must be registered; left out for a wildcard.
 	RedirectURI string    `json:"redirect_uri,omitempty"`
 	Checks      []Finding `json:"checks"`
+
+	phoneRedirectURI string
 }
 
 func NewReport(environment string, partner []Finding, targets []*Target, hosts [][]Finding) *Report {
@@ -33,7 +35,7 @@ func NewReport(environment string, partner []Finding, targets []*Target, hosts [
 	for i, t := range targets {
 		host := hostReport{MSN: t.Unit.MSN, Host: t.Origin.Host, Checks: hosts[i]}
 		if !strings.HasPrefix(t.Origin.Host, "*.") {
-			host.RedirectURI = t.RedirectURI
+			host.RedirectURI, host.phoneRedirectURI = t.RedirectURI, t.PhoneRedirectURI
 		}
 		report.Merchants = append(report.Merchants, host)
 	}
