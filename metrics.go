@@ -40,6 +40,9 @@ var counted = counters{
 	}, []string{"endpoint", "status"}),
 }
 
+// webhookReasons are what a webhook can be refused for.
+var webhookReasons = []string{"signature", "secret", "body", "too_large"}
+
 func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: name, Help: help,
@@ -74,6 +77,9 @@ func (c counters) sessionResults(msn string) sessionResults {
 // register makes the metrics appear in a config's registry. It never fails for one that is there
 // already: several apps could share a registry.
 func (c counters) register(registry *prometheus.Registry, of *shared) error {
+	for _, reason := range webhookReasons {
+		c.webhooks.WithLabelValues(reason) // there from the start, so that the first one is an increase
+	}
 	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.webhooks, c.calls, sharedCollector{of}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
