@@ -113,7 +113,6 @@ func (w *world) globals() string {
 		protocols h1 h2
 	}
 	vipps_login {
-		mobilepay_until 2999-01-01
 		environment $VIPPS
 		client_id %s
 		client_secret %s

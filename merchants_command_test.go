@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -82,9 +83,15 @@ const pathWebhooks = "/webhooks/v1/webhooks"
 func TestWebhookCommand(t *testing.T) {
 	w := newPhoneWorld(t)
 	var asked []string
+	var mu sync.Mutex
+	note := func(call string) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, call)
+	}
 	w.vipps.answer(pathWebhooks, func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		asked = append(asked, r.Method+" "+r.Header.Get("Merchant-Serial-Number")+" "+string(body))
+		note(r.Method + " " + r.Header.Get("Merchant-Serial-Number") + " " + string(body))
 		if r.Method == http.MethodPost {
 			rw.WriteHeader(http.StatusCreated)
 			_, _ = io.WriteString(rw, `{"id":"the-id","secret":"made-secret"}`)
@@ -93,7 +100,7 @@ func TestWebhookCommand(t *testing.T) {
 		_, _ = io.WriteString(rw, `{"webhooks":[{"id":"the-id","url":"https://a.example.no/vipps/webhook","events":["login.merchant-initiated.ping.v1"]}]}`)
 	})
 	w.vipps.answer(pathWebhooks+"/the-id", func(rw http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Method+" "+r.Header.Get("Merchant-Serial-Number"))
+		note(r.Method + " " + r.Header.Get("Merchant-Serial-Number"))
 		rw.WriteHeader(http.StatusNoContent)
 	})
 	w.vipps.answer(pathWebhooks+"/another", func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNotFound) })
@@ -116,10 +123,14 @@ func TestWebhookCommand(t *testing.T) {
 		{[]string{"delete", "another"}, 1, "there is no such registration", ""},
 		{[]string{"delete"}, 1, "arg", ""},
 	} {
+		mu.Lock()
 		asked = nil
+		mu.Unlock()
 		run := runCaddy(t, append(append([]string{"vipps-login", "webhook"}, test.args...), "--config", file)...)
 		w.wantNoSecret(run)
+		mu.Lock()
 		called := strings.Join(asked, "\n")
+		mu.Unlock()
 		if run.status != test.status || !strings.Contains(run.stdout+run.stderr, test.says) || called != test.called {
 			t.Errorf("%v: exit status %d, called %q\n%s%s", test.args, run.status, called, run.stdout, run.stderr)
 		}

@@ -112,7 +112,7 @@ func TestMobilePayUntil(t *testing.T) {
 		{"mobilepay_until 2999-01-01", "en", "Vipps or MobilePay"}, {"mobilepay_until 2020-01-01", "en", "Vipps"},
 		{"mobilepay_until 2999-01-01", "sv", "Vipps"},
 	} {
-		globals := strings.Replace(w.globals(), "mobilepay_until 2999-01-01", test.line, 1)
+		globals := strings.Replace(w.globals(), "vipps_login {", "vipps_login {\n\t\t"+test.line, 1)
 		w.loadWhole(globals + "http://shop-a.localhost:$HTTP {\n\tvipps_login 123456 {\n\t\ton_unauthenticated deny\n\t}\n}\n")
 		a := newBrowser(t).get(w.shop("shop-a.localhost")+"/", "Accept-Language: "+test.language).wantStatus(t, http.StatusUnauthorized)
 		if !strings.Contains(a.body, test.want) || test.want == "Vipps" && strings.Contains(a.body, "MobilePay") || strings.Contains(a.body, "Vipps MobilePay") {

@@ -51,7 +51,7 @@ func TestErrorPages(t *testing.T) {
 			w.shop("shop-a.localhost") + "/vipps/callback", w.shop("shop-b.localhost") + "/vipps/callback",
 		}}}
 	})
-	w.load(`
+	w.loadWhole(strings.Replace(w.globals(), "vipps_login {", "vipps_login {\n\t\tmobilepay_until 2999-01-01", 1) + `
 http://shop-a.localhost:$HTTP, http://shop-b.localhost:$HTTP {
 	vipps_login {
 		merchant 123456 shop-a.localhost {
