@@ -24,7 +24,7 @@ var reality = []Defence{
 		File:   "internal/incoming/request.go",
 		Old:    `c == ' ', c == '#' && inFragment:`,
 		New:    `c == ' ', c == 0 && inFragment:`,
-		Test:   "TestFragments",
+		Test:   "TestSafeReturn",
 	},
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
