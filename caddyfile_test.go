@@ -3,106 +3,27 @@ package vippslogin_test
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-vipps/vippslogin/internal/harness"
 )
-
-var update = flag.Bool("update", false, "rewrite the JSON of testdata/adapt/good")
-
-const dashes = "----------\n"
-
-// configVariables is the environment of every config of the tests here. Whatever is done with a
-// config, none of these values may be seen.
-var configVariables = map[string]string{
-	"VIPPS_CLIENT_ID":        "resolved-client-id",
-	"VIPPS_CLIENT_SECRET":    "resolved-client-secret",
-	"VIPPS_SUBSCRIPTION_KEY": "resolved-subscription-key",
-	"SHOP_CLIENT_ID":         "resolved-shop-client-id",
-	"SHOP_CLIENT_SECRET":     "resolved-shop-client-secret",
-	"COOKIE_SECRET":          "resolved-cookie-secret-of-32-bytes-and-more",
-	"OLD_COOKIE_SECRET":      "resolved-old-cookie-secret-of-32-bytes-and-more",
-	"OLDEST_COOKIE_SECRET":   "resolved-oldest-cookie-secret-of-32-bytes-and-more",
-	"TILL_API_KEY":           "resolved-api-key-of-32-characters-and-more",
-	"OLD_TILL_API_KEY":       "resolved-old-api-key-of-32-characters-and-more",
-	"WEBHOOK_SECRET":         "resolved-webhook-secret",
-	"OLD_WEBHOOK_SECRET":     "resolved-old-webhook-secret",
-	"SHORT_SECRET":           "resolved-secret-of-31-bytes....",
-	"TWO_LINES":              "resolved-line-1\nresolved-line-2",
-	"BLANK":                  " \t ",
-	"SHOP_MSN":               "123456",
-}
-
-func setConfigVariables(t *testing.T) {
-	t.Helper()
-	for name, value := range configVariables {
-		t.Setenv(name, value)
-	}
-}
-
-// adapt turns a Caddyfile into JSON. Warnings are errors: one of them is about what `caddy fmt` would
-// change.
-func adapt(t *testing.T, config string) ([]byte, error) {
-	t.Helper()
-	adapted, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(config), map[string]any{"filename": "Caddyfile"})
-	for _, warning := range warnings {
-		t.Errorf("caddy adapt warns: %s", warning)
-	}
-	return adapted, err
-}
-
-// validate does what `caddy validate` does with JSON: it provisions every module.
-func validate(config []byte) error {
-	var parsed caddy.Config
-	if err := caddy.StrictUnmarshalJSON(config, &parsed); err != nil {
-		return err
-	}
-	return caddy.Validate(&parsed)
-}
-
-// eachGolden calls test for every file of a folder of testdata/adapt.
-func eachGolden(t *testing.T, folder string, test func(t *testing.T, file, config, want string)) {
-	t.Helper()
-	setConfigVariables(t)
-	files, err := filepath.Glob(filepath.Join("testdata", "adapt", folder, "*.caddyfiletest"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no files: %v", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".caddyfiletest"), func(t *testing.T) {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			config, want, ok := strings.Cut(string(content), dashes)
-			if !ok {
-				t.Fatal("there is no line of dashes")
-			}
-			if formatted := string(caddyfile.Format([]byte(config))); formatted != config {
-				t.Errorf("caddy fmt would make it\n%s", formatted)
-			}
-			test(t, file, config, want)
-		})
-	}
-}
 
 // TestGoodCaddyfiles: each file is a Caddyfile, a line of dashes, and the JSON it is adapted to, which
 // must be a valid config.
 func TestGoodCaddyfiles(t *testing.T) {
-	eachGolden(t, "good", func(t *testing.T, file, config, want string) {
-		adapted, err := adapt(t, config)
+	harness.EachGolden(t, "good", func(t *testing.T, file, config, want string) {
+		adapted, err := harness.Adapt(t, config)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,15 +32,15 @@ func TestGoodCaddyfiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		got.WriteByte('\n')
-		if *update {
-			if err := os.WriteFile(file, []byte(config+dashes+got.String()), 0o644); err != nil {
+		if *harness.UpdateGolden {
+			if err := os.WriteFile(file, []byte(config+harness.Dashes+got.String()), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		} else if got.String() != want {
 			t.Errorf("adapted to\n%s\nwant (go test -run TestGoodCaddyfiles -update . accepts what it is)\n%s", got.String(), want)
 		}
-		wantNoSecret(t, got.String())
-		if err := validate(adapted); err != nil {
+		harness.WantNoSecret(t, got.String())
+		if err := harness.Validate(adapted); err != nil {
 			t.Errorf("caddy validate: %v", err)
 		}
 	})
@@ -130,41 +51,19 @@ var caddyfileLine = regexp.MustCompile(`Caddyfile:\d+`)
 // TestBadCaddyfiles: each file is a Caddyfile, a line of dashes, and lines that all stand in the error
 // that adapting or validating it ends in.
 func TestBadCaddyfiles(t *testing.T) {
-	eachGolden(t, "bad", func(t *testing.T, _, config, want string) {
-		adapted, err := adapt(t, config)
+	harness.EachGolden(t, "bad", func(t *testing.T, _, config, want string) {
+		adapted, err := harness.Adapt(t, config)
 		if err != nil && !caddyfileLine.MatchString(err.Error()) {
 			t.Errorf("no line is named: %v", err)
 		}
 		if err == nil {
 			if !strings.Contains(config, "resolved-") { // what is written out, `caddy adapt` shows
-				wantNoSecret(t, string(adapted))
+				harness.WantNoSecret(t, string(adapted))
 			}
-			err = validate(adapted)
+			err = harness.Validate(adapted)
 		}
-		wantError(t, err, strings.Split(strings.TrimSpace(want), "\n")...)
+		harness.WantError(t, err, strings.Split(strings.TrimSpace(want), "\n")...)
 	})
-}
-
-// wantError checks that err says all that is wanted, and no secret.
-func wantError(t *testing.T, err error, want ...string) {
-	t.Helper()
-	if err == nil {
-		t.Fatalf("no error, want one with %q", want)
-	}
-	for _, part := range want {
-		if part == "" || !strings.Contains(err.Error(), part) {
-			t.Errorf("error: %v\nwant in it: %s", err, part)
-		}
-	}
-	wantNoSecret(t, err.Error())
-}
-
-// wantNoSecret checks that text holds the value of no variable.
-func wantNoSecret(t *testing.T, text string) {
-	t.Helper()
-	if strings.Contains(text, "resolved-") {
-		t.Errorf("a secret is in %s", text)
-	}
 }
 
 // Where a subdirective stands, with $LINE in its place.
@@ -238,7 +137,7 @@ func TestSubdirectivesAreParsedStrictly(t *testing.T) {
 		}
 		line := strings.Count(strings.Split(sub.where, "$LINE")[0], "\n") + 1
 		t.Run(sub.name, func(t *testing.T) {
-			if _, err := adapt(t, caddyfileWith(sub.where, good)); err != nil {
+			if _, err := harness.Adapt(t, caddyfileWith(sub.where, good)); err != nil {
 				t.Errorf("%s: %v", good, err)
 			}
 			for mistake, text := range mistakes {
@@ -246,12 +145,12 @@ func TestSubdirectivesAreParsedStrictly(t *testing.T) {
 				if mistake == "twice" {
 					at++
 				}
-				_, err := adapt(t, caddyfileWith(sub.where, text))
+				_, err := harness.Adapt(t, caddyfileWith(sub.where, text))
 				if err == nil {
 					t.Errorf("%s (%s) is no error", text, mistake)
 					continue
 				}
-				wantError(t, err, sub.name, fmt.Sprintf("at Caddyfile:%d", at))
+				harness.WantError(t, err, sub.name, fmt.Sprintf("at Caddyfile:%d", at))
 			}
 		})
 	}
@@ -263,7 +162,7 @@ func caddyfileWith(where, line string) string {
 
 // TestBadJSON: what no Caddyfile can say, JSON can.
 func TestBadJSON(t *testing.T) {
-	setConfigVariables(t)
+	harness.SetConfigVariables(t)
 	const app = `"client_id": "id", "client_secret": "secret", "subscription_key": "key"`
 	for _, test := range []struct{ name, app, handler, want string }{
 		{"unknown field of the app", app + `, "cookie_secret": "x"`, `"msn": "123456"`, `unknown field "cookie_secret"`},
@@ -299,10 +198,10 @@ func TestBadJSON(t *testing.T) {
 		{"a blank key", `"client_id": " ", "client_secret": "secret", "subscription_key": "key"`, `"msn": "123456"`, `client_id: it is blank`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			wantError(t, validate(siteJSON(test.app, test.handler)), test.want)
+			harness.WantError(t, harness.Validate(siteJSON(test.app, test.handler)), test.want)
 		})
 	}
-	if err := validate(siteJSON(app, `"msn": "123456"`)); err != nil {
+	if err := harness.Validate(siteJSON(app, `"msn": "123456"`)); err != nil {
 		t.Errorf("the config that all of them are a mistake away from: %v", err)
 	}
 }
@@ -317,7 +216,7 @@ func siteJSON(app, handler string) []byte {
 
 // TestJSONIsTheCaddyfile: the same configuration in both ways does the same.
 func TestJSONIsTheCaddyfile(t *testing.T) {
-	w := newWorld(t)
+	w := harness.NewWorld(t)
 	const asCaddyfile = `{
 	admin off
 	persist_config off
@@ -357,9 +256,9 @@ http://shop-a.localhost:$HTTP {
 		return_in_any_browser
 		error_pages on
 		phone {
-			api_key ` + olderAPIKey + ` ` + apiKey + `
+			api_key ` + harness.OlderAPIKey + ` ` + harness.APIKey + `
 			scope phoneNumber email
-			webhook_secret ` + webhookSecret + `
+			webhook_secret ` + harness.WebhookSecret + `
 		}
 	}
 	reverse_proxy $UPSTREAM
@@ -403,9 +302,9 @@ http://shop-a.localhost:$HTTP {
 								"return_in_any_browser": true,
 								"error_pages": "on",
 								"phone": {
-									"api_keys": ["` + olderAPIKey + `", "` + apiKey + `"],
+									"api_keys": ["` + harness.OlderAPIKey + `", "` + harness.APIKey + `"],
 									"scopes": ["phoneNumber", "email"],
-									"webhook_secrets": ["` + webhookSecret + `"]
+									"webhook_secrets": ["` + harness.WebhookSecret + `"]
 								}
 							},
 							{"handler": "reverse_proxy", "upstreams": [{"dial": "$UPSTREAM"}]}
@@ -416,13 +315,13 @@ http://shop-a.localhost:$HTTP {
 		}
 	}
 }`
-	storage := strings.NewReplacer("$STORAGE", w.storage)
-	adapted, err := adapt(t, w.vars.Replace(storage.Replace(asCaddyfile)))
+	storage := strings.NewReplacer("$STORAGE", w.Storage)
+	adapted, err := harness.Adapt(t, w.Vars.Replace(storage.Replace(asCaddyfile)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	fromCaddyfile := visibleBehaviour(t, w, adapted)
-	fromJSON := visibleBehaviour(t, w, []byte(w.vars.Replace(storage.Replace(asJSON))))
+	fromJSON := visibleBehaviour(t, w, []byte(w.Vars.Replace(storage.Replace(asJSON))))
 	if fromCaddyfile != fromJSON {
 		t.Errorf("the Caddyfile does\n%s\nand JSON does\n%s", fromCaddyfile, fromJSON)
 	}
@@ -435,15 +334,15 @@ http://shop-a.localhost:$HTTP {
 
 // visibleBehaviour logs in with a config and returns what Vipps MobilePay, the browser and the site saw
 // of it, without what is different in every login.
-func visibleBehaviour(t *testing.T, w *world, config []byte) string {
+func visibleBehaviour(t *testing.T, w *harness.World, config []byte) string {
 	t.Helper()
 	if err := caddy.Load(config, true); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = caddy.Stop() })
-	shop, b := w.shop("shop-a.localhost"), newBrowser(t)
-	b.get(shop+"/public").wantStatus(t, http.StatusOK)
-	address, err := url.Parse(b.get(shop+"/account/1").wantStatus(t, http.StatusFound).location())
+	shop, b := w.Shop("shop-a.localhost"), harness.NewBrowser(t)
+	b.Get(shop+"/public").WantStatus(t, http.StatusOK)
+	address, err := url.Parse(b.Get(shop+"/account/1").WantStatus(t, http.StatusFound).RedirectTo())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -454,16 +353,16 @@ func visibleBehaviour(t *testing.T, w *world, config []byte) string {
 		}
 		query.Del(random)
 	}
-	b.login(shop+"/account/1", kari).wantStatus(t, http.StatusOK)
-	calls := w.vipps.requests(pathToken)
+	b.Login(shop+"/account/1", harness.Kari).WantStatus(t, http.StatusOK)
+	calls := w.Vipps.Requests(harness.PathToken)
 	system := calls[len(calls)-1].Header
-	header := w.upstream.last(t).Header
+	header := w.Upstream.Last(t).Header
 	header.Del("X-User-Sid")
-	phone := newTill(t, shop)
-	_, authReqID := phone.start(w, `{"phone_number":"`+bjorn+`"}`)
-	asked := w.vipps.sim.PhoneLogins()[0].Scopes
-	mustAnswer(t, w, authReqID, false)
-	w.ping(t, shop+"/vipps/webhook", `{"auth_req_id":"`+authReqID+`"}`, webhookSecret, nil).wantStatus(t, http.StatusOK)
+	phone := harness.NewTill(t, shop)
+	_, authReqID := phone.Start(w, `{"phone_number":"`+harness.Bjorn+`"}`)
+	asked := w.Vipps.Sim.PhoneLogins()[0].Scopes
+	harness.MustAnswer(t, w, authReqID, false)
+	w.Ping(t, shop+"/vipps/webhook", `{"auth_req_id":"`+authReqID+`"}`, harness.WebhookSecret, nil).WantStatus(t, http.StatusOK)
 	return fmt.Sprintln(query.Encode()) + fmt.Sprintln("phone", asked) +
 		fmt.Sprintln([]string{system.Get("Vipps-System-Name"), system.Get("Vipps-System-Version")}) + fmt.Sprintln(header)
 }

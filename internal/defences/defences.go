@@ -30,17 +30,16 @@ func All() []Defence {
 	return all
 }
 
-// Folder returns the folder of the package that has the test, from the repository's root: ".", or one of internal.
+// Folder returns the folder of the package that has the test, from the repository's root.
 func (d Defence) Folder() string {
 	name, _, _ := strings.Cut(d.Test, "/")
 	return TestFolders()[name]
 }
 
-// TestFolders returns the folder of each test of the root package and of those in internal, from the repository's root,
-// which is the working directory.
+// TestFolders returns the folder of each test, from the repository's root, which is the working directory.
 var TestFolders = sync.OnceValue(func() map[string]string {
 	folders := make(map[string]string)
-	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "integration/*/*_test.go", "docs/*_test.go", "bench/hotpath/*_test.go"} {
 		files, _ := filepath.Glob(pattern) // errs on a bad pattern only
 		for _, file := range files {
 			source, err := os.ReadFile(file)

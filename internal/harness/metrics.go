@@ -1,0 +1,45 @@
+package harness
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Scrape returns what Caddy's registry says now: "name{label=value,…}" to value; of a histogram its
+// count.
+func (w *World) Scrape() map[string]float64 {
+	w.T.Helper()
+	a := NewBrowser(w.T).Get(w.Shop("metrics.localhost") + "/")
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(a.WantStatus(w.T, http.StatusOK).Text))
+	if err != nil {
+		w.T.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for name, family := range families {
+		if !strings.HasPrefix(name, "caddy_vipps_login_") {
+			continue
+		}
+		for _, m := range family.Metric {
+			var labels []string
+			for _, label := range m.Label {
+				if label.GetValue() != "" { // as if it were not there
+					labels = append(labels, label.GetName()+"="+label.GetValue())
+				}
+			}
+			key := fmt.Sprintf("%s{%s}", strings.TrimPrefix(name, "caddy_vipps_login_"), strings.Join(labels, ","))
+			values[key] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return values
+}
+
+const MetricsSite = `
+http://metrics.localhost:$HTTP {
+	metrics
+}
+`
