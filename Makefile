@@ -23,42 +23,42 @@ demo:
 ## test: all tests, with the race detector; first it installs what they need (Chromium, php-fpm, ...)
 test:
 	./scripts/install-test-tools
-	$(GO) test -race -timeout 18m ./...
+	GO='$(GO)' ./scripts/test
 
 ## screenshots: every page in every language into .screenshots/; open index.html there
 screenshots:
 	./scripts/install-test-tools
-	SCREENSHOTS=$(CURDIR)/.screenshots $(GO) test -count=1 -run '^TestBrowser' ./demo
+	SCREENSHOTS=$(CURDIR)/.screenshots $(GO) -C integration test -count=1 -run '^TestBrowser' ./demo
 
 ## fmt: what .ci/run checks
 fmt:
 	gofmt -w $$(git ls-files '*.go')
 
-## lint: formatting, go vet, staticcheck, tidy go.mod
+## lint: formatting, and of every module go vet, staticcheck and a tidy go.mod
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
-	$(GO) mod tidy -diff
+	@set -e; staticcheck=$$($(GO) -C scripts/tools tool -n staticcheck); for module in $$(./scripts/modules); do \
+		echo "lint $$module"; $(GO) -C $$module vet ./...; (cd $$module && $$staticcheck ./...); $(GO) -C $$module mod tidy -diff; done
 
 ## bench: what the plugin costs a request, beside a Caddy without it, and the Go benchmarks (about 10 minutes)
 bench:
 	./scripts/install-bench-tools
-	$(GO) run ./bench/compare
-	@results=$$(mktemp) && $(GO) test -run '^$$' -bench . -benchmem -count=6 . >"$$results" && $(GO) run $(BENCHSTAT) "$$results"; \
+	$(GO) -C bench run ./compare
+	@results=$$(mktemp) && $(GO) -C bench test -run '^$$' -bench . -benchmem -count=6 ./hotpath >"$$results" && \
+		$(GO) test -run '^$$' -bench . -benchmem -count=6 ./internal/session ./internal/merchant ./internal/revocation >>"$$results" && $(GO) run $(BENCHSTAT) "$$results"; \
 		status=$$?; rm -f "$$results"; exit $$status
 
 ## bench-logins: 1,000 complete browser logins, as fast as the machine allows
 bench-logins:
-	$(GO) run ./bench/logins
+	$(GO) -C bench run ./logins
 
 ## bench-phone: 1,000 logins from phone numbers at once, each with a client that waits
 bench-phone:
-	$(GO) run ./bench/phone
+	$(GO) -C bench run ./phone
 
 ## bench-merchants: what 10, 1,000 and 100,000 merchants cost at start, and in memory
 bench-merchants:
-	$(GO) run ./bench/merchants
+	$(GO) -C bench run ./merchants
 
 ## fuzz: every fuzz target for FUZZTIME, a minute each unless told (20 minutes in all)
 fuzz:

@@ -137,7 +137,7 @@ http://localhost:%d {
 		return err
 	}
 	binary := filepath.Join(b.folder, "caddy")
-	build := exec.Command("go", "build", "-o", binary, "./cmd/caddy")
+	build := exec.Command("go", "-C", "..", "build", "-o", binary, "./cmd/caddy")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return err

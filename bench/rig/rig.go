@@ -47,7 +47,7 @@ func (r *Rig) Close() {
 // BuildCaddy builds the one binary that every Caddy of the rig is: nothing but the config differs.
 func (r *Rig) BuildCaddy() error {
 	r.caddy = []string{filepath.Join(r.Folder, "caddy")}
-	build := exec.CommandContext(r.ctx, "go", "build", "-o", r.caddy[0], "./cmd/caddy")
+	build := exec.CommandContext(r.ctx, "go", "-C", "..", "build", "-o", r.caddy[0], "./cmd/caddy")
 	build.Stderr = os.Stderr
 	return build.Run()
 }

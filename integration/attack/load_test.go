@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/integration/scrape"
 	"github.com/caddy-vipps/vippslogin/internal/harness"
 )
 
@@ -124,7 +125,7 @@ http://shop-a.localhost:$HTTP, http://*.shops.localhost:$HTTP {
 	}
 	reverse_proxy $UPSTREAM
 }
-`+harness.MetricsSite, "protocols h1 h2", "protocols h1 h2\n\t\ttrusted_proxies static 127.0.0.0/8", "subscription_key "+harness.PartnerKey, "subscription_key "+harness.PartnerKey+"\n\t\tmetrics per_merchant")
+`+scrape.Site, "protocols h1 h2", "protocols h1 h2\n\t\ttrusted_proxies static 127.0.0.0/8", "subscription_key "+harness.PartnerKey, "subscription_key "+harness.PartnerKey+"\n\t\tmetrics per_merchant")
 	c := w.NewVisitors()
 	w.Vipps.Answer(harness.PathToken, harness.WithStatus(400, `{"error":"invalid_grant"}`))
 	shop := w.Shop("shop-a.localhost")
@@ -179,7 +180,7 @@ http://shop-a.localhost:$HTTP, http://*.shops.localhost:$HTTP {
 			}
 		})
 	}
-	series := func() int { return len(w.Scrape()) }
+	series := func() int { return len(scrape.Metrics(w)) }
 	abuse(2000)
 	before, stored, counted := i.Settled(), w.Stored(t), series()
 	const n = 50_000

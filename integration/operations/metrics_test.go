@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddy-vipps/vippslogin/integration/scrape"
 	"github.com/caddy-vipps/vippslogin/internal/harness"
 )
 
@@ -21,22 +22,22 @@ func wantMore(t *testing.T, before, after map[string]float64, want map[string]fl
 // TestMetrics counts logins, failures, sessions and calls, through a reload.
 func TestMetrics(t *testing.T) {
 	w := harness.NewWorld(t)
-	w.Load(harness.TwoShops + harness.MetricsSite)
-	before := w.Scrape()
+	w.Load(harness.TwoShops + scrape.Site)
+	before := scrape.Metrics(w)
 	if _, ok := before["partner_token_age_seconds{}"]; ok {
 		t.Error("the age of no token")
 	}
 	shop := w.Shop("shop-a.localhost")
 	b := harness.NewBrowser(t)
 	b.Login(shop+"/", harness.Kari).WantStatus(t, http.StatusOK)
-	w.Reload(w.Globals() + harness.TwoShops + harness.MetricsSite + "# changed\n")
+	w.Reload(w.Globals() + harness.TwoShops + scrape.Site + "# changed\n")
 	b.Get(shop+"/").WantStatus(t, http.StatusOK)
 	harness.NewBrowser(t).Refused(shop+"/", "access_denied")
 	harness.AlterCookies(b, shop)
 	b.Get(shop+"/").WantStatus(t, http.StatusFound)
 	w.Vipps.Answer(harness.PathToken, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 	harness.NewBrowser(t).Login(shop+"/", harness.Kari).WantStatus(t, http.StatusBadGateway)
-	after := w.Scrape()
+	after := scrape.Metrics(w)
 	wantMore(t, before, after, map[string]float64{
 		"logins_started_total{flow=browser}":                           4,
 		"logins_completed_total{flow=browser}":                         1,
@@ -66,19 +67,19 @@ func TestMetrics(t *testing.T) {
 // TestMetricsPerMerchant: the label is there where it is asked for.
 func TestMetricsPerMerchant(t *testing.T) {
 	w := harness.NewWorld(t)
-	w.LoadWhole(strings.Replace(w.Globals(), "\t\tcookie_secret ", "\t\tmetrics per_merchant\n\t\tcookie_secret ", 1) + harness.TwoShops + harness.MetricsSite + `
+	w.LoadWhole(strings.Replace(w.Globals(), "\t\tcookie_secret ", "\t\tmetrics per_merchant\n\t\tcookie_secret ", 1) + harness.TwoShops + scrape.Site + `
 http://*.made.localhost:$HTTP {
 	vipps_login {labels.2}
 	reverse_proxy $UPSTREAM
 }
 `)
-	before := w.Scrape()
+	before := scrape.Metrics(w)
 	harness.NewBrowser(t).Login(w.Shop("shop-a.localhost")+"/", harness.Kari).WantStatus(t, http.StatusOK)
 	harness.NewBrowser(t).Refused(w.Shop("shop-b.localhost")+"/account/", "access_denied")
 	for _, made := range []string{"77001", "77002", "77003"} { // an MSN that somebody makes up is no label
 		harness.NewBrowser(t).Get(w.Shop(made+".made.localhost")+"/").WantStatus(t, http.StatusFound)
 	}
-	after := w.Scrape()
+	after := scrape.Metrics(w)
 	for key := range after {
 		if strings.Contains(key, "msn=7700") {
 			t.Errorf("series %s", key)
@@ -96,12 +97,12 @@ http://*.made.localhost:$HTTP {
 // TestMetricsOfPhoneLogins: each is counted once, and pending until it has ended.
 func TestMetricsOfPhoneLogins(t *testing.T) {
 	w := harness.NewPhoneWorld(t)
-	w.Reload(w.Globals() + harness.PhoneShops + harness.MetricsSite)
+	w.Reload(w.Globals() + harness.PhoneShops + scrape.Site)
 	c := harness.NewTill(t, w.Shop("shop-a.localhost"))
-	before := w.Scrape()
+	before := scrape.Metrics(w)
 	yes, yesRequest := c.Start(w, `{"phone_number": "`+harness.Kari+`"}`)
 	no, noRequest := c.Start(w, `{"phone_number": "`+harness.Bjorn+`"}`)
-	if n := w.Scrape()["phone_logins_pending{}"]; n != 2 {
+	if n := scrape.Metrics(w)["phone_logins_pending{}"]; n != 2 {
 		t.Errorf("%v pending, want 2", n)
 	}
 	harness.MustAnswer(t, w, yesRequest, true)
@@ -112,7 +113,7 @@ func TestMetricsOfPhoneLogins(t *testing.T) {
 		}
 	}
 	c.Call("POST", "/phone", "phone_number=4799999999").WantStatus(t, http.StatusUnprocessableEntity)
-	wantMore(t, before, w.Scrape(), map[string]float64{
+	wantMore(t, before, scrape.Metrics(w), map[string]float64{
 		"logins_started_total{flow=phone}":                             2,
 		"logins_completed_total{flow=phone}":                           1,
 		"logins_failed_total{flow=phone,reason=denied}":                1,

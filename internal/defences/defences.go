@@ -36,6 +36,20 @@ func (d Defence) Folder() string {
 	return TestFolders()[name]
 }
 
+// Package returns the folder of the module that has the test, from the repository's root, and the package's path in it.
+func (d Defence) Package() (module, path string) {
+	folder := d.Folder()
+	for _, nested := range []string{"docs", "integration", "bench"} {
+		if folder == nested {
+			return nested, "."
+		}
+		if rest, isIn := strings.CutPrefix(folder, nested+"/"); isIn {
+			return nested, "./" + rest
+		}
+	}
+	return ".", "./" + folder
+}
+
 // TestFolders returns the folder of each test, from the repository's root, which is the working directory.
 var TestFolders = sync.OnceValue(func() map[string]string {
 	folders := make(map[string]string)

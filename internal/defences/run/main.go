@@ -75,15 +75,18 @@ func passAsTheyAre(all []defences.Defence) error {
 	}
 	slices.Sort(names)
 	pattern := "^(" + strings.Join(slices.Compact(names), "|") + ")$"
-	folders := []string{"go", "test", "-timeout", "20m", "-run", pattern}
+	packages := make(map[string][]string) // by module
 	for _, d := range all {
-		if folder := "./" + d.Folder(); !slices.Contains(folders, folder) {
-			folders = append(folders, folder)
+		module, path := d.Package()
+		if !slices.Contains(packages[module], path) {
+			packages[module] = append(packages[module], path)
 		}
 	}
-	out, err := exec.Command(folders[0], folders[1:]...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("the tests fail with all defences in place:\n%s", out)
+	for module, paths := range packages {
+		out, err := exec.Command("go", append([]string{"-C", module, "test", "-timeout", "20m", "-run", pattern}, paths...)...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the tests fail with all defences in place:\n%s", out)
+		}
 	}
 	return nil
 }
@@ -96,7 +99,8 @@ func takeOut(d defences.Defence) (verdict, said string) {
 	}
 	defer os.RemoveAll(filepath.Dir(overlay))
 	// -w: linking takes half of the time, and nobody debugs this.
-	cmd := exec.Command("go", "test", "-overlay", overlay, "-vet=off", "-ldflags=-w", "-count=1", "-timeout", "3m", "-run", runPattern(d.Test), "./"+d.Folder())
+	module, path := d.Package()
+	cmd := exec.Command("go", "-C", module, "test", "-overlay", overlay, "-vet=off", "-ldflags=-w", "-count=1", "-timeout", "3m", "-run", runPattern(d.Test), path)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -279,7 +279,6 @@ type failingVipps struct {
 // startPages runs testdata/pages.Caddyfile against a failingVipps.
 func startPages(t *testing.T) *failingVipps {
 	t.Helper()
-	t.Chdir("..")
 	v := &failingVipps{port: strconv.Itoa(freeport.New(t)), logFile: filepath.Join(t.TempDir(), "log")}
 	v.serve(t)
 	storage := t.TempDir()
@@ -296,7 +295,7 @@ func startPages(t *testing.T) *failingVipps {
 	} {
 		t.Setenv(name, value)
 	}
-	input, err := os.ReadFile("demo/testdata/pages.Caddyfile")
+	input, err := os.ReadFile("integration/demo/testdata/pages.Caddyfile")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,11 +87,8 @@ func (w *tab) prefer(scheme string) {
 
 // axeSource is the accessibility checker, as scripts/install-test-tools has installed it.
 var axeSource = sync.OnceValues(func() (string, error) {
-	for _, folder := range []string{"demo", "."} { // startDemo goes to the top of the repository
-		source, err := os.ReadFile(filepath.Join(folder, "axe/node_modules/axe-core/axe.min.js"))
-		if err == nil {
-			return string(source), nil
-		}
+	if source, err := os.ReadFile("integration/demo/axe/node_modules/axe-core/axe.min.js"); err == nil {
+		return string(source), nil
 	}
 	return "", fmt.Errorf("axe-core is missing: run scripts/install-test-tools, which installs it")
 })

@@ -84,7 +84,6 @@ func TestPublicFiles(t *testing.T) {
 // shops' port and the simulator's address.
 func startDemo(t *testing.T) (shops, vipps string) {
 	t.Helper()
-	t.Chdir("..")
 	shops, vippsPort := strconv.Itoa(freeport.New(t)), strconv.Itoa(freeport.New(t))
 	t.Setenv("DEMO_SHOP_PORT", shops)
 	t.Setenv("DEMO_VIPPS_PORT", vippsPort)

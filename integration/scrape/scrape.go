@@ -1,4 +1,5 @@
-package harness
+// Package scrape reads the metrics of a world's Caddy.
+package scrape
 
 import (
 	"fmt"
@@ -7,13 +8,15 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/caddy-vipps/vippslogin/internal/harness"
 )
 
-// Scrape returns what Caddy's registry says now: "name{label=value,…}" to value; of a histogram its
+// Metrics returns what Caddy's registry says now: "name{label=value,…}" to value; of a histogram its
 // count.
-func (w *World) Scrape() map[string]float64 {
+func Metrics(w *harness.World) map[string]float64 {
 	w.T.Helper()
-	a := NewBrowser(w.T).Get(w.Shop("metrics.localhost") + "/")
+	a := harness.NewBrowser(w.T).Get(w.Shop("metrics.localhost") + "/")
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(a.WantStatus(w.T, http.StatusOK).Text))
 	if err != nil {
@@ -38,7 +41,8 @@ func (w *World) Scrape() map[string]float64 {
 	return values
 }
 
-const MetricsSite = `
+// Site is a site that shows the metrics. Metrics wants it among the sites.
+const Site = `
 http://metrics.localhost:$HTTP {
 	metrics
 }

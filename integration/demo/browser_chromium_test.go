@@ -30,6 +30,9 @@ var chromium struct {
 }
 
 func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil { // the repository's root, from where the demo is started
+		panic(err)
+	}
 	code := m.Run()
 	if chromium.stop != nil {
 		chromium.stop()
