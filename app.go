@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
@@ -57,7 +56,7 @@ type App struct {
 	Metrics *MetricsConfig `json:"metrics,omitempty"`
 
 	logger         *zap.Logger
-	storage        certmagic.Storage
+	storage        store.Store
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
@@ -97,7 +96,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision resolves keys and secrets. It does no network: Caddy starts while Vipps is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
-	a.storage = ctx.Storage()
+	a.storage = store.New(ctx.Storage())
 	a.told = newLogLimiter()
 	if err := a.resolveBrandDay(); err != nil {
 		return err
@@ -247,16 +246,16 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 
 // storedSecret returns the secret that all instances on the storage share, and makes it if there is
 // none.
-func storedSecret(ctx context.Context, storage certmagic.Storage) (secret string, err error) {
-	if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
+func storedSecret(ctx context.Context, shared store.Store) (secret string, err error) {
+	if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
-	err = store.WithLock(ctx, storage, store.Prefix+"_cookie_secret", store.LockTimeout, func(ctx context.Context) error {
-		if secret, err = loadSecret(ctx, storage); !errors.Is(err, fs.ErrNotExist) {
+	err = shared.WithLock(ctx, store.Prefix+"_cookie_secret", store.LockTimeout, func(ctx context.Context) error {
+		if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
 			return err // another instance was faster
 		}
 		secret = base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))
-		return storage.Store(ctx, secretKey, []byte(secret))
+		return shared.Write(ctx, secretKey, []byte(secret))
 	})
 	return secret, err
 }
@@ -264,10 +263,8 @@ func storedSecret(ctx context.Context, storage certmagic.Storage) (secret string
 const secretKey = store.Prefix + "/cookie_secret"
 
 // loadSecret reads the secret. One that is too short is an error: a second one would log everybody out.
-func loadSecret(ctx context.Context, storage certmagic.Storage) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	stored, err := storage.Load(ctx, secretKey)
+func loadSecret(ctx context.Context, shared store.Store) (string, error) {
+	stored, err := shared.Load(ctx, secretKey)
 	if err == nil && len(stored) < seal.MinSecretBytes {
 		err = fmt.Errorf("%s in storage is too short: delete it to have a new one made", secretKey)
 	}
@@ -299,7 +296,7 @@ func (a *App) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.shared.deleteExpired()
 		if a.sweeps {
-			if err := store.Sweep(ctx, a.storage, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
+			if err := a.storage.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
 		}

@@ -41,7 +41,7 @@ func (a *App) exchangeRevocations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := revocation.Access{Storage: a.storage, Keys: keys}
+	at := revocation.Access{Shared: a.storage, Keys: keys}
 	return errors.Join(a.shared.revocations.Flush(ctx, at), a.shared.revocations.Refresh(ctx, at))
 }
 
@@ -51,7 +51,7 @@ func (a *App) endSessions(ctx context.Context, entry revocation.Entry) error {
 	if err != nil {
 		return err
 	}
-	return a.shared.revocations.Add(ctx, revocation.Access{Storage: a.storage, Keys: keys}, entry)
+	return a.shared.revocations.Add(ctx, revocation.Access{Shared: a.storage, Keys: keys}, entry)
 }
 
 // sessionsUntilNow is a revocation of all sessions of a person or a merchant or everybody that have begun.

@@ -78,7 +78,7 @@ func matchesAny(key string, hashes [][sha256.Size]byte) bool {
 // desk answers for the phone logins of this merchant.
 func (h *Handler) desk(v *visit) *phone.Desk {
 	return &phone.Desk{
-		Store:  phone.Store{Storage: h.app.storage, Memory: h.app.shared.phones, Keys: v.keys},
+		Store:  phone.Store{Shared: h.app.storage, Memory: h.app.shared.phones, Keys: v.keys},
 		Client: h.app.shared.client, Unit: v.unit, MSN: v.msn,
 		Check: func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 			return h.checkedClaims(ctx, v, got, want)

@@ -29,7 +29,7 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := store.Sweep(t.Context(), storage, sweptFolders, time.Now()); err != nil {
+	if err := store.New(storage).Sweep(t.Context(), sweptFolders, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range old {

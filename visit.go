@@ -104,7 +104,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if h.app.perMerchant {
 		results = counted.sessionResults(h.app.merchantLabel(v))
 	}
-	if err := h.app.shared.revocations.Loaded(r.Context(), revocation.Access{Storage: h.app.storage, Keys: v.keys}); err != nil {
+	if err := h.app.shared.revocations.Loaded(r.Context(), revocation.Access{Shared: h.app.storage, Keys: v.keys}); err != nil {
 		return err
 	}
 	s, ok := session.Open(v.keys.Session, values, v.Host, v.msn)

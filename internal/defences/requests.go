@@ -272,7 +272,7 @@ var requests = []Defence{
 		Name:   "a bad cookie does not stand for a login",
 		File:   "module.go",
 		Old:    `case needed && h.OnUnauthenticated`,
-		New:    `case needed && !v.stale && h.OnUnauthenticated`,
+		New:    `case needed && !v.invalid && h.OnUnauthenticated`,
 		Test:   "TestHeapsOfCookies",
 	},
 	{

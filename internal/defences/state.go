@@ -429,7 +429,7 @@ func NewKeys(environment string, secrets []string) (*Keys, error) {
 		File:   "handler_auth.go",
 		Old: `	h.recordStart(v, flowBrowser)
 `,
-		New: `	_ = h.app.storage.Store(r.Context(), storagePrefix+"/started/"+l.id, []byte("1"))
+		New: `	_ = h.app.storage.Write(r.Context(), "vipps_login/started/"+l.ID, []byte("1"))
 	h.recordStart(v, flowBrowser)
 `,
 		Test: "TestNobodyFillsUpTheState",

@@ -90,7 +90,7 @@ var tokens = []Defence{
 		Old: `	others := set.others(kid, token.Method.Alg())
 `,
 		New: `	if true {
-		return set.Keys.VerificationKeySet(ctx)
+		return set.keys.VerificationKeySet(ctx)
 	}
 	others := set.others(kid, token.Method.Alg())
 `,
@@ -336,7 +336,7 @@ var tokens = []Defence{
 		Name:   "all who come at once share one fetch",
 		File:   "internal/vipps/keyset.go",
 		Old:    `c.KeySet.renewIf(ctx, since, allow)`,
-		New: `func() (*KeySet, error) {
+		New: `func() (*keySet, error) {
 			if _ = since; allow() {
 				return c.KeySet.renew(ctx)
 			}
@@ -381,7 +381,7 @@ var tokens = []Defence{
 		Name:   "claims are data, in placeholders",
 		File:   "placeholders.go",
 		Old:    `return identity.Placeholder(v.session, name), true`,
-		New: `text, _ := v.session.identity.Placeholder(name).(string)
+		New: `text, _ := identity.Placeholder(v.session, name).(string)
 		return incoming.Replacer(r).ReplaceAll(text, ""), true`,
 		Test: "TestClaimsAsHeaders",
 	},

@@ -17,6 +17,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
@@ -150,7 +151,7 @@ func TestRedeemOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			err := Redeem(t.Context(), &certmagic.FileStorage{Path: folder}, "an-id")
+			err := Redeem(t.Context(), store.New(&certmagic.FileStorage{Path: folder}), "an-id")
 			switch {
 			case err == nil:
 				redeemed.Add(1)

@@ -3,10 +3,6 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
-
-	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
@@ -20,29 +16,21 @@ const RedeemedFolder = store.Prefix + "/redeemed"
 var ErrRedeemed = errors.New("the login was completed before")
 
 // CheckRedeemed fails when the login was completed before.
-func CheckRedeemed(ctx context.Context, storage certmagic.Storage, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	_, err := storage.Stat(ctx, RedeemedFolder+"/"+id)
-	switch {
-	case err == nil:
+func CheckRedeemed(ctx context.Context, shared store.Store, id string) error {
+	redeemed, err := shared.Exists(ctx, RedeemedFolder+"/"+id)
+	if redeemed {
 		return ErrRedeemed
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
 	}
-	return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	return err
 }
 
 // Redeem marks the login as completed, and fails when another request, here or on another instance,
 // did so before.
-func Redeem(ctx context.Context, storage certmagic.Storage, id string) error {
-	return store.WithLock(ctx, storage, store.Prefix+"_redeem_"+id, store.LockTimeout, func(ctx context.Context) error {
-		if err := CheckRedeemed(ctx, storage, id); err != nil {
+func Redeem(ctx context.Context, shared store.Store, id string) error {
+	return shared.WithLock(ctx, store.Prefix+"_redeem_"+id, store.LockTimeout, func(ctx context.Context) error {
+		if err := CheckRedeemed(ctx, shared, id); err != nil {
 			return err
 		}
-		if err := storage.Store(ctx, RedeemedFolder+"/"+id, []byte("1")); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
-		return nil
+		return shared.Write(ctx, RedeemedFolder+"/"+id, []byte("1"))
 	})
 }

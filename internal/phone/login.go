@@ -1,7 +1,6 @@
 package phone
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"io/fs"
 	"strings"
 	"time"
-
-	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -103,9 +100,9 @@ var ErrUnknown = errors.New("there is no such login")
 
 // Store keeps logins from phone numbers in Caddy's storage.
 type Store struct {
-	Storage certmagic.Storage
-	Memory  *Memory
-	Keys    *seal.Keys
+	Shared store.Store
+	Memory *Memory
+	Keys   *seal.Keys
 }
 
 // Folders are the folders in Caddy's storage that hold what ends by itself.
@@ -145,16 +142,14 @@ func (l *Login) known(now time.Time) (*Login, error) {
 
 // load reads from storage. A login of another merchant does not open, and so does not exist.
 func (s Store) load(ctx context.Context, id, msn string) (*Login, error) {
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	sealed, err := s.Storage.Load(ctx, phoneKey(id))
+	sealed, err := s.Shared.Load(ctx, phoneKey(id))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrUnknown
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		return nil, err
 	}
-	plain, ok := s.Keys.Phone.Open(bytes.Clone(sealed), seal.Context(id, msn)) // a storage may keep what it gave
+	plain, ok := s.Keys.Phone.Open(sealed, seal.Context(id, msn))
 	if !ok {
 		return nil, ErrUnknown
 	}
@@ -171,10 +166,8 @@ func (s Store) save(ctx context.Context, l *Login, msn string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	if err := s.Storage.Store(ctx, phoneKey(l.ID), s.Keys.Phone.Seal(plain, seal.Context(l.ID, msn))); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	if err := s.Shared.Write(ctx, phoneKey(l.ID), s.Keys.Phone.Seal(plain, seal.Context(l.ID, msn))); err != nil {
+		return err
 	}
 	s.remember(l, msn)
 	return nil
@@ -195,7 +188,7 @@ func (s Store) update(ctx context.Context, id, msn string, patience time.Duratio
 	unlock := s.Memory.locks.lock(id)
 	defer unlock()
 	var l *Login
-	err := store.WithLock(ctx, s.Storage, store.Prefix+"_phone_"+id, patience, func(ctx context.Context) error {
+	err := s.Shared.WithLock(ctx, store.Prefix+"_phone_"+id, patience, func(ctx context.Context) error {
 		var err error
 		if l, err = s.load(ctx, id, msn); err != nil {
 			return err
@@ -221,15 +214,10 @@ func (s Store) create(ctx context.Context, l *Login, msn string) error {
 	}
 	s.Memory.pending.Set(l.ID, struct{}{}, max(time.Until(l.lastPoll()), time.Second))
 	name := s.indexNames(l.AuthReqID)[0]
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	if err := s.Storage.Store(ctx, name, s.Keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name))); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-	}
-	return nil
+	return s.Shared.Write(ctx, name, s.Keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name)))
 }
 
-// IndexNames are where storage says which login Vipps MobilePay calls AuthReqID: under the newest secret
+// indexNames are where storage says which login Vipps MobilePay calls authReqID: under the newest secret
 // first.
 func (s Store) indexNames(authReqID string) []string {
 	names := s.Keys.IndexNames("auth_req_id", authReqID)
@@ -239,16 +227,14 @@ func (s Store) indexNames(authReqID string) []string {
 	return names
 }
 
-// find returns the merchant and the id of the login that Vipps MobilePay calls AuthReqID.
+// find returns the merchant and the id of the login that Vipps MobilePay calls authReqID.
 func (s Store) find(ctx context.Context, authReqID string) (msn, id string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
 	for _, name := range s.indexNames(authReqID) {
-		sealed, err := s.Storage.Load(ctx, name)
+		sealed, err := s.Shared.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", "", fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			return "", "", err
 		}
-		if plain, ok := s.Keys.Phone.Open(bytes.Clone(sealed), seal.Context(name)); err == nil && ok {
+		if plain, ok := s.Keys.Phone.Open(sealed, seal.Context(name)); err == nil && ok {
 			msn, id, _ := strings.Cut(string(plain), " ")
 			return msn, id, nil
 		}
@@ -261,14 +247,14 @@ func (s Store) Remove(ctx context.Context, id, msn string) error {
 	unlock := s.Memory.locks.lock(id)
 	defer unlock()
 	defer s.Memory.waiters.wake(id)
-	return store.WithLock(ctx, s.Storage, store.Prefix+"_phone_"+id, store.LockTimeout, func(ctx context.Context) error {
+	return s.Shared.WithLock(ctx, store.Prefix+"_phone_"+id, store.LockTimeout, func(ctx context.Context) error {
 		l, err := s.load(ctx, id, msn)
 		if err != nil {
 			return err
 		}
 		for _, name := range append(s.indexNames(l.AuthReqID), phoneKey(id)) {
-			if err := s.Storage.Delete(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			if err := s.Shared.Delete(ctx, name); err != nil {
+				return err
 			}
 		}
 		s.Memory.logins.Delete(msn + "/" + id)
@@ -291,10 +277,10 @@ func (AskedTooOften) Error() string { return "this person was asked too often" }
 func (s Store) ask(ctx context.Context, hint string, now time.Time) error {
 	names := s.Keys.IndexNames("asked", hint)
 	name := askedFolder + "/" + names[0]
-	return store.WithLock(ctx, s.Storage, store.Prefix+"_asked_"+names[0], store.LockTimeout, func(ctx context.Context) error {
-		stored, err := s.Storage.Load(ctx, name)
+	return s.Shared.WithLock(ctx, store.Prefix+"_asked_"+names[0], store.LockTimeout, func(ctx context.Context) error {
+		stored, err := s.Shared.Load(ctx, name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+			return err
 		}
 		var asked, recent []time.Time
 		if len(stored) > 0 && json.Unmarshal(stored, &asked) != nil {
@@ -312,9 +298,6 @@ func (s Store) ask(ctx context.Context, hint string, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Storage.Store(ctx, name, content); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
-		return nil
+		return s.Shared.Write(ctx, name, content)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -28,7 +29,7 @@ func TestStoredPhoneLogins(t *testing.T) {
 	keys := sealtest.Keys(t)
 	storage := storetest.New()
 	storage.Files = s.PhoneLogins
-	phones := Store{Storage: storage, Memory: NewMemory(), Keys: keys}
+	phones := Store{Shared: store.New(storage), Memory: NewMemory(), Keys: keys}
 	msn, id, err := phones.find(t.Context(), "auth-req-id-of-the-first")
 	if err != nil || msn != "123456" || id != pendingID {
 		t.Errorf("found %s %s %v", msn, id, err)

@@ -28,8 +28,8 @@ func (r *List) storePart(ctx context.Context, at Access, p revokedPart) error {
 		return err
 	}
 	sealed := append([]byte(at.partKeyNames()[0]+"."), at.Keys.Revoked.Seal(plain, seal.Context(p.name))...)
-	if err := at.Storage.Store(ctx, p.name, sealed); err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	if err := at.Shared.Write(ctx, p.name, sealed); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -43,16 +43,14 @@ var errDamaged = errors.New("a part of the list of ended sessions is damaged: re
 
 // loadPart reads the entries of a part; none of a stranger's.
 func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, err error) {
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	stored, err := at.Storage.Load(ctx, name)
+	stored, err := at.Shared.Load(ctx, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil // another instance has deleted it
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		return nil, err
 	}
-	key, sealed, ok := bytes.Cut(bytes.Clone(stored), []byte(".")) // a storage may keep what it gave
+	key, sealed, ok := bytes.Cut(stored, []byte("."))
 	if ok && !slices.Contains(at.partKeyNames(), string(key)) {
 		return nil, nil
 	}
@@ -68,12 +66,12 @@ func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, er
 // asked again, since such a list is not whole.
 func (at Access) listParts(ctx context.Context) (names []string, err error) {
 	for range 10 {
-		if names, err = at.Storage.List(ctx, folder, false); !errors.Is(err, fs.ErrNotExist) {
+		if names, err = at.Shared.List(ctx, folder); !errors.Is(err, fs.ErrNotExist) {
 			return names, err
 		}
 	}
 	if len(names) > 0 {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return nil, nil // nobody has written any yet
 }

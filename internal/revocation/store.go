@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/caddyserver/certmagic"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
@@ -34,7 +32,7 @@ type List struct {
 	recent []Entry      // what now.added is made of
 
 	io       chan struct{} // holds one element while somebody works with storage, who alone touches the rest
-	from     certmagic.Storage
+	from     store.Store
 	version  string
 	untold   bool // a part is stored, and the version does not say so yet
 	listed   time.Time
@@ -70,8 +68,8 @@ type revokedPart struct {
 
 // Access is where the parts are, and what opens them.
 type Access struct {
-	Storage certmagic.Storage
-	Keys    *seal.Keys
+	Shared store.Store
+	Keys   *seal.Keys
 }
 
 const (
@@ -210,8 +208,8 @@ func (r *List) Flush(ctx context.Context, at Access) error {
 			return nil
 		}
 		version := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
-		if err := at.Storage.Store(ctx, revokedVersionKey, []byte(version)); err != nil {
-			return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		if err := at.Shared.Write(ctx, revokedVersionKey, []byte(version)); err != nil {
+			return err
 		}
 		r.untold = false
 		return nil
@@ -237,32 +235,27 @@ func (r *List) Refresh(ctx context.Context, at Access) error {
 }
 
 func (r *List) read(ctx context.Context, at Access, now time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-	defer cancel()
-	version, err := at.Storage.Load(ctx, revokedVersionKey)
+	version, err := at.Shared.Load(ctx, revokedVersionKey)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		return err
 	}
 	never := r.Now.read.Load() == nil
-	if !never && sameStorage(at.Storage, r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
+	if !never && at.Shared.Same(r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
 		return nil
 	}
 	names, err := at.listParts(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		return err
 	}
 	parts, err := r.readParts(context.WithoutCancel(ctx), at, names, now)
 	// Fail closed: what could not be read may have ended any session. What could is kept, and the next pass
 	// goes on from there.
 	r.take(parts, now, err == nil || !never)
 	if err == nil {
-		r.from, r.version, r.listed = at.Storage, string(version), now
+		r.from, r.version, r.listed = at.Shared, string(version), now
 	}
 	return err
 }
-
-// sameStorage compares what may be of a type that cannot be compared.
-func sameStorage(a, b certmagic.Storage) bool { return reflect.TypeOf(a).Comparable() && a == b }
 
 // readParts reads what may have changed, several at once. With an error, the first of them, it returns what
 // it could read, and what it knew of the others.
@@ -298,7 +291,7 @@ func (r *List) readParts(ctx context.Context, at Access, names []string, now tim
 	}
 	for i, p := range parts {
 		if p != nil && p.over(now) {
-			_ = at.Storage.Delete(ctx, p.name) // each instance tries; the next pass does, too
+			_ = at.Shared.Delete(ctx, p.name) // each instance tries; the next pass does, too
 			parts[i] = nil
 		}
 	}

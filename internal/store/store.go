@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -31,19 +33,86 @@ var ErrUnavailable = errors.New("the storage of Caddy does not work")
 // ErrLocked says that another instance is at it.
 var ErrLocked = errors.New("locked by another request")
 
-// WithLock runs do while no other instance runs anything under the same lock, and waits for that
-// as long as patience; do is for storage alone, and has Timeout. A holder that dies loses the lock after seconds (certmagic.Locker,
-// and breakAbandoned).
-func WithLock(ctx context.Context, storage certmagic.Storage, name string, patience time.Duration, do func(context.Context) error) error {
+// Store is Caddy's storage as the plugin uses it: every call has a deadline of Timeout, and fails with fs.ErrNotExist
+// where there is no such name, and with ErrUnavailable for any other reason.
+type Store struct{ storage certmagic.Storage }
+
+// New returns a Store on Caddy's storage.
+func New(storage certmagic.Storage) Store { return Store{storage} }
+
+// Same reports whether both are on one storage. Storages of a type that cannot be compared never are.
+func (s Store) Same(other Store) bool {
+	return reflect.TypeOf(s.storage) != nil && reflect.TypeOf(s.storage).Comparable() && s.storage == other.storage
+}
+
+// call runs one call with its deadline, and names its error.
+func call(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	err := do(ctx)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// Load returns a copy of what is stored: a storage may keep what it gave, and opening a sealed value overwrites it.
+func (s Store) Load(ctx context.Context, name string) (value []byte, err error) {
+	err = call(ctx, func(ctx context.Context) error {
+		value, err = s.storage.Load(ctx, name)
+		return err
+	})
+	return bytes.Clone(value), err
+}
+
+// Write stores a value.
+func (s Store) Write(ctx context.Context, name string, value []byte) error {
+	return call(ctx, func(ctx context.Context) error { return s.storage.Store(ctx, name, value) })
+}
+
+// Delete removes what may be there.
+func (s Store) Delete(ctx context.Context, name string) error {
+	err := call(ctx, func(ctx context.Context) error { return s.storage.Delete(ctx, name) })
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Exists reports whether something is stored.
+func (s Store) Exists(ctx context.Context, name string) (bool, error) {
+	err := call(ctx, func(ctx context.Context) error {
+		_, err := s.storage.Stat(ctx, name)
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// List returns the names in a folder, as the storage has them: it may list what only begins alike.
+func (s Store) List(ctx context.Context, folder string) (names []string, err error) {
+	err = call(ctx, func(ctx context.Context) error {
+		names, err = s.storage.List(ctx, folder, false)
+		return err
+	})
+	return names, err
+}
+
+// WithLock runs do while no other instance runs anything under the same lock, and waits for the lock as long as
+// patience. All that do does has one deadline of Timeout. A holder that dies loses the lock after seconds
+// (certmagic.Locker, and breakAbandoned).
+func (s Store) WithLock(ctx context.Context, name string, patience time.Duration, do func(context.Context) error) error {
 	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := lockStorage(lockCtx, storage, name); err != nil {
+	if err := lockStorage(lockCtx, s.storage, name); err != nil {
 		if lockCtx.Err() != nil {
 			err = ErrLocked
 		}
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	defer func() { _ = storage.Unlock(context.WithoutCancel(ctx), name) }()
+	defer func() { _ = s.storage.Unlock(context.WithoutCancel(ctx), name) }()
 	workCtx, cancelWork := context.WithTimeout(ctx, Timeout)
 	defer cancelWork()
 	return do(workCtx)
@@ -85,9 +154,9 @@ func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
 }
 
 // Sweep deletes from folders what is of no use to anybody any more.
-func Sweep(ctx context.Context, storage certmagic.Storage, folders []string, now time.Time) error {
+func (s Store) Sweep(ctx context.Context, folders []string, now time.Time) error {
 	for _, folder := range folders {
-		names, err := storage.List(ctx, folder, false)
+		names, err := s.storage.List(ctx, folder, false) // without a deadline: a folder may be large
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -95,11 +164,11 @@ func Sweep(ctx context.Context, storage certmagic.Storage, folders []string, now
 			return err
 		}
 		for _, name := range names {
-			info, err := storage.Stat(ctx, name)
+			info, err := s.storage.Stat(ctx, name)
 			// A storage may list what only begins alike, or know no time: that is not ours to delete.
 			ours := err == nil && info.IsTerminal && !info.Modified.IsZero() && strings.HasPrefix(name, folder+"/")
 			if ours && now.Sub(info.Modified) > storedFor {
-				err = storage.Delete(ctx, name)
+				err = s.storage.Delete(ctx, name)
 			}
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
