@@ -69,7 +69,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	if err := h.provisionSession(); err != nil {
 		t.Fatal(err)
 	}
-	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, nil)
+	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, nil, "")
 	h.paths = newEndpointPaths(h.BasePath)
 	h.endpoints = h.newEndpoints()
 	hosts := merchant.NewHosts()

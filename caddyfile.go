@@ -138,6 +138,11 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			clear_site_data <data>...
 //		}
 //		public_origin   <origin>
+//		assertion [<header>] {
+//			audience <audience>
+//			lifetime <duration>
+//			claims   <claim>...
+//		}
 //		header_prefix   <prefix>
 //		header          <field> <claim>
 //		header_encoding utf8|percent|base64url
@@ -187,6 +192,8 @@ func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
 		return h.unmarshalLogout(d)
 	case "phone":
 		return h.unmarshalPhone(d)
+	case "assertion":
+		return h.unmarshalAssertion(d)
 	}
 	if err := h.unmarshalLine(d); err != nil {
 		return err

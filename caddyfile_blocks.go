@@ -79,6 +79,32 @@ func (h *Handler) unmarshalLogout(d *caddyfile.Dispenser) error {
 	return err
 }
 
+func (h *Handler) unmarshalAssertion(d *caddyfile.Dispenser) error {
+	h.Assertion = new(AssertionConfig)
+	switch args := d.RemainingArgs(); {
+	case len(args) > 1:
+		return d.Err("assertion takes one header field, and a block if you like")
+	case len(args) == 1:
+		if args[0] == "" {
+			return d.Err("assertion: the header field is empty")
+		}
+		h.Assertion.Header = args[0]
+	}
+	_, err := eachLine(d, d.Nesting(), func(name string) error {
+		switch name {
+		case "audience":
+			return oneArgument(d, &h.Assertion.Audience)
+		case "lifetime":
+			return duration(d, &h.Assertion.Lifetime)
+		case "claims":
+			return someArguments(d, &h.Assertion.Claims)
+		default:
+			return d.Errf("unrecognized subdirective %q of assertion: use audience, lifetime or claims", name)
+		}
+	})
+	return err
+}
+
 func (h *Handler) unmarshalPhone(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.Err("phone takes a block, with api_key")

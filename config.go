@@ -81,6 +81,22 @@ type LogoutConfig struct {
 	ClearSiteData []string `json:"clear_site_data,omitempty"`
 }
 
+// AssertionConfig sets up a signed proof of who the user is, for sites that check it.
+type AssertionConfig struct {
+	// Header is the field that carries it. Default: X-Vipps-Assertion.
+	Header string `json:"header,omitempty"`
+
+	// Audience is its aud claim. Default: the site's public origin, such as https://shop.example.no, which is its iss too.
+	Audience string `json:"audience,omitempty"`
+
+	// Lifetime is how long after it was signed it is good, 2s to 1h. One that a site gets is good for half of it at least.
+	// Default: 1m.
+	Lifetime Duration `json:"lifetime,omitempty"`
+
+	// Claims are claims of userinfo that it holds beside sub and msn. Default: none.
+	Claims []string `json:"claims,omitempty"`
+}
+
 // Duration is a length of time in a config: text such as "90s", "12h" or "7d", in which placeholders are resolved when
 // the config is loaded. In JSON, a number of nanoseconds is understood as well; 0 is the default.
 type Duration string

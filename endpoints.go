@@ -52,6 +52,8 @@ func only(serve endpoint, methods ...string) endpoint {
 type endpointPaths struct {
 	login, callback, logout, userinfo string
 
+	jwks string // with `assertion`
+
 	// with `phone`:
 	phone, phoneExists, phoneCallback string
 
@@ -60,7 +62,7 @@ type endpointPaths struct {
 
 func newEndpointPaths(base string) endpointPaths {
 	return endpointPaths{
-		login: base + "/login", callback: base + "/callback", logout: base + "/logout", userinfo: base + "/userinfo",
+		login: base + "/login", callback: base + "/callback", logout: base + "/logout", userinfo: base + "/userinfo", jwks: base + "/jwks.json",
 		phone: base + "/phone", phoneExists: base + "/phone/exists", phoneCallback: base + "/phone/callback", webhook: base + "/webhook",
 	}
 }
@@ -71,6 +73,9 @@ func (h *Handler) newEndpoints() map[string]endpoint {
 		h.paths.callback: only(h.serveCallback, http.MethodGet),
 		h.paths.logout:   only(h.serveLogout, http.MethodGet, http.MethodPost),
 		h.paths.userinfo: only(h.serveUserinfo, http.MethodGet, http.MethodHead),
+	}
+	if h.Assertion != nil {
+		endpoints[h.paths.jwks] = only(h.servePublicKeys, http.MethodGet, http.MethodHead)
 	}
 	if h.Phone != nil {
 		h.newPhoneEndpoints(endpoints)

@@ -34,6 +34,7 @@ var rooms = map[string]room{
 	"login":      {ours: []string{"seal", "cookie", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "github.com/patrickmn/go-cache"}},
 	"incoming":   {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
 	"identity":   {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
+	"assertion":  {ours: []string{"seal", "store", "userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
 	"revocation": {ours: []string{"seal", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "golang.org/x/sync"}},
 	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{
 		"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/", "github.com/patrickmn/go-cache", "go.opentelemetry.io/", "golang.org/x/sync", "golang.org/x/time",
@@ -133,7 +134,7 @@ func TestRoomsAreClosed(t *testing.T) {
 // responseWriters are the files at the root that may name http.ResponseWriter: everything else there cannot answer a
 // request.
 var responseWriters = []string{
-	"module.go", "visit.go", "visit_newlogin.go", "failures.go", "endpoints.go", "admin.go", "handler_auth.go", "handler_callback.go", "handler_session.go",
+	"module.go", "visit.go", "visit_newlogin.go", "failures.go", "endpoints.go", "admin.go", "handler_auth.go", "handler_callback.go", "handler_session.go", "handler_assertion.go",
 	"handler_phone.go", "handler_phone_answers.go", "handler_phone_callback.go", "handler_webhook.go",
 }
 

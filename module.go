@@ -20,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/assertion"
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
@@ -79,6 +80,10 @@ type Handler struct {
 	// config is loaded. Default: what the request says.
 	PublicOrigin string `json:"public_origin,omitempty"`
 
+	// Assertion adds a signed proof of who the user is to each request with a session, and an endpoint with the keys that
+	// check it. Default: none.
+	Assertion *AssertionConfig `json:"assertion,omitempty"`
+
 	// HeaderPrefix starts the name of every identity header, and ends in "-". Default: X-Vipps-.
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 
@@ -121,6 +126,7 @@ type Handler struct {
 	hosts     atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
 	origins   incoming.Origins
 	identity  *identity.Identity
+	signer    *assertion.Signer // nil: no assertions
 	paths     endpointPaths
 	endpoints map[string]endpoint
 
@@ -190,8 +196,12 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if v.newLogin = h.newLogins && isNewLogin(r, v); v.newLogin {
 		w = spendNewLogin(w, v)
 	}
+	proof, err := h.assertionFor(r, v)
+	if err != nil {
+		return h.fail(w, incoming.AsSent(r), v, err, incoming.WantedPage(incoming.AsSent(r)))
+	}
 	cookie.RemoveOwn(r.Header)
-	h.identity.Present(r, v.session, v.msn, v.newLogin)
+	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
 	return next.ServeHTTP(w, r)
 }
 
@@ -211,8 +221,11 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		return h.failAgain(w, incoming.AsSent(r), v)
 	}
 	cookie.RemoveOwn(r.Header)
-	if v.session != nil {
-		h.identity.Present(r, v.session, v.msn, false)
+	if v.session == nil {
+		return next.ServeHTTP(w, r)
+	}
+	if proof, err := h.assertionFor(r, v); err == nil { // else nobody is known: never without the proof
+		h.identity.Present(r, v.session, v.msn, false, proof)
 	}
 	return next.ServeHTTP(w, r)
 }

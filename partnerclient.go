@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/caddy-vipps/vippslogin/internal/assertion"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
@@ -29,6 +30,8 @@ type shared struct {
 	revocations *revocation.List
 
 	refusedCodes *refusedCodes
+
+	assertionKeys *assertion.Memory
 }
 
 // sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
@@ -50,6 +53,8 @@ func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, stri
 			phones:      phone.NewMemory(),
 
 			refusedCodes: newRefusedCodes(),
+
+			assertionKeys: assertion.NewMemory(),
 		}, nil // cannot fail
 	})
 	return value.(*shared), key

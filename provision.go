@@ -48,7 +48,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	for _, check := range []func() error{
-		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout,
+		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionAssertion,
 		func() error { return h.checkClaims(h.Claims) },
 		func() error { return checkScopes("scope", h.Scopes) },
 	} {
@@ -64,7 +64,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionOrigins(ctx); err != nil {
 		return err
 	}
-	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, h.Headers)
+	h.identity = identity.New(h.HeaderPrefix, h.HeaderEncoding, h.Headers, h.assertionField())
 	h.paths = newEndpointPaths(strings.TrimRight(h.BasePath, "/"))
 	if err := h.provisionEndpoints(ctx); err != nil {
 		return err
@@ -279,7 +279,7 @@ func (h *Handler) checkClaims(claims []string) error {
 			return fmt.Errorf("header: %q shows %s, which claims does not keep: add it there, or leave the header out", field, claim)
 		}
 	}
-	return nil
+	return h.checkAssertedClaims(claims)
 }
 
 func (h *Handler) checkLogout() error {

@@ -67,6 +67,12 @@ func (h *Handler) resolvePlaceholders() error {
 	if err != nil {
 		return err
 	}
+	if h.Assertion != nil {
+		err := errors.Join(resolveText("assertion", &h.Assertion.Header), resolveText("assertion: audience", &h.Assertion.Audience), resolveWords("assertion: claims", &h.Assertion.Claims))
+		if err != nil {
+			return err
+		}
+	}
 	if h.Phone != nil {
 		if err := errors.Join(resolveWords("phone: scope", &h.Phone.Scopes), resolveWords("phone: countries", &h.Phone.Countries)); err != nil {
 			return err

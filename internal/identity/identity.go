@@ -27,6 +27,8 @@ type Identity struct {
 	foldedBy map[string]bool   // the configured fields as fold spells them
 	names    map[string]string // header names of well-known claims, so that no request has to build them
 	encode   func(userinfo.Claim) string
+
+	assertion string // the field of an assertion, canonical; "" where there is none
 }
 
 // Header encodings, as header_encoding names them.
@@ -42,7 +44,9 @@ var wellKnownClaims = []string{
 	"email_verified", "birthdate", "address", "other_addresses", "gender", "nin", "delegatedConsents",
 }
 
-func New(prefix, encoding string, fields map[string]string) *Identity {
+// New returns the Identity of a site. fields are further headers, field name to claim name; assertion is the field that
+// carries an assertion, or "".
+func New(prefix, encoding string, fields map[string]string, assertion string) *Identity {
 	id := &Identity{
 		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
 		msnKey:   "http.request.header." + textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
@@ -51,6 +55,10 @@ func New(prefix, encoding string, fields map[string]string) *Identity {
 		foldedBy: make(map[string]bool, len(fields)),
 		names:    make(map[string]string, len(wellKnownClaims)),
 		encode:   encodeUTF8,
+	}
+	if assertion != "" {
+		id.assertion = textproto.CanonicalMIMEHeaderKey(assertion)
+		id.foldedBy[Fold(assertion)] = true
 	}
 	switch encoding {
 	case Percent:
@@ -142,9 +150,9 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 }
 
 // Present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
-// before: nothing of the client's is left to mix with.
-func (id *Identity) Present(r *http.Request, s *session.Session, msn string, newLogin bool) {
-	most := len(s.Claims) + 1 + len(id.fields)
+// before: nothing of the client's is left to mix with. assertion is the proof of it, where the site gets one.
+func (id *Identity) Present(r *http.Request, s *session.Session, msn string, newLogin bool, assertion string) {
+	most := len(s.Claims) + 2 + len(id.fields)
 	values := make([]string, 0, most)
 	before := r.Header
 	header := make(http.Header, len(before)+most) // growing a map as it is filled costs twice the memory
@@ -177,6 +185,9 @@ func (id *Identity) Present(r *http.Request, s *session.Session, msn string, new
 				set(field, id.encode(c))
 			}
 		}
+	}
+	if id.assertion != "" {
+		set(id.assertion, assertion)
 	}
 	// Caddy's placeholders look at the request that came in. Where a directive before us has handed on a
 	// copy, as tracing does, that has the map of before.

@@ -11,7 +11,7 @@ import (
 func FuzzUserinfo(f *testing.F) {
 	f.Add([]byte(`{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","name":"Bjørn Ærlig-Åsen","phone_number_verified":true,"address":{"street_address":"Robert Levins gate 5\nH0401"}}`))
 	f.Add([]byte(`{"a\r\nb":"c\r\nd","":1,"x":[1,{"y":"\u2028😀"}],"z":true,"n":null}`))
-	id := New("X-Vipps-", UTF8, nil)
+	id := New("X-Vipps-", UTF8, nil, "")
 	f.Fuzz(func(t *testing.T, text []byte) {
 		claims, err := userinfo.Parse(text)
 		if err != nil {
@@ -40,7 +40,7 @@ func FuzzStrip(f *testing.F) {
 	for _, seed := range []string{"X-Vipps-Sub", "x_vipps_sub", "X.Vipps.Sub", "Remote_User", "Accept"} {
 		f.Add(seed)
 	}
-	id := New("X-Vipps-", UTF8, map[string]string{"Remote-User": "sub"})
+	id := New("X-Vipps-", UTF8, map[string]string{"Remote-User": "sub"}, "")
 	f.Fuzz(func(t *testing.T, field string) {
 		header := http.Header{field: {"evil"}}
 		id.stripHeader(header)

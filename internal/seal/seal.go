@@ -22,6 +22,9 @@ type Keys struct {
 	State   Keyring // logins carried in the state parameter (return_in_any_browser)
 	Phone   Keyring // logins from a phone number, in Caddy's storage
 	Revoked Keyring // the list of sessions that were ended, in Caddy's storage
+
+	Assertion Keyring // the keys that sign assertions, in Caddy's storage
+
 	// index names things in storage after what they belong to, without showing it: one HMAC key a
 	// secret, the first names new things.
 	index [][]byte
@@ -33,12 +36,13 @@ type Keys struct {
 func NewKeys(environment string, secrets []string) (*Keys, error) {
 	keys := new(Keys)
 	for purpose, ring := range map[string]*Keyring{
-		"session": &keys.Session,
-		"seen":    &keys.Seen,
-		"login":   &keys.Login,
-		"state":   &keys.State,
-		"phone":   &keys.Phone,
-		"revoked": &keys.Revoked,
+		"session":   &keys.Session,
+		"seen":      &keys.Seen,
+		"login":     &keys.Login,
+		"state":     &keys.State,
+		"phone":     &keys.Phone,
+		"revoked":   &keys.Revoked,
+		"assertion": &keys.Assertion,
 	} {
 		for _, secret := range secrets {
 			aead, err := newAEAD(environment, secret, purpose)

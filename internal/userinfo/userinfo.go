@@ -152,13 +152,17 @@ func JSON(claims []Claim) []byte {
 			out = append(out, ',')
 		}
 		out = append(append(out, jsonString(c.Name)...), ':')
-		if c.Kind == KindText || c.Kind == KindPlain {
-			out = append(out, jsonString(c.Text)...)
-		} else {
-			out = append(out, c.Text...)
-		}
+		out = append(out, Value(c)...)
 	}
 	return append(out, '}')
+}
+
+// Value returns a claim's value as JSON.
+func Value(c Claim) []byte {
+	if c.Kind == KindText || c.Kind == KindPlain {
+		return jsonString(c.Text)
+	}
+	return []byte(c.Text)
 }
 
 func jsonString(s string) []byte {

@@ -21,6 +21,7 @@ type Memory struct {
 	BreaksAfter int
 	Files       map[string][]byte
 	calls       map[string]int
+	locks       sync.Mutex // one for all names
 }
 
 // New returns an empty storage.
@@ -101,4 +102,21 @@ func (m *Memory) Count() (files int, calls map[string]int) {
 		calls[name] = n
 	}
 	return len(m.Files), calls
+}
+
+// Lock implements certmagic.Storage.
+func (m *Memory) Lock(context.Context, string) error {
+	m.mu.Lock()
+	err := m.call("lock")
+	m.mu.Unlock()
+	if err == nil {
+		m.locks.Lock()
+	}
+	return err
+}
+
+// Unlock implements certmagic.Storage.
+func (m *Memory) Unlock(context.Context, string) error {
+	m.locks.Unlock()
+	return nil
 }

@@ -1,0 +1,123 @@
+package vippslogin
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/caddy-vipps/vippslogin/internal/assertion"
+	"github.com/caddy-vipps/vippslogin/internal/identity"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
+)
+
+// claimsOfAssertions say whose an assertion is, and for whom and how long (RFC 7519 section 4.1): no claim of userinfo
+// can take their place.
+var claimsOfAssertions = []string{"iss", "aud", "sub", "msn", "exp", "nbf", "iat", "jti"}
+
+// minAssertionLifetime leaves a site a second to look at what it gets: what is handed on is good for half of it.
+const minAssertionLifetime = 2 * time.Second
+
+func (h *Handler) provisionAssertion() error {
+	if h.Assertion == nil {
+		return nil
+	}
+	config := h.Assertion
+	if config.Header == "" {
+		config.Header = "X-Vipps-Assertion"
+	}
+	if err := h.checkAssertionField(config.Header); err != nil {
+		return err
+	}
+	lifetime, err := config.Lifetime.resolve("assertion: lifetime", time.Minute)
+	if err != nil {
+		return err
+	}
+	if lifetime < minAssertionLifetime || lifetime > assertion.MaxLifetime {
+		return fmt.Errorf("assertion: lifetime: %s is not between %s and %s: write one such as 1m", lifetime, minAssertionLifetime, assertion.MaxLifetime)
+	}
+	for _, claim := range config.Claims {
+		if claim == "" || !userinfo.IsPlain(claim) || strings.ContainsAny(claim, ", ") {
+			return fmt.Errorf("assertion: claims: %q is not a claim: write names such as email", claim)
+		}
+		if slices.Contains(claimsOfAssertions, claim) {
+			return fmt.Errorf("assertion: claims: %q is in every assertion, or never of userinfo: leave it out", claim)
+		}
+	}
+	h.signer = &assertion.Signer{Memory: h.app.shared.assertionKeys, Audience: config.Audience, Lifetime: lifetime, Claims: config.Claims}
+	return h.checkAssertedClaims(h.Claims)
+}
+
+// checkAssertionField refuses a field that cannot carry the assertion, or that carries something else already.
+func (h *Handler) checkAssertionField(field string) error {
+	folded := identity.Fold(field)
+	if !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded) {
+		return fmt.Errorf("assertion: %q cannot be set: choose another field name, such as X-Vipps-Assertion", field)
+	}
+	taken := []string{identity.Fold(h.HeaderPrefix) + "msn", identity.Fold(h.HeaderPrefix) + "sub"}
+	for other := range h.Headers {
+		taken = append(taken, identity.Fold(other))
+	}
+	if slices.Contains(taken, folded) {
+		return fmt.Errorf("assertion: %q carries a claim already: choose another field name, such as X-Vipps-Assertion", field)
+	}
+	return nil
+}
+
+// checkAssertedClaims refuses an assertion about a claim that is not kept: it would never hold it.
+func (h *Handler) checkAssertedClaims(kept []string) error {
+	if h.Assertion == nil || len(kept) == 0 {
+		return nil
+	}
+	for _, claim := range h.Assertion.Claims {
+		if !slices.Contains(kept, claim) {
+			return fmt.Errorf("assertion: claims: %s is not among claims, which keeps it: add it there, or leave it out here", claim)
+		}
+	}
+	return nil
+}
+
+// assertionField returns the header field of assertions, or "" where there are none.
+func (h *Handler) assertionField() string {
+	if h.Assertion == nil {
+		return ""
+	}
+	return h.Assertion.Header
+}
+
+// assertionFor returns the proof of who the user is, "" where the site wants none.
+func (h *Handler) assertionFor(r *http.Request, v *visit) (string, error) {
+	if h.signer == nil {
+		return "", nil
+	}
+	return h.signer.Sign(r.Context(), h.assertionAccess(v), assertion.Subject{
+		Session: v.session.ID, Sub: v.session.Sub(), MSN: v.msn, Issuer: v.URL(""), Claims: v.session.Claims,
+	}, v.began)
+}
+
+func (h *Handler) assertionAccess(v *visit) assertion.Access {
+	return assertion.Access{Shared: h.app.storage, Keys: v.keys}
+}
+
+// servePublicKeys is GET /vipps/jwks.json: the keys that check the assertions of this merchant. They are public: any
+// page may read them, and caches keep them for a while.
+func (h *Handler) servePublicKeys(w http.ResponseWriter, r *http.Request, v *visit) error {
+	keys, err := h.app.shared.assertionKeys.PublicKeys(r.Context(), h.assertionAccess(v), v.msn, v.began)
+	if err != nil {
+		return h.fail(w, r, v, err, "/")
+	}
+	header := w.Header()
+	header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(assertion.KeysMaxAge.Seconds())))
+	header.Set("Access-Control-Allow-Origin", "*")
+	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	header.Set("Content-Type", "application/jwk-set+json")
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err = w.Write(keys)
+	return err
+}

@@ -1,0 +1,261 @@
+// Package assertion signs statements about a user, for sites that want proof: a JWT (RFC 7519) with ES256 on each
+// request, and the public keys to check it with (RFC 7517).
+package assertion
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
+)
+
+const (
+	// MaxLifetime is the longest an assertion can be good for.
+	MaxLifetime = time.Hour
+
+	// KeysMaxAge is how long a site may keep the public keys.
+	KeysMaxAge = 5 * time.Minute
+
+	// signsFor is how long a key signs.
+	signsFor = 30 * 24 * time.Hour
+
+	// publishedBefore is how long the next key is among the public keys before it signs: longer than the other
+	// instances' memory of the keys and the sites' together.
+	publishedBefore = 15 * time.Minute
+
+	// rereadAfter is how long an instance goes by the keys it has read.
+	rereadAfter = 5 * time.Minute
+
+	folder = store.Prefix + "/assertion_keys"
+)
+
+// key is one signing key, as it is stored.
+type key struct {
+	ID      string    `json:"kid"`
+	Private []byte    `json:"private"` // PKCS #8
+	From    time.Time `json:"from"`    // it signs from then on, until the next one does
+
+	signer *ecdsa.PrivateKey
+}
+
+// ring is the keys of one merchant, the oldest first.
+type ring struct {
+	keys []*key
+	read time.Time // from storage
+}
+
+// current returns the key that signs at a time.
+func (r *ring) current(now time.Time) *key {
+	signs := r.keys[0]
+	for _, k := range r.keys {
+		if !k.From.After(now) {
+			signs = k
+		}
+	}
+	return signs
+}
+
+// needsNext reports whether it is time to make the key that comes after the newest.
+func (r *ring) needsNext(now time.Time) bool {
+	newest := r.keys[len(r.keys)-1]
+	return !now.Before(newest.From.Add(signsFor - publishedBefore))
+}
+
+// withoutExpired returns the keys of which something that they signed may still be good.
+func withoutExpired(keys []*key, now time.Time) []*key {
+	for len(keys) > 1 && now.Sub(keys[1].From) > MaxLifetime+publishedBefore {
+		keys = keys[1:]
+	}
+	return keys
+}
+
+// Access is what it takes to read and write the keys: the storage that the instances share, and the cookie keys, which
+// seal them there.
+type Access struct {
+	Shared store.Store
+	Keys   *seal.Keys
+}
+
+// names are where a merchant's keys are: under the newest cookie secret first.
+func (at Access) names(msn string) []string {
+	names := at.Keys.IndexNames("assertion", msn)
+	for i, name := range names {
+		names[i] = folder + "/" + name
+	}
+	return names
+}
+
+// sealedFor is what stored keys are bound to.
+func sealedFor(name, msn string) []byte { return seal.Context(name, msn) }
+
+// Memory is what an instance knows of the keys. It outlives a config.
+type Memory struct {
+	mu     sync.RWMutex
+	rings  map[string]*ring // by the name in storage
+	flight singleflight.Group
+}
+
+// NewMemory returns an empty Memory.
+func NewMemory() *Memory { return &Memory{rings: make(map[string]*ring)} }
+
+func (m *Memory) known(name string) *ring {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.rings[name]
+}
+
+// get returns the keys of a merchant. What is known serves while it is read anew in the background, and for as long as
+// storage is away; only where nothing is known does the caller wait, and get an error.
+func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
+	name := at.names(msn)[0]
+	known := m.known(name)
+	if known != nil && now.Sub(known.read) < rereadAfter {
+		return known, nil
+	}
+	refreshed := m.flight.DoChan(name, func() (any, error) {
+		return m.refresh(context.WithoutCancel(ctx), at, msn, now)
+	})
+	if known != nil {
+		return known, nil
+	}
+	select {
+	case got := <-refreshed:
+		r, _ := got.Val.(*ring)
+		return r, got.Err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+	}
+}
+
+// refresh reads the keys, and makes what is missing.
+func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
+	names := at.names(msn)
+	known := m.known(names[0])
+	if known != nil && now.Sub(known.read) < rereadAfter {
+		return known, nil // another caller's refresh has just ended
+	}
+	keys, whole, err := at.load(ctx, msn)
+	if err != nil {
+		return nil, err
+	}
+	if r := (&ring{keys: keys, read: now}); !whole || r.needsNext(now) {
+		if keys, err = m.write(ctx, at, msn, now); err != nil {
+			return nil, err
+		}
+	}
+	r := &ring{keys: withoutExpired(keys, now), read: now}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rings[names[0]] = r
+	return r, nil
+}
+
+// load reads what is stored. whole says that it is there, under the newest secret.
+func (at Access) load(ctx context.Context, msn string) (keys []*key, whole bool, err error) {
+	for i, name := range at.names(msn) {
+		sealed, err := at.Shared.Load(ctx, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		plain, ok := at.Keys.Assertion.Open(sealed, sealedFor(name, msn))
+		if ok {
+			if keys, err := parseKeys(plain); err == nil {
+				return keys, i == 0, nil
+			}
+		}
+		// What no secret opens is replaced: it was sealed under one that is gone, or is damaged.
+	}
+	return nil, false, nil
+}
+
+func parseKeys(plain []byte) (keys []*key, err error) {
+	if err := json.Unmarshal(plain, &keys); err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		private, err := x509.ParsePKCS8PrivateKey(k.Private)
+		if err != nil {
+			return nil, err
+		}
+		signer, ok := private.(*ecdsa.PrivateKey)
+		if !ok || signer.Curve != elliptic.P256() {
+			return nil, errors.New("not a P-256 key")
+		}
+		k.signer = signer
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no key")
+	}
+	return keys, nil
+}
+
+// write makes the keys that are missing, unless another instance was faster, and stores them all. Keys that storage has
+// lost and this instance knows are stored again: sites have them, and what they signed is good.
+func (m *Memory) write(ctx context.Context, at Access, msn string, now time.Time) (keys []*key, err error) {
+	name := at.names(msn)[0]
+	err = at.Shared.WithLock(ctx, store.Prefix+"_assertion_"+name[len(folder)+1:], store.LockTimeout, func(ctx context.Context) error {
+		var whole bool
+		if keys, whole, err = at.load(ctx, msn); err != nil {
+			return err
+		}
+		if known := m.known(name); keys == nil && known != nil {
+			keys = known.keys
+		}
+		switch r := (&ring{keys: keys}); {
+		case keys == nil:
+			keys = []*key{newKey(now)}
+		case r.needsNext(now):
+			from := keys[len(keys)-1].From.Add(signsFor)
+			if earliest := now.Add(publishedBefore); from.Before(earliest) {
+				from = earliest
+			}
+			keys = append(withoutExpired(keys, now), newKey(from))
+		case whole:
+			return nil
+		}
+		plain, err := json.Marshal(keys)
+		if err != nil {
+			return err
+		}
+		return at.Shared.Write(ctx, name, at.Keys.Assertion.Seal(plain, sealedFor(name, msn)))
+	})
+	return keys, err
+}
+
+func newKey(from time.Time) *key {
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(signer)
+	if err != nil {
+		panic(err) // P-256 can be marshalled
+	}
+	return &key{ID: seal.RandomText(12), Private: private, From: from.Truncate(time.Second), signer: signer}
+}
+
+// jwk is a public key on the curve P-256 (RFC 7518 section 6.2.1).
+type jwk struct {
+	Type  string `json:"kty"`
+	Curve string `json:"crv"`
+	Use   string `json:"use"`
+	Alg   string `json:"alg"`
+	ID    string `json:"kid"`
+	X     string `json:"x"`
+	Y     string `json:"y"`
+}
