@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 // PhoneConfig sets up logins from a phone number, for a merchant's own systems.
@@ -36,6 +37,21 @@ type PhoneConfig struct {
 type phoneSecrets struct {
 	apiKeys        [][sha256.Size]byte
 	webhookSecrets []string
+}
+
+// RequireConfig is what some requests need beyond a session. It says at least one of MaxAge, Scopes and AppConfirmation.
+type RequireConfig struct {
+	// Match says which requests, also where the handler's own Match does not ask for a login. Default: all.
+	Match caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// MaxAge is how long ago the login was completed, at most: a second or more. Default: any time.
+	MaxAge Duration `json:"max_age,omitempty"`
+
+	// Scopes are what a login must have asked for, whether the user has given it or not. Default: none.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// AppConfirmation has the login confirmed in the app, also where the browser is remembered. Default: false.
+	AppConfirmation bool `json:"app_confirmation,omitempty"`
 }
 
 // Merchant is one sales unit and its hosts.

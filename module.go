@@ -93,6 +93,10 @@ type Handler struct {
 	// choice.
 	Market string `json:"market,omitempty"`
 
+	// Require says which requests need more than a session: a login of late, further scopes, a confirmation in the app.
+	// Several that match a request add up. Default: none does.
+	Require []RequireConfig `json:"require,omitempty"`
+
 	// RequireAppConfirmation has every login confirmed in the app, also where the browser is remembered.
 	RequireAppConfirmation bool `json:"require_app_confirmation,omitempty"`
 
@@ -123,6 +127,8 @@ type Handler struct {
 	identity  *identity.Identity
 	paths     endpointPaths
 	endpoints map[string]endpoint
+
+	requirements []requirement
 
 	newLogins bool // the config asks which page view is the first of a login
 
@@ -168,6 +174,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if endpoint != nil {
 		return serveEndpoint(endpoint, w, incoming.AsSent(r), v)
 	}
+	if missing, err := h.findMissing(r, v); missing || err != nil {
+		return h.serveMoreRequired(w, r, v, err)
+	}
 	if v.session != nil {
 		return h.serveUser(w, r, v, next)
 	}
@@ -204,6 +213,9 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		v, _ = h.visit(r) // what failed came before us; a host without a merchant has no session
 		needed, err := incoming.Matches(h.matchers, r)
 		v.refused = v.session == nil && (needed && h.OnUnauthenticated != unauthenticatedPass || err != nil)
+		if missing, err := h.findMissing(r, v); missing || err != nil {
+			v.refused = true
+		}
 	}
 	setPlaceholders(r, v)
 	if v.refused && incoming.SameAddress(r) {

@@ -56,6 +56,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
+	if err := h.provisionRequire(ctx); err != nil {
+		return err
+	}
 	h.scope = scopeParameter(h.Scopes)
 	if err := h.provisionHosts(ctx); err != nil {
 		return err

@@ -14,22 +14,55 @@ import (
 // either: where these differ, each may match (CVE-2025-54576 and its like: the policy saw another path than the
 // site). No matchers match everything.
 func Matches(matchers caddyhttp.MatcherSets, r *http.Request) (bool, error) {
+	return (&Readings{Request: r}).Match(matchers)
+}
+
+// Readings is a request in all the ways it may be read, for several matchers to be asked about.
+type Readings struct {
+	Request *http.Request
+
+	known      bool // whether the rest is: few requests need it
+	unreadable bool
+	others     []*http.Request
+}
+
+// Match is Matches.
+func (a *Readings) Match(matchers caddyhttp.MatcherSets) (bool, error) {
 	if len(matchers) == 0 {
 		return true, nil
 	}
+	r := a.Request
 	needed, err := matchers.AnyMatchWithError(r)
 	if needed || err != nil {
 		return needed, err
 	}
-	if isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery) {
+	if !a.known {
+		a.unreadable = isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery)
+		a.others, a.known = otherReadings(r), true
+	}
+	if a.unreadable {
 		return true, nil
 	}
-	for _, other := range otherReadings(r) {
+	for _, other := range a.others {
 		if needed, err := matchesAs(matchers, r, other); needed || err != nil {
 			return needed, err
 		}
 	}
 	return false, nil
+}
+
+// MatchesPage asks matchers about the page view of a path and query of this site, in the place of r. It is a guess at what
+// the browser will ask for, and decides nothing.
+func MatchesPage(matchers caddyhttp.MatcherSets, r *http.Request, target string) bool {
+	u, err := url.ParseRequestURI(target)
+	if err != nil || len(matchers) == 0 {
+		return err == nil
+	}
+	page, location := *r, *r.URL
+	location.Path, location.RawPath, location.RawQuery = u.Path, u.RawPath, u.RawQuery
+	page.Method, page.URL, page.RequestURI = http.MethodGet, &location, location.RequestURI()
+	matched, err := matchesAs(matchers, r, &page)
+	return matched && err == nil
 }
 
 // matchesAs asks matchers about r as if it were another request. In place, since the placeholders of
