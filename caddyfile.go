@@ -140,6 +140,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		public_origin   <origin>
 //		header_prefix   <prefix>
 //		header          <field> <claim>
+//		header_limit    <size>
 //		header_encoding utf8|percent|base64url
 //		market          NO|DK|FI|SE
 //		require_app_confirmation
@@ -227,6 +228,8 @@ func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &h.HeaderPrefix)
 	case "header":
 		return h.unmarshalHeader(d)
+	case "header_limit":
+		return size(d, &h.HeaderLimit)
 	case "header_encoding":
 		return oneArgument(d, &h.HeaderEncoding)
 	case "market":

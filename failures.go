@@ -125,6 +125,10 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 	switch f.is {
 	case errNoMerchant:
 		p.Link = ""
+	case errMoreRequired:
+		if r.Method == http.MethodPost {
+			p.Kind = "more_required_form"
+		}
 	case errCrossSiteLogout:
 		p.Link = v.URL(incoming.SafeReturn(returnTo))
 	}

@@ -50,14 +50,14 @@ func loopError(stepUp bool) error {
 // startLogin sends the browser to Vipps MobilePay. The login waits in a cookie, so that it can be
 // completed in this browser only, and in the state where return_in_any_browser is on.
 func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
-	doc, err := h.app.shared.client.Discovery.Get(r.Context())
-	if err != nil {
-		return h.fail(w, r, v, err, returnTo)
-	}
 	now := time.Now()
 	if wait := v.wait(now); wait > 0 {
 		setRetryAfter(w, wait)
 		return h.fail(w, r, v, loopError(v.isStepUp()), returnTo)
+	}
+	doc, err := h.app.shared.client.Discovery.Get(r.Context())
+	if err != nil {
+		return h.fail(w, r, v, err, returnTo)
 	}
 	l := login.New(returnTo, now)
 	var scope string

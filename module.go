@@ -85,6 +85,10 @@ type Handler struct {
 	// Headers are further headers: field name to claim name. The claim "msn" is the MSN.
 	Headers map[string]string `json:"headers,omitempty"`
 
+	// HeaderLimit is how large all identity headers together may be, in bytes on the wire: the largest claims that do not
+	// fit are left out at login. Sessions from before a change stay as they are. Default: 8KiB.
+	HeaderLimit Size `json:"header_limit,omitempty"`
+
 	// HeaderEncoding is how text that is not ASCII is written: "utf8", "percent" or "base64url".
 	// Default: utf8.
 	HeaderEncoding string `json:"header_encoding,omitempty"`
@@ -129,6 +133,7 @@ type Handler struct {
 	endpoints map[string]endpoint
 
 	requirements []requirement
+	headerLimit  int
 
 	newLogins bool // the config asks which page view is the first of a login
 

@@ -59,12 +59,12 @@ func TestRequireScope(t *testing.T) {
 	w.load(requireSite("scope openid name\n\t\trequire @adults {\n\t\t\tscope birthDate\n\t\t}\n\t\trequire /mail/* {\n\t\t\tscope email\n\t\t}"))
 	shop := w.shop("shop-a.localhost")
 	b := newBrowser(t)
-	b.get(shop + "/open").wantStatus(t, http.StatusOK)
+	b.get(shop+"/open").wantStatus(t, http.StatusOK)
 	b.login(shop+"/account/", kari).wantStatus(t, http.StatusOK)
 	if r := w.upstream.last(t); r.Header.Get("X-Vipps-Birthdate") != "" {
 		t.Error("a birthdate nobody asked for")
 	}
-	b.get(shop + "/open").wantStatus(t, http.StatusOK)
+	b.get(shop+"/open").wantStatus(t, http.StatusOK)
 	if got := scopeAt(t, b.get(shop+"/wine/red?x=1")); got != "openid name birthDate" {
 		t.Errorf("asked for %q", got)
 	}
@@ -81,7 +81,7 @@ func TestRequireScope(t *testing.T) {
 	if r.Header.Get("X-Vipps-Email") == "" || r.Header.Get("X-Vipps-Birthdate") == "" {
 		t.Errorf("what there was is lost: %v", r.Header)
 	}
-	b.get(shop + "/wine").wantStatus(t, http.StatusOK)
+	b.get(shop+"/wine").wantStatus(t, http.StatusOK)
 	for _, path := range []string{"/wine/..%2fwine/x", "/x/../wine/red", "//wine/red", "/wine;x/red", "/WINE/red", "/%77ine/red", "/wine./x"} {
 		newBrowser(t).get(shop+path).wantStatus(t, http.StatusFound)
 	}

@@ -68,6 +68,9 @@ func TestEveryFieldResolvesPlaceholders(t *testing.T) {
 			return configWith("handler", `"session":{`+field+value+`}`)
 		}},
 		{vippslogin.LogoutConfig{}, func(field, value string) []byte { return configWith("handler", `"logout":{`+field+value+`}`) }},
+		{vippslogin.RequireConfig{}, func(field, value string) []byte {
+			return configWith("handler", `"require":[{"app_confirmation":true,`+field+value+`}]`)
+		}},
 		{vippslogin.PhoneConfig{}, func(field, value string) []byte {
 			keys := `"api_keys":["{env.TILL_API_KEY}"],`
 			if field == `"api_keys":` {

@@ -175,6 +175,7 @@ func (h *Handler) newSession(v *visit, claims []userinfo.Claim, asked login.Aske
 	if kept := v.unit.Claims; len(kept) > 0 {
 		s.Claims = slices.DeleteFunc(slices.Clone(s.Claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
 	}
+	s.Claims = h.fitHeaders(v, s.Claims)
 	s.Remember(v.history().After(s.Issued, asked.StepUp))
 	return s
 }
