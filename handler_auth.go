@@ -70,7 +70,9 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	}
 	state := login.Seal(v.keys.State, told, v.Host, v.msn, login.MaxState)
 	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.Host, v.msn, v.Secure(), now)
-	v.clearInvalid(w, r)
+	if !v.history().IsRecent(now) { // a session that is over as soon as it begins: that may be a loop
+		v.clearInvalid(w, r)
+	}
 	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, vipps.AuthorizationRequest{
 		Unit: v.unit, MSN: v.msn, RedirectURI: h.redirectURI(v), State: state, Nonce: l.Nonce, Verifier: l.Verifier,

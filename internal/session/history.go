@@ -47,6 +47,11 @@ func (h History) Loops(now time.Time, stepUp bool) time.Duration {
 	return times[0].Add(loopSpan).Sub(now)
 }
 
+// IsRecent reports whether something of h can still make a loop.
+func (h History) IsRecent(now time.Time) bool {
+	return len(recent(h.logins, now, MaxLogins))+len(recent(h.stepUps, now, MaxStepUps)) > 0
+}
+
 // recent returns a copy of those of times that are within loopSpan. Another instance's clock may be a little ahead.
 func recent(times []time.Time, now time.Time, most int) []time.Time {
 	var found []time.Time
