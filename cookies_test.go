@@ -107,7 +107,7 @@ func TestSessionBelongsToHostAndMerchant(t *testing.T) {
 // anybody out.
 func TestLargeSessions(t *testing.T) {
 	w := newWorld(t)
-	w.load(secureShops)
+	w.load(strings.Replace(secureShops, "vipps_login 123456\n", "vipps_login 123456 {\n\t\theader_limit 1MiB\n\t}\n", 1))
 	shop := w.secureShop("shop-a.localhost")
 	for name, test := range map[string]struct {
 		claims  map[string]any
