@@ -91,7 +91,7 @@ func TestHeaderLimitOfOldSessions(t *testing.T) {
 	b := newBrowser(t)
 	b.login(shop+"/", kari).wantStatus(t, http.StatusOK)
 	w.load(siteWith("scope openid name email\n\t\theader_limit 100"))
-	b.get(shop + "/").wantStatus(t, http.StatusOK)
+	b.get(shop+"/").wantStatus(t, http.StatusOK)
 	if r := w.upstream.last(t); r.Header.Get("X-Vipps-Email") == "" {
 		t.Error("an old session has lost a claim")
 	}

@@ -70,6 +70,6 @@ func TestLoopOfSeveral(t *testing.T) {
 	p := b.lacks(shop + "/b/")
 	scopeAt(t, b.get(shop+"/b/"))
 	b.login(shop+p.LoginURL, kari).wantStatus(t, http.StatusOK)
-	b.get(shop + "/b/").wantStatus(t, http.StatusOK)
+	b.get(shop+"/b/").wantStatus(t, http.StatusOK)
 	b.get(shop+p.LoginURL).wantStatus(t, http.StatusLoopDetected) // it has been had
 }

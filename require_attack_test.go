@@ -73,7 +73,9 @@ func TestRequireWhoAsks(t *testing.T) {
 	b := newBrowser(t)
 	b.login(shop+"/account/", kari).wantStatus(t, http.StatusOK)
 	w.upstream.last0()
-	started := func(a answer) bool { return a.StatusCode == http.StatusFound && strings.Contains(a.location(), pathAuth) }
+	started := func(a answer) bool {
+		return a.StatusCode == http.StatusFound && strings.Contains(a.location(), pathAuth)
+	}
 	for name, test := range map[string]struct {
 		method string
 		header []string
@@ -155,8 +157,8 @@ func TestRequireOfThePhone(t *testing.T) {
 	_, authReqID := c.start(w, `{"phone_number":"+4712345678","finish":"browser","return_to":"/wine/","scope":"openid birthDate"}`)
 	b := newBrowser(t)
 	b.follow(b.get(mustAnswer(t, w, authReqID, true))).wantStatus(t, http.StatusOK)
-	b.get(c.shop + "/checkout/").wantStatus(t, http.StatusOK)
-	b.get(c.shop + "/wine/").wantStatus(t, http.StatusOK)
+	b.get(c.shop+"/checkout/").wantStatus(t, http.StatusOK)
+	b.get(c.shop+"/wine/").wantStatus(t, http.StatusOK)
 	if p := b.lacks(c.shop + "/mail/"); !slices.Equal(p.Required.Scope, []string{"email"}) {
 		t.Errorf("required: %+v", *p.Required)
 	}
@@ -170,8 +172,8 @@ func TestRequireOfThePhone(t *testing.T) {
 	b.login(c.shop+"/mail/", kari).wantStatus(t, http.StatusOK)
 	_, authReqID = c.start(w, `{"phone_number":"+4712345678","finish":"browser","return_to":"/wine/","scope":"openid birthDate"}`)
 	b.follow(b.get(mustAnswer(t, w, authReqID, true))).wantStatus(t, http.StatusOK)
-	b.get(c.shop + "/mail/").wantStatus(t, http.StatusOK)
-	b.get(c.shop + "/checkout/").wantStatus(t, http.StatusOK)
+	b.get(c.shop+"/mail/").wantStatus(t, http.StatusOK)
+	b.get(c.shop+"/checkout/").wantStatus(t, http.StatusOK)
 	if w.upstream.last(t).Header.Get("X-Vipps-Email") == "" {
 		t.Error("what there was is lost")
 	}
@@ -194,7 +196,7 @@ func TestRequireInAnyBrowser(t *testing.T) {
 			t.Errorf("state has %d characters", n)
 		}
 		other.get(callback).wantStatus(t, http.StatusFound)
-		other.get(shop + "/wine/red").wantStatus(t, http.StatusOK)
+		other.get(shop+"/wine/red").wantStatus(t, http.StatusOK)
 		if r := w.upstream.last(t); r.Header.Get("X-Vipps-Birthdate") == "" {
 			t.Errorf("%v", r.Header)
 		}
@@ -216,13 +218,13 @@ func TestRequireInTwoTabs(t *testing.T) {
 			b.get(tabs[i]).wantStatus(t, http.StatusFound)
 			b.get(tabs[i]).wantStatus(t, http.StatusFound) // sent twice
 		}
-		b.get(shop + "/wine/").wantStatus(t, http.StatusOK)
+		b.get(shop+"/wine/").wantStatus(t, http.StatusOK)
 		r := w.upstream.last(t)
 		if r.Header.Get("X-Vipps-Email") == "" || r.Header.Get("X-Vipps-Birthdate") == "" {
 			t.Errorf("%v: one tab takes away what the other got: %v", order, r.Header)
 		}
 		if order[1] == 1 {
-			b.get(shop + "/mail/").wantStatus(t, http.StatusOK)
+			b.get(shop+"/mail/").wantStatus(t, http.StatusOK)
 		} else {
 			b.login(shop+"/mail/", kari).wantStatus(t, http.StatusOK) // the last login was not confirmed
 		}
@@ -245,7 +247,7 @@ func TestRequireInTwoTabs(t *testing.T) {
 			b.login(shop+path, kari).wantStatus(t, http.StatusOK)
 		}
 	}
-	b.get(shop + "/wine/").wantStatus(t, http.StatusOK)
+	b.get(shop+"/wine/").wantStatus(t, http.StatusOK)
 }
 
 // TestRequireStolenSession: the cookies of one person's login for more are of no use with another's session, and a session
@@ -267,7 +269,7 @@ func TestRequireStolenSession(t *testing.T) {
 	}
 	b.client.Jar.SetCookies(at, stolen) // what a sibling could plant over plain HTTP
 	b.get(callback).wantStatus(t, http.StatusFound)
-	b.get(shop + "/wine/").wantStatus(t, http.StatusOK)
+	b.get(shop+"/wine/").wantStatus(t, http.StatusOK)
 	if r := w.upstream.last(t); r.Header.Get("X-Vipps-Name") != "Kari Nordmann" || r.Header.Get("X-Vipps-Birthdate") != "1990-05-17" {
 		t.Errorf("a mixture: %v", r.Header)
 	}

@@ -242,7 +242,7 @@ func TestRequireWhereNobodyIsSent(t *testing.T) {
 			b.login(shop+"/vipps/login?return_to=/open", kari).wantStatus(t, http.StatusOK)
 		}
 		b.login(shop+"/vipps/login?return_to=/wine/", kari).wantStatus(t, http.StatusOK)
-		b.get(shop + "/wine/x").wantStatus(t, http.StatusOK)
+		b.get(shop+"/wine/x").wantStatus(t, http.StatusOK)
 		if how == "pass" {
 			newBrowser(t).get(shop+"/account/").wantStatus(t, http.StatusOK)
 		}
@@ -284,7 +284,7 @@ func TestRequireErrorRoutes(t *testing.T) {
 func TestRequireInDocumentation(t *testing.T) {
 	shop := documentedSite(t, "docs/directive.md", "require @adults").shop("shop-a.localhost")
 	b := newBrowser(t)
-	b.get(shop + "/").wantStatus(t, http.StatusOK)
+	b.get(shop+"/").wantStatus(t, http.StatusOK)
 	if got := scopeAt(t, b.get(shop+"/account/")); got != "openid name" {
 		t.Errorf("asked for %s", got)
 	}
@@ -298,7 +298,7 @@ func TestRequireInDocumentation(t *testing.T) {
 		t.Errorf("required: %+v", *p.Required)
 	}
 	b.login(shop+"/checkout/", kari).wantStatus(t, http.StatusOK)
-	b.get(shop + "/wine/").wantStatus(t, http.StatusOK)
+	b.get(shop+"/wine/").wantStatus(t, http.StatusOK)
 }
 
 // TestRequireReason: a refusal for want of more is counted and logged by its name.

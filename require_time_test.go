@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
@@ -117,4 +118,28 @@ func TestLoopEnds(t *testing.T) {
 		}
 		t.Error("sessions that end at once make no loop")
 	})
+}
+
+// TestRequireOfStoredSessions: of a session from before scopes were remembered nothing is known of them: it meets no
+// requirement of any. What it says of the login's time and confirmation counts.
+func TestRequireOfStoredSessions(t *testing.T) {
+	s, ok := session.Open(sealtest.Keys(t).Session, readStored(t).Session, storedHost, storedMSN)
+	if !ok {
+		t.Fatal("does not open")
+	}
+	for scope, need := range map[string]session.Need{"name": {Scopes: session.ScopesOf("name")}, "openid": {Scopes: session.ScopesOf("openid")}} {
+		if need.Missing(s, storedAt).IsZero() {
+			t.Errorf("it has asked for %s", scope)
+		}
+	}
+	need := session.Need{MaxAge: time.Minute, Confirmed: true}
+	if got := need.Missing(s, storedAt.Add(59*time.Second)); !got.IsZero() {
+		t.Errorf("missing: %+v", got)
+	}
+	if got := need.Missing(s, storedAt.Add(time.Minute)); got != (session.Need{MaxAge: time.Minute}) {
+		t.Errorf("missing: %+v", got)
+	}
+	if s.History().IsRecent(storedAt) {
+		t.Error("it remembers logins")
+	}
 }

@@ -386,10 +386,11 @@ var tokens = []Defence{
 		Threat: "expansion in data",
 		Name:   "claims are data, in headers",
 		File:   "internal/identity/identity.go",
-		Old: `id.fields[field] == "" {
-			set(field, id.encode(c))`,
-		New: `id.fields[field] == "" {
-			set(field, incoming.Replacer(r).ReplaceAll(id.encode(c), ""))`,
+		Old: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
+`,
+		New: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
+		value = incoming.Replacer(r).ReplaceAll(value, "")
+`,
 		Test: "TestClaimsAsHeaders",
 	},
 	{
@@ -404,8 +405,8 @@ var tokens = []Defence{
 		Threat: "expansion in data",
 		Name:   "blanks are an absent header",
 		File:   "internal/identity/identity.go",
-		Old:    `if strings.Trim(value, " ") == "" {`,
-		New:    `if value == "" {`,
+		Old:    `if strings.Trim(value, " ") != "" {`,
+		New:    `if value != "" {`,
 		Test:   "TestClaimsAsHeaders",
 	},
 	{
