@@ -225,8 +225,8 @@ func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, 
 // loginURL is where a login that comes back to ReturnTo starts, for what the request requires where it does.
 func (h *Handler) loginURL(v *visit, returnTo string) string {
 	address := h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
-	if v.require != "" {
-		address += "&require=" + v.require
+	if v.demand != nil && v.demand.which != "" {
+		address += "&require=" + v.demand.which
 	}
 	return address
 }

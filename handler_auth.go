@@ -63,7 +63,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	var scope string
 	scope, l.Asked.Scopes = v.scopesAsked()
 	l.Asked.StepUp = v.isStepUp()
-	l.Asked.Confirmed = h.RequireAppConfirmation || v.need.Confirmed || l.Asked.StepUp && v.session.InApp
+	l.Asked.Confirmed = h.RequireAppConfirmation || v.needs().Confirmed || l.Asked.StepUp && v.session.InApp
 	told := l.WithoutSecrets()
 	if h.ReturnInAnyBrowser {
 		told = l

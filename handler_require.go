@@ -17,13 +17,34 @@ import (
 // errMoreRequired is a request whose session, or the lack of one, does not meet what is required for it.
 var errMoreRequired = errors.New("a login for more is required")
 
-// findMissing adds up what is required for a request, and reports whether the visitor's session lacks some of it. The
+// demand is what is required for a request, or for what a login returns to.
+type demand struct {
+	need    session.Need // all of it
+	missing session.Need // what the visitor's session lacks of it
+	which   string       // the requirements, as the address of a login names them
+}
+
+// demandOf adds up requirements, which are named by their numbers: so nobody can ask for anything in an address that the
+// config does not.
+func (h *Handler) demandOf(which []int, v *visit) *demand {
+	d := new(demand)
+	names := make([]string, len(which))
+	for i, number := range which {
+		d.need = d.need.And(h.requirements[number].need)
+		names[i] = strconv.Itoa(number)
+	}
+	d.missing, d.which = d.need.Missing(v.session, v.began), strings.Join(names, ".")
+	return d
+}
+
+// findMissing finds what is required for a request, and reports whether the visitor's session lacks some of it. The
 // matchers of requirements are asked as the directive's own is: a path that a site may read as a protected one is one.
 func (h *Handler) findMissing(r *http.Request, v *visit) (bool, error) {
 	if len(h.requirements) == 0 {
 		return false, nil
 	}
 	readings := incoming.Readings{Request: r}
+	var need session.Need
 	var which []int
 	for i := range h.requirements {
 		matched, err := readings.Match(h.requirements[i].matchers)
@@ -31,14 +52,14 @@ func (h *Handler) findMissing(r *http.Request, v *visit) (bool, error) {
 			return false, err
 		}
 		if matched {
-			v.need = v.need.And(h.requirements[i].need)
+			need = need.And(h.requirements[i].need)
 			which = append(which, i)
 		}
 	}
-	if v.missing = v.need.Missing(v.session, v.began); v.missing.IsZero() {
+	if need.Missing(v.session, v.began).IsZero() {
 		return false, nil
 	}
-	v.require = requireParameter(which)
+	v.demand = h.demandOf(which, v)
 	return true, nil
 }
 
@@ -60,7 +81,7 @@ func (h *Handler) serveMoreRequired(w http.ResponseWriter, r *http.Request, v *v
 // refuseMore answers 401 with what is missing (RFC 9470): to a person with a page whose button leads to a login for it, to
 // a script with the address of that login.
 func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) error {
-	w.Header().Set("WWW-Authenticate", v.missing.Challenge(idtoken.ACRAppAuth))
+	w.Header().Set("WWW-Authenticate", v.demand.missing.Challenge(idtoken.ACRAppAuth))
 	if incoming.IsForPerson(r) {
 		returnTo := v.PageOf(r)
 		if incoming.IsNavigation(r) {
@@ -68,6 +89,7 @@ func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) e
 		}
 		return h.fail(w, r, v, errMoreRequired, returnTo)
 	}
+	missing := v.demand.missing
 	h.recordFailure(v, flowBrowser, failureOf(errMoreRequired), errMoreRequired)
 	v.clearInvalid(w, r)
 	w.Header().Set("Cache-Control", "no-store")
@@ -76,18 +98,8 @@ func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) e
 		Title:    "More required",
 		Detail:   "This request needs a login with what is in required. Open login_url in the browser's window.",
 		LoginURL: h.loginURL(v, v.PageOf(r)),
-		Required: &pages.Required{MaxAge: v.missing.Seconds(), Scope: v.missing.Scopes.Names(), AppConfirmation: v.missing.Confirmed},
+		Required: &pages.Required{MaxAge: missing.Seconds(), Scope: missing.Scopes.Names(), AppConfirmation: missing.Confirmed},
 	})
-}
-
-// requireParameter names requirements in the address of a login: by their numbers, so that nobody can ask for anything
-// there that the config does not.
-func requireParameter(which []int) string {
-	names := make([]string, len(which))
-	for i, number := range which {
-		names[i] = strconv.Itoa(number)
-	}
-	return strings.Join(names, ".")
 }
 
 // maxRequire is how many characters of a require parameter are read.
@@ -104,20 +116,29 @@ func (h *Handler) wantMore(r *http.Request, v *visit, returnTo string) {
 	var which []int
 	for i := range h.requirements {
 		if slices.Contains(numbers, strconv.Itoa(i)) || incoming.MatchesPage(h.requirements[i].matchers, r, returnTo) {
-			v.need = v.need.And(h.requirements[i].need)
 			which = append(which, i)
 		}
 	}
-	v.missing, v.require = v.need.Missing(v.session, v.began), requireParameter(which)
+	v.demand = h.demandOf(which, v)
+}
+
+// needs returns what is required.
+func (v *visit) needs() session.Need {
+	if v.demand == nil {
+		return session.Need{}
+	}
+	return v.demand.need
 }
 
 // isStepUp reports whether a login is for what the visitor's session lacks.
-func (v *visit) isStepUp() bool { return v.session != nil && !v.missing.IsZero() }
+func (v *visit) isStepUp() bool {
+	return v.session != nil && v.demand != nil && !v.demand.missing.IsZero()
+}
 
 // scopesAsked returns what a login asks for, as Vipps MobilePay is asked: the scopes of the merchant, what is required, and
 // where the login is for more what the session has asked for already, so that none of it is lost.
 func (v *visit) scopesAsked() (parameter string, all session.Scopes) {
-	required := v.need.Scopes
+	required := v.needs().Scopes
 	if v.isStepUp() {
 		required = required.With(v.session.Scopes)
 	}

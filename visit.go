@@ -38,10 +38,8 @@ type visit struct {
 	invalid bool             // there are session cookies, and they are no good
 	refused bool             // what was asked of the site was not given
 
-	lapsed  *session.Session // a session that is over by itself: what it remembers of the browser's logins
-	need    session.Need     // what the request needs of a session, by the requirements that match it
-	missing session.Need     // what it lacks of that
-	require string           // which requirements they are, as a login's address names them
+	lapsed *session.Session // a session that is over by itself: what it remembers of the browser's logins
+	demand *demand          // what is required for the request, or the login; nil: nothing
 
 	newLogin bool // this is the first page view of the login
 

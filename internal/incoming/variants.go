@@ -149,8 +149,10 @@ func otherPaths(path string) []string {
 			paths = append(paths, reading)
 		}
 	}
-	if twice, err := url.PathUnescape(escapeBarePercent(path)); err == nil {
-		add(twice)
+	if strings.Contains(path, "%") {
+		if twice, err := url.PathUnescape(escapeBarePercent(path)); err == nil {
+			add(twice)
+		}
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutPathParameters(path))
@@ -165,12 +167,18 @@ func otherPaths(path string) []string {
 // otherQueries are what some sites take a query for that is not well formed, in which Caddy's query matcher
 // finds nothing at all: a semicolon ends a parameter, or is part of it, and "%" may stand for itself.
 func otherQueries(query string) []string {
+	if !strings.ContainsAny(query, ";%") && len(query) < maxParameters {
+		return nil // nothing in it can be wrong
+	}
 	if _, err := url.ParseQuery(query); err == nil {
 		return nil
 	}
 	query = escapeBarePercent(query)
 	return []string{strings.ReplaceAll(query, ";", "%3B"), strings.ReplaceAll(query, ";", "&")}
 }
+
+// maxParameters is how many parameters Go reads; a query of fewer bytes has fewer.
+const maxParameters = 10_000
 
 // isUnreadable reports whether a query cannot be repaired: Go, and so Caddy's matcher, reads none of more than
 // 10,000 parameters, and many a site reads the first ones.
@@ -186,7 +194,10 @@ func escapeBarePercent(query string) string {
 	var escaped strings.Builder
 	for i := range len(query) {
 		escaped.WriteByte(query[i])
-		if _, err := url.QueryUnescape(query[i:min(i+3, len(query))]); query[i] == '%' && err != nil {
+		if query[i] != '%' {
+			continue
+		}
+		if _, err := url.QueryUnescape(query[i:min(i+3, len(query))]); err != nil {
 			escaped.WriteString("25")
 		}
 	}
