@@ -103,11 +103,16 @@ func TestSessionBelongsToHostAndMerchant(t *testing.T) {
 	}
 }
 
+// withLargeHeaders are sites whose sessions are limited by their cookies alone.
+func withLargeHeaders(sites string) string {
+	return strings.ReplaceAll(sites, "vipps_login 123456\n", "vipps_login 123456 {\n\t\theader_limit 1MiB\n\t}\n")
+}
+
 // TestLargeSessions are compressed, then split, then lose their largest claims, and never lock
 // anybody out.
 func TestLargeSessions(t *testing.T) {
 	w := newWorld(t)
-	w.load(strings.Replace(secureShops, "vipps_login 123456\n", "vipps_login 123456 {\n\t\theader_limit 1MiB\n\t}\n", 1))
+	w.load(withLargeHeaders(secureShops))
 	shop := w.secureShop("shop-a.localhost")
 	for name, test := range map[string]struct {
 		claims  map[string]any
@@ -176,7 +181,7 @@ func TestLargeSessions(t *testing.T) {
 // TestMixedChunks: parts of two sessions, or parts missing or in another order, are no session.
 func TestMixedChunks(t *testing.T) {
 	w := newWorld(t)
-	w.load(secureShops)
+	w.load(withLargeHeaders(secureShops))
 	shop := w.secureShop("shop-a.localhost")
 	session := func() []string {
 		w.vipps.sim.SetFaults(simulator.Faults{Userinfo: func(claims map[string]any) { claims["a"] = randomText(8000) }})
