@@ -21,6 +21,7 @@ var errMoreRequired = errors.New("a login for more is required")
 type demand struct {
 	need    session.Need // all of it
 	missing session.Need // what the visitor's session lacks of it
+	scopes  []string     // those of need, in the order of the config
 	which   string       // the requirements, as the address of a login names them
 }
 
@@ -31,6 +32,7 @@ func (h *Handler) demandOf(which []int, v *visit) *demand {
 	names := make([]string, len(which))
 	for i, number := range which {
 		d.need = d.need.And(h.requirements[number].need)
+		d.scopes = append(d.scopes, h.requirements[number].scopes...)
 		names[i] = strconv.Itoa(number)
 	}
 	d.missing, d.which = d.need.Missing(v.session, v.began), strings.Join(names, ".")
@@ -90,6 +92,7 @@ func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) e
 		return h.fail(w, r, v, errMoreRequired, returnTo)
 	}
 	missing := v.demand.missing
+	lacks := slices.DeleteFunc(distinct(v.demand.scopes), func(scope string) bool { return !missing.Scopes.Has(scope) })
 	h.recordFailure(v, flowBrowser, failureOf(errMoreRequired), errMoreRequired)
 	v.clearInvalid(w, r)
 	w.Header().Set("Cache-Control", "no-store")
@@ -98,7 +101,7 @@ func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) e
 		Title:    "More required",
 		Detail:   "This request needs a login with what is in required. Open login_url in the browser's window.",
 		LoginURL: h.loginURL(v, v.PageOf(r)),
-		Required: &pages.Required{MaxAge: missing.Seconds(), Scope: missing.Scopes.Names(), AppConfirmation: missing.Confirmed},
+		Required: &pages.Required{MaxAge: missing.Seconds(), Scope: lacks, AppConfirmation: missing.Confirmed},
 	})
 }
 
@@ -138,18 +141,29 @@ func (v *visit) isStepUp() bool {
 // scopesAsked returns what a login asks for, as Vipps MobilePay is asked: the scopes of the merchant, what is required, and
 // where the login is for more what the session has asked for already, so that none of it is lost.
 func (v *visit) scopesAsked() (parameter string, all session.Scopes) {
-	required := v.needs().Scopes
-	if v.isStepUp() {
-		required = required.With(v.session.Scopes)
-	}
-	site := strings.Fields(v.unit.Scope)
-	own := session.ScopesOf(site...)
-	more := required.Without(own)
-	if more.IsEmpty() {
+	names := strings.Fields(v.unit.Scope)
+	own := session.ScopesOf(names...)
+	if v.demand == nil {
 		return v.unit.Scope, own
 	}
 	// What is required comes first where not all can be remembered: it would be asked for again and again.
-	return strings.Join(append(site, more.Names()...), " "), required.With(own)
+	all = v.demand.need.Scopes.With(own)
+	names = append(names, v.demand.scopes...)
+	if v.isStepUp() {
+		all = all.With(v.session.Scopes)
+		names = append(names, v.session.Scopes.Names()...)
+	}
+	return strings.Join(distinct(names), " "), all
+}
+
+// distinct returns the names in their order, each once.
+func distinct(names []string) (once []string) {
+	for _, name := range names {
+		if !slices.Contains(once, name) {
+			once = append(once, name)
+		}
+	}
+	return once
 }
 
 // wait returns how long a browser must wait before it may begin a login. See session.History.

@@ -16,6 +16,7 @@ import (
 type requirement struct {
 	matchers caddyhttp.MatcherSets
 	need     session.Need
+	scopes   []string // of need, in the order of the config
 }
 
 // provisionRequire loads the matchers of requirements and checks what they say.
@@ -34,6 +35,7 @@ func (h *Handler) provisionRequire(ctx caddy.Context) error {
 		if r.need, err = config.need(); err != nil {
 			return fmt.Errorf("require %d: %w", i+1, err)
 		}
+		r.scopes = config.Scopes
 		h.requirements = append(h.requirements, r)
 		all = all.With(r.need.Scopes)
 	}

@@ -126,7 +126,7 @@ func TestRequireAddress(t *testing.T) {
 	for query, want := range map[string]string{
 		"return_to=/":                                             "openid name",
 		"return_to=/&require=0":                                   "openid name birthDate",
-		"return_to=/&require=0.1":                                 "openid name email birthDate",
+		"return_to=/&require=0.1":                                 "openid name birthDate email",
 		"return_to=/&require=1":                                   "openid name email",
 		"return_to=/&require=2":                                   "openid name",
 		"return_to=/&require=-1.x.99999999999.0x0.00.%30%30":      "openid name",
