@@ -279,3 +279,38 @@ func TestRequireStolenSession(t *testing.T) {
 	copied.client.Jar = nil
 	copied.get(shop+"/account/", "Cookie: "+before).wantStatus(t, http.StatusFound)
 }
+
+// TestRequireOverHTTP2And3: the same tricks over the other transports, and websockets that are opened by CONNECT (RFC 8441,
+// RFC 9220), of somebody whose session is not enough.
+func TestRequireOverHTTP2And3(t *testing.T) {
+	w := newWorld(t)
+	t.Setenv("GODEBUG", "http2xconnect=1")
+	w.startHTTP3("https://shop-a.localhost:$HTTP {\n\ttls $CERT $KEY\n\t@socket header Upgrade websocket\n\tvipps_login /nothing/* 123456 {\n\t\trequire /account/* {\n\t\t\tscope birthDate\n\t\t}\n\t\trequire @socket {\n\t\t\tscope email\n\t\t}\n\t}\n\treverse_proxy $UPSTREAM\n}\n", "")
+	shop := w.secureShop("shop-a.localhost")
+	for major, newBrowser := range transports {
+		b := newBrowser(t)
+		b.follow(b.consent(b.follow(b.get(shop+"/vipps/login")), approve(kari))).wantStatus(t, http.StatusOK)
+		w.upstream.last0()
+		ask := func(first ...string) int {
+			status, _ := rawFields(t, major, w.https, append(first, ":scheme: https", ":authority: shop-a.localhost", "sec-fetch-mode: cors", "x-original-url: /public", "cookie: "+b.cookies(shop+"/"))...)
+			return status
+		}
+		for _, path := range closedPaths {
+			if got := ask(":method: GET", ":path: "+path); got != http.StatusUnauthorized && got != http.StatusBadRequest || w.upstream.count() > 0 {
+				t.Errorf("HTTP/%d, %s: got %d, and the site %d requests", major, path, got, w.upstream.count())
+			}
+		}
+		for _, path := range openPaths {
+			if got := ask(":method: GET", ":path: "+path); got != http.StatusOK {
+				t.Errorf("HTTP/%d, %s: got %d, want the site's 200", major, path, got)
+			}
+		}
+		w.upstream.last0()
+		for _, path := range []string{"/account/socket", "/;x/account/socket", "/elsewhere"} {
+			got, _ := rawFields(t, major, w.https, ":method: CONNECT", ":protocol: websocket", ":scheme: https", ":authority: shop-a.localhost", ":path: "+path, "sec-websocket-version: 13", "cookie: "+b.cookies(shop+"/"))
+			if got != http.StatusUnauthorized || w.upstream.count() > 0 {
+				t.Errorf("HTTP/%d, a websocket at %s: %d", major, path, got)
+			}
+		}
+	}
+}
