@@ -314,3 +314,44 @@ func TestRequireOverHTTP2And3(t *testing.T) {
 		}
 	}
 }
+
+// TestRequireMatcherThatFails: where a requirement's matcher fails, nobody knows what is required, and nothing is shown.
+func TestRequireMatcherThatFails(t *testing.T) {
+	w := newWorld(t)
+	w.load(strings.Replace(requireSite("require @adults {\n\t\t\tmax_age 10m\n\t\t}"), "@adults path /wine /wine/*", "@adults expression `{http.auth.user.age} >= 18`", 1))
+	shop := w.shop("shop-a.localhost")
+	b := newBrowser(t)
+	b.get(shop + "/open").wantStatus(t, http.StatusInternalServerError)
+	b.follow(b.consent(b.follow(b.get(shop+"/vipps/login")), approve(kari))).wantStatus(t, http.StatusInternalServerError)
+	b.get(shop+"/open", asScript...).wantStatus(t, http.StatusInternalServerError)
+	if w.upstream.count() > 0 {
+		t.Error("the site was asked")
+	}
+	if line := lineWith(w.logged(), `"reason":"matcher"`); line == "" {
+		t.Error("nothing in the log")
+	}
+}
+
+// TestRequirePlaceholders are resolved when the config is loaded, and several words in one are several scopes.
+func TestRequirePlaceholders(t *testing.T) {
+	w := newWorld(t)
+	site := requireSite("header_limit {env.SIZE}\n\t\trequire @adults {\n\t\t\tscope {env.SCOPES}\n\t\t\tmax_age {env.AGE}\n\t\t}")
+	good := map[string]string{"SIZE": "4KiB", "SCOPES": "birthDate  email", "AGE": "10m"}
+	for name, value := range good {
+		t.Setenv(name, value)
+	}
+	w.load(site)
+	p := newBrowser(t).lacks(w.shop("shop-a.localhost") + "/wine/")
+	if p.Required.MaxAge != 600 || !slices.Equal(p.Required.Scope, []string{"birthDate", "email"}) {
+		t.Errorf("required: %+v", *p.Required)
+	}
+	for name, values := range map[string][]string{"SIZE": {"", "0", "large", "-1"}, "SCOPES": {"", " ", "a,b"}, "AGE": {"", "0", "-1m", "10ms", "soon"}} {
+		for _, value := range values {
+			t.Setenv(name, value)
+			if err := w.tryLoad(w.globals() + site); err == nil {
+				t.Errorf("%s is %q, and that is no mistake", name, value)
+			}
+		}
+		t.Setenv(name, good[name])
+	}
+}

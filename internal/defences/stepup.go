@@ -58,6 +58,17 @@ var stepUp = []Defence{
 		Test:   "TestRequireWhoAsks",
 	},
 	{
+		Threat: "more than a session is required",
+		Name:   "a matcher that fails shows nothing",
+		File:   "handler_require.go",
+		Old: `		if err != nil {
+			return false, err
+		}
+		if matched {`,
+		New: `		if err == nil && matched {`,
+		Test: "TestRequireMatcherThatFails",
+	},
+	{
 		Threat: "the address of a login that asks for more",
 		Name:   "what is read of the address is bounded",
 		File:   "handler_require.go",
