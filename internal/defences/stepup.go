@@ -65,7 +65,7 @@ var stepUp = []Defence{
 			return false, err
 		}
 		if matched {`,
-		New: `		if err == nil && matched {`,
+		New:  `		if err == nil && matched {`,
 		Test: "TestRequireMatcherThatFails",
 	},
 	{
