@@ -321,7 +321,7 @@ func TestRequireMatcherThatFails(t *testing.T) {
 	w.load(strings.Replace(requireSite("require @adults {\n\t\t\tmax_age 10m\n\t\t}"), "@adults path /wine /wine/*", "@adults expression `{http.auth.user.age} >= 18`", 1))
 	shop := w.shop("shop-a.localhost")
 	b := newBrowser(t)
-	b.get(shop + "/open").wantStatus(t, http.StatusInternalServerError)
+	b.get(shop+"/open").wantStatus(t, http.StatusInternalServerError)
 	b.follow(b.consent(b.follow(b.get(shop+"/vipps/login")), approve(kari))).wantStatus(t, http.StatusInternalServerError)
 	b.get(shop+"/open", asScript...).wantStatus(t, http.StatusInternalServerError)
 	if w.upstream.count() > 0 {
