@@ -105,7 +105,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 	if matcher != nil {
 		handler.Match = caddyhttp.RawMatcherSets{matcher}
 	}
-	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+	if err := handler.unmarshal(h); err != nil {
 		return nil, err
 	}
 	return h.NewRoute(nil, handler), nil
@@ -145,6 +145,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		}
 //		header_prefix   <prefix>
 //		header          <field> <claim>
+//		header_limit    <size>
 //		header_encoding utf8|percent|base64url
 //		market          NO|DK|FI|SE
 //		require_app_confirmation
@@ -158,8 +159,17 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			accept_missing_msn
 //		}
 //		consent_webhook_secret <secret>...
+//		require <matcher> {
+//			max_age <duration>
+//			scope   <scope>...
+//			app_confirmation
+//		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return h.unmarshal(httpcaddyfile.Helper{Dispenser: d}) // which knows no named matchers
+}
+
+func (h *Handler) unmarshal(d httpcaddyfile.Helper) error {
 	d.Next() // the directive's name
 	args := d.RemainingArgs()
 	switch len(args) {
@@ -171,7 +181,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	once := seenOnce{}
 	for d.NextBlock(0) {
-		if err := once.see(d, "merchant", "header"); err != nil {
+		if err := once.see(d.Dispenser, "merchant", "header", "require"); err != nil {
 			return err
 		}
 		if err := h.unmarshalSubdirective(d); err != nil {
@@ -181,9 +191,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-func (h *Handler) unmarshalSubdirective(d *caddyfile.Dispenser) error {
+func (h *Handler) unmarshalSubdirective(helper httpcaddyfile.Helper) error {
+	d := helper.Dispenser
 	name := d.Val()
 	switch name {
+	case "require":
+		return h.unmarshalRequire(helper)
 	case "merchant":
 		return h.unmarshalMerchant(d)
 	case "session":
@@ -222,6 +235,8 @@ func (h *Handler) unmarshalLine(d *caddyfile.Dispenser) error {
 		return oneArgument(d, &h.HeaderPrefix)
 	case "header":
 		return h.unmarshalHeader(d)
+	case "header_limit":
+		return size(d, &h.HeaderLimit)
 	case "header_encoding":
 		return oneArgument(d, &h.HeaderEncoding)
 	case "market":

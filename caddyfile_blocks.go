@@ -1,6 +1,10 @@
 package vippslogin
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
 
 func (h *Handler) unmarshalMerchant(d *caddyfile.Dispenser) error {
 	var m Merchant
@@ -102,6 +106,38 @@ func (h *Handler) unmarshalAssertion(d *caddyfile.Dispenser) error {
 			return d.Errf("unrecognized subdirective %q of assertion: use audience, lifetime or claims", name)
 		}
 	})
+	return err
+}
+
+// unmarshalRequire reads a requirement. Its matcher is a must: one that is forgotten would be about all requests.
+func (h *Handler) unmarshalRequire(d httpcaddyfile.Helper) error {
+	matcher, isMatcher, err := d.MatcherToken()
+	if err != nil {
+		return d.WrapErr(err)
+	}
+	if !isMatcher || d.CountRemainingArgs() > 0 {
+		return d.Err("require takes one matcher: * for all requests, a path that begins with /, or a named matcher such as @adults")
+	}
+	var config RequireConfig
+	if matcher != nil {
+		config.Match = caddyhttp.RawMatcherSets{matcher}
+	}
+	lines, err := eachLine(d.Dispenser, d.Nesting(), func(name string) error {
+		switch name {
+		case "max_age":
+			return duration(d.Dispenser, &config.MaxAge)
+		case "scope":
+			return someArguments(d.Dispenser, &config.Scopes)
+		case "app_confirmation":
+			return flag(d.Dispenser, &config.AppConfirmation)
+		default:
+			return d.Errf("unrecognized subdirective %q of require: use max_age, scope or app_confirmation", name)
+		}
+	})
+	if err == nil && lines == 0 {
+		err = d.Err("require takes a block behind its matcher, with max_age, scope or app_confirmation")
+	}
+	h.Require = append(h.Require, config)
 	return err
 }
 

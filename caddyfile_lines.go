@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
 )
 
 // seenOnce finds subdirectives that stand twice where once is all that makes sense.
@@ -82,6 +83,19 @@ func duration(d *caddyfile.Dispenser, value *Duration) error {
 		return d.Errf("%s: %q is not a positive duration: write one such as 30m, 12h or 7d", name, text)
 	}
 	*value = Duration(text)
+	return nil
+}
+
+func size(d *caddyfile.Dispenser, value *Size) error {
+	name, text := d.Val(), ""
+	if !d.AllArgs(&text) {
+		return d.Errf("%s takes one size, such as 8KiB", name)
+	}
+	bytes, err := humanize.ParseBytes(text)
+	if !strings.Contains(text, "{") && (err != nil || bytes == 0) {
+		return d.Errf("%s: %q is not a size above zero: write one such as 8KiB", name, text)
+	}
+	*value = Size(text)
 	return nil
 }
 

@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
 )
 
 // PhoneConfig sets up logins from a phone number, for a merchant's own systems.
@@ -36,6 +40,21 @@ type PhoneConfig struct {
 type phoneSecrets struct {
 	apiKeys        [][sha256.Size]byte
 	webhookSecrets []string
+}
+
+// RequireConfig is what some requests need beyond a session. It says at least one of MaxAge, Scopes and AppConfirmation.
+type RequireConfig struct {
+	// Match says which requests, also where the handler's own Match does not ask for a login. Default: all.
+	Match caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
+
+	// MaxAge is how long ago the login was completed, at most: a second or more. Default: any time.
+	MaxAge Duration `json:"max_age,omitempty"`
+
+	// Scopes are what a login must have asked for, whether the user has given it or not. Default: none.
+	Scopes []string `json:"scopes,omitempty"`
+
+	// AppConfirmation has the login confirmed in the app, also where the browser is remembered. Default: false.
+	AppConfirmation bool `json:"app_confirmation,omitempty"`
 }
 
 // Merchant is one sales unit and its hosts.
@@ -133,6 +152,41 @@ func (d Duration) resolve(name string, otherwise time.Duration) (time.Duration, 
 		return 0, fmt.Errorf("%s: %q is not a duration: write one such as 30m, 12h or 7d", name, text)
 	}
 	return parsed, nil
+}
+
+// Size is a number of bytes in a config: text such as "8KiB" or "8000", in which placeholders are resolved when the config
+// is loaded. In JSON, a number of bytes is understood as well.
+type Size string
+
+// UnmarshalJSON reads text or a number of bytes.
+func (s *Size) UnmarshalJSON(value []byte) error {
+	var bytes int64
+	if json.Unmarshal(value, &bytes) == nil && string(value) != "null" {
+		*s = Size(strconv.FormatInt(bytes, 10)) // 0 too: it is a mistake, and not the default
+		return nil
+	}
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		return errors.New("it is no size: write text such as \"8KiB\", or a number of bytes")
+	}
+	*s = Size(text)
+	return nil
+}
+
+// resolve returns the size in bytes, or what it is where there is none.
+func (s Size) resolve(name string, otherwise int) (int, error) {
+	text := string(s)
+	if text == "" {
+		return otherwise, nil
+	}
+	if err := resolveText(name, &text); err != nil {
+		return 0, err
+	}
+	bytes, err := humanize.ParseBytes(text)
+	if err != nil || bytes > math.MaxInt32 {
+		return 0, fmt.Errorf("%s: %q is not a size: write one such as 8KiB, or a number of bytes", name, text)
+	}
+	return int(bytes), nil
 }
 
 // resolveOrOff is resolve for what may be "off", which is the default.

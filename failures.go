@@ -37,6 +37,8 @@ type failure struct {
 // fix as an error.
 var failures = []failure{
 	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel, "login_required"},
+	{errMoreRequired, http.StatusUnauthorized, "more_required", zap.DebugLevel, "more_required"},
+	{errLoop, http.StatusLoopDetected, "loop", zap.WarnLevel, "loop"},
 	{errNoMerchant, http.StatusMisdirectedRequest, "no_merchant", zap.InfoLevel, "no_merchant"},
 	{errBadCallback, http.StatusBadRequest, "bad_callback", zap.InfoLevel, "bad_link"},
 	{errNoLogin, http.StatusBadRequest, "no_login", zap.InfoLevel, "session_lost"},
@@ -115,14 +117,18 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 	w.Header().Set("Cache-Control", "no-store")
 	v.refused = h.endpoint(incoming.OriginalPath(r)) == nil
 	if h.ErrorPages == "off" {
-		setErrorPlaceholders(r, f.reason, reference, h.loginURL(returnTo))
+		setErrorPlaceholders(r, f.reason, reference, h.loginURL(v, returnTo))
 		return h.handOver(w, r, f)
 	}
 	v.clearInvalid(w, r)
-	p := pages.Page{Kind: f.page, Link: h.loginURL(returnTo), Reference: reference}
+	p := pages.Page{Kind: f.page, Link: h.loginURL(v, returnTo), Reference: reference}
 	switch f.is {
 	case errNoMerchant:
 		p.Link = ""
+	case errMoreRequired:
+		if r.Method == http.MethodPost {
+			p.Kind = "more_required_form"
+		}
 	case errCrossSiteLogout:
 		p.Link = v.URL(incoming.SafeReturn(returnTo))
 	}
@@ -140,9 +146,9 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 		w.WriteHeader(others.StatusCode) // raised before we were asked: we know no words for it
 		return nil
 	case !incoming.IsForPerson(r):
-		return pages.WriteProblem(w, pages.Problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v.PageOf(r))})
+		return pages.WriteProblem(w, pages.Problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v, v.PageOf(r))})
 	}
-	p := pages.Page{Kind: f.page, Link: h.loginURL(incoming.WantedPage(r))}
+	p := pages.Page{Kind: f.page, Link: h.loginURL(v, incoming.WantedPage(r))}
 	return p.Write(w, r, f.status, v.market(), incoming.IsInFrame(r))
 }
 
@@ -194,7 +200,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error
 	if r.Method == http.MethodPost {
 		kind = "form_not_sent"
 	}
-	return refuseWith(w, r, v, pages.Page{Kind: kind, Link: h.loginURL(v.PageOf(r))}, h.loginRequired(r, v))
+	return refuseWith(w, r, v, pages.Page{Kind: kind, Link: h.loginURL(v, v.PageOf(r))}, h.loginRequired(r, v))
 }
 
 // loginRequired is what a script reads that needs a login.
@@ -203,7 +209,7 @@ func (h *Handler) loginRequired(r *http.Request, v *visit) pages.Problem {
 		Status:   http.StatusUnauthorized,
 		Title:    "Login required",
 		Detail:   "This request needs a login. Open login_url in the browser's window.",
-		LoginURL: h.loginURL(v.PageOf(r)),
+		LoginURL: h.loginURL(v, v.PageOf(r)),
 	}
 }
 
@@ -216,9 +222,13 @@ func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, 
 	return pages.WriteProblem(w, forScripts)
 }
 
-// loginURL is where a login that comes back to ReturnTo starts.
-func (h *Handler) loginURL(returnTo string) string {
-	return h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
+// loginURL is where a login that comes back to ReturnTo starts, for what the request requires where it does.
+func (h *Handler) loginURL(v *visit, returnTo string) string {
+	address := h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
+	if v.demand != nil && v.demand.which != "" {
+		address += "&require=" + v.demand.which
+	}
+	return address
 }
 
 // authorizationError sorts the error codes of the redirect. Undocumented ones will come, and mean that

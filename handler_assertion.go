@@ -94,9 +94,18 @@ func (h *Handler) assertionFor(r *http.Request, v *visit) (string, error) {
 	if h.signer == nil {
 		return "", nil
 	}
-	return h.signer.Sign(r.Context(), h.assertionAccess(v), assertion.Subject{
-		Session: v.session.ID, Sub: v.session.Sub(), MSN: v.msn, Issuer: v.URL(""), Claims: v.session.Claims,
-	}, v.began)
+	return h.signer.Sign(r.Context(), h.assertionAccess(v), assertionSubject(v, v.session.ID, v.session.Claims), v.began)
+}
+
+// assertionSubject returns whom an assertion for these claims is about.
+func assertionSubject(v *visit, session string, claims []userinfo.Claim) assertion.Subject {
+	about := assertion.Subject{Session: session, MSN: v.msn, Issuer: v.URL(""), Claims: claims}
+	for i := range claims {
+		if claims[i].Name == "sub" {
+			about.Sub = claims[i].Text
+		}
+	}
+	return about
 }
 
 func (h *Handler) assertionAccess(v *visit) assertion.Access {

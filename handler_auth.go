@@ -1,6 +1,8 @@
 package vippslogin
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -29,29 +31,52 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) e
 	if incoming.IsPrefetch(r) || incoming.IsPartOfPage(r) {
 		return h.refuse(w, r, v)
 	}
-	return h.startLogin(w, r, v, incoming.ReturnTo(r))
+	returnTo := incoming.ReturnTo(r)
+	h.wantMore(r, v, returnTo)
+	return h.startLogin(w, r, v, returnTo)
+}
+
+// errLoop is a browser that begins one login after the other. Nobody logs in that often: it is sent to them.
+var errLoop = errors.New("the browser is sent from one login to the next")
+
+// loopError says what is likely to be wrong.
+func loopError(stepUp bool) error {
+	if stepUp {
+		return fmt.Errorf("%w: no login is new enough for a max_age: do the clocks of the instances differ?", errLoop)
+	}
+	return fmt.Errorf("%w: does the site see the identity headers, and take them for a login?", errLoop)
 }
 
 // startLogin sends the browser to Vipps MobilePay. The login waits in a cookie, so that it can be
 // completed in this browser only, and in the state where return_in_any_browser is on.
 func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
+	now := time.Now()
+	if wait := v.wait(now); wait > 0 {
+		setRetryAfter(w, wait)
+		return h.fail(w, r, v, loopError(v.isStepUp()), returnTo)
+	}
 	doc, err := h.app.shared.client.Discovery.Get(r.Context())
 	if err != nil {
 		return h.fail(w, r, v, err, returnTo)
 	}
-	now := time.Now()
 	l := login.New(returnTo, now)
+	var scope string
+	scope, l.Asked.Scopes = v.scopesAsked()
+	l.Asked.StepUp = v.isStepUp()
+	l.Asked.Confirmed = h.RequireAppConfirmation || v.needs().Confirmed || l.Asked.StepUp && v.session.InApp
 	told := l.WithoutSecrets()
 	if h.ReturnInAnyBrowser {
 		told = l
 	}
 	state := login.Seal(v.keys.State, told, v.Host, v.msn, login.MaxState)
 	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.Host, v.msn, v.Secure(), now)
-	v.clearInvalid(w, r)
+	if !v.history().IsRecent(now) { // a session that is over as soon as it begins: that may be a loop
+		v.clearInvalid(w, r)
+	}
 	h.recordStart(v, flowBrowser)
 	return redirect(w, http.StatusFound, vipps.AuthorizationRequest{
 		Unit: v.unit, MSN: v.msn, RedirectURI: h.redirectURI(v), State: state, Nonce: l.Nonce, Verifier: l.Verifier,
-		AppAuth: h.RequireAppConfirmation, AnyBrowser: h.ReturnInAnyBrowser,
+		Scope: scope, AppAuth: l.Asked.Confirmed, AnyBrowser: h.ReturnInAnyBrowser,
 	}.URL(doc.AuthorizationEndpoint))
 }
 

@@ -168,7 +168,9 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, a
 	if err != nil {
 		return nil, err
 	}
-	claims, err := h.checkedClaims(ctx, v, tokens, idtoken.Expectation{Nonce: l.Nonce, AppAuth: h.RequireAppConfirmation})
+	asked := l.Asked
+	asked.Confirmed = asked.Confirmed || h.RequireAppConfirmation // checkACR
+	claims, err := h.checkedClaims(ctx, v, tokens, idtoken.Expectation{Nonce: l.Nonce, AppAuth: asked.Confirmed})
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +179,5 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, a
 			return nil, err
 		}
 	}
-	s := h.newSession(v, claims)
-	s.InApp = h.RequireAppConfirmation // checkACR
-	return s, nil
+	return h.newSession(v, claims, asked, l.Started), nil
 }

@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
@@ -60,8 +63,8 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 		return h.showFailure(w, r, v, failureOf(err), attempt.reference, "/")
 	}
 	attempt.returnTo = l.ReturnTo
-	s := h.newSession(v, claims)
-	s.InApp = true // as every login from a phone number
+	asked := login.Asked{Scopes: session.ScopesOf(strings.Fields(l.Scope)...), Confirmed: true} // as every login from a phone number
+	s := h.newSession(v, claims, asked, time.Now())
 	h.recordLogin(v, l.Flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)
 	h.setSession(w, r, v, s)

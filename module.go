@@ -90,6 +90,10 @@ type Handler struct {
 	// Headers are further headers: field name to claim name. The claim "msn" is the MSN.
 	Headers map[string]string `json:"headers,omitempty"`
 
+	// HeaderLimit is how large all identity headers together may be, in bytes on the wire: the largest claims that do not
+	// fit are left out at login. Sessions from before a change stay as they are. Default: 8KiB.
+	HeaderLimit Size `json:"header_limit,omitempty"`
+
 	// HeaderEncoding is how text that is not ASCII is written: "utf8", "percent" or "base64url".
 	// Default: utf8.
 	HeaderEncoding string `json:"header_encoding,omitempty"`
@@ -97,6 +101,10 @@ type Handler struct {
 	// Market is NO, DK, FI or SE: whose words and colours the login shows. Default: Vipps MobilePay's
 	// choice.
 	Market string `json:"market,omitempty"`
+
+	// Require says which requests need more than a session: a login of late, further scopes, a confirmation in the app.
+	// Several that match a request add up. Default: none does.
+	Require []RequireConfig `json:"require,omitempty"`
 
 	// RequireAppConfirmation has every login confirmed in the app, also where the browser is remembered.
 	RequireAppConfirmation bool `json:"require_app_confirmation,omitempty"`
@@ -129,6 +137,9 @@ type Handler struct {
 	signer    *assertion.Signer // nil: no assertions
 	paths     endpointPaths
 	endpoints map[string]endpoint
+
+	requirements []requirement
+	headerLimit  int
 
 	newLogins bool // the config asks which page view is the first of a login
 
@@ -174,6 +185,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if endpoint != nil {
 		return serveEndpoint(endpoint, w, incoming.AsSent(r), v)
 	}
+	if missing, err := h.findMissing(r, v); missing || err != nil {
+		return h.serveMoreRequired(w, r, v, err)
+	}
 	if v.session != nil {
 		return h.serveUser(w, r, v, next)
 	}
@@ -214,6 +228,9 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		v, _ = h.visit(r) // what failed came before us; a host without a merchant has no session
 		needed, err := incoming.Matches(h.matchers, r)
 		v.refused = v.session == nil && (needed && h.OnUnauthenticated != unauthenticatedPass || err != nil)
+		if missing, err := h.findMissing(r, v); missing || err != nil {
+			v.refused = true
+		}
 	}
 	setPlaceholders(r, v)
 	if v.refused && incoming.SameAddress(r) {

@@ -48,9 +48,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	for _, check := range []func() error{
-		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionAssertion,
+		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionHeaderLimit, h.provisionAssertion,
 		func() error { return h.checkClaims(h.Claims) },
 		func() error { return checkScopes("scope", h.Scopes) },
+		func() error { return h.provisionRequire(ctx) },
 	} {
 		if err := check(); err != nil {
 			return err
@@ -175,6 +176,7 @@ func (h *Handler) setDefaults() {
 	setDefault(&h.HeaderPrefix, "X-Vipps-")
 	setDefault(&h.HeaderEncoding, identity.UTF8)
 	setDefault(&h.ErrorPages, "on")
+	h.headerLimit = defaultHeaderLimit
 	if len(h.Scopes) == 0 {
 		h.Scopes = []string{"openid", "name"}
 	}

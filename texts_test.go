@@ -10,7 +10,7 @@ import (
 
 // TestFailuresHavePages: every failure has its page, and no page is of no use.
 func TestFailuresHavePages(t *testing.T) {
-	kinds := []string{"form_not_sent"} // which is no failure
+	kinds := []string{"form_not_sent", "more_required_form"} // which are no failures of their own
 	for _, f := range append(slices.Clone(failures), unknownFailure) {
 		kinds = append(kinds, f.page)
 	}

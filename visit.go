@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
+	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
@@ -36,6 +37,9 @@ type visit struct {
 	session *session.Session // nil: none
 	invalid bool             // there are session cookies, and they are no good
 	refused bool             // what was asked of the site was not given
+
+	lapsed *session.Session // a session that is over by itself: what it remembers of the browser's logins
+	demand *demand          // what is required for the request, or the login; nil: nothing
 
 	newLogin bool // this is the first page view of the login
 
@@ -127,7 +131,18 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		v.session = s
 	}
 	v.invalid = v.session == nil
+	if v.invalid && ok && !h.app.shared.revocations.Now.Has(s, v.msn) {
+		v.lapsed = s
+	}
 	return nil
+}
+
+// history returns when this browser has completed its last logins. A logout has ended it.
+func (v *visit) history() session.History {
+	if v.session == nil {
+		return v.lapsed.History()
+	}
+	return v.session.History()
 }
 
 // resolveMSN returns the MSN of a request, or "" where a placeholder gives none. A placeholder may tell
@@ -145,12 +160,22 @@ func resolveMSN(r *http.Request, msn, host string) string {
 	return ""
 }
 
-// newSession is what a login opens: with the claims that the merchant keeps, sub always among them.
-func (h *Handler) newSession(v *visit, claims []userinfo.Claim) *session.Session {
-	if kept := v.unit.Claims; len(kept) > 0 {
-		claims = slices.DeleteFunc(slices.Clone(claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
+// newSession is what a login opens: with the claims that the merchant keeps, sub always among them. Where it takes the
+// place of a session of the same person, scopes add up; nothing of another person's goes into it.
+func (h *Handler) newSession(v *visit, claims []userinfo.Claim, asked login.Asked, started time.Time) *session.Session {
+	s := session.New(claims, time.Now(), h.lifetime)
+	s.InApp, s.Scopes, s.Ahead = asked.Confirmed, asked.Scopes, max(0, started.Sub(s.Issued))
+	if v.session != nil && v.session.Sub() == s.Sub() && !h.app.shared.revocations.Now.Has(v.session, v.msn) {
+		earlier := v.session.Scopes.Without(asked.Scopes)
+		s.Scopes = asked.Scopes.With(v.session.Scopes)
+		s.Claims = userinfo.Merge(claims, v.session.Claims, earlier.Has)
 	}
-	return session.New(claims, time.Now(), h.lifetime)
+	if kept := v.unit.Claims; len(kept) > 0 {
+		s.Claims = slices.DeleteFunc(slices.Clone(s.Claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
+	}
+	s.Claims = h.fitHeaders(v, s.Claims)
+	s.Remember(v.history().After(s.Issued, asked.StepUp))
+	return s
 }
 
 // cookieLife is how long a cookie lasts that is of use for left.

@@ -210,6 +210,7 @@ func TestFieldsInDocumentation(t *testing.T) {
 		"### Merchants":                 vippslogin.Merchant{},
 		"### Session":                   vippslogin.SessionConfig{},
 		"### Logout":                    vippslogin.LogoutConfig{},
+		"### Require":                   vippslogin.RequireConfig{},
 		"### Phone":                     vippslogin.PhoneConfig{},
 	} {
 		var documented, fields []string

@@ -54,6 +54,7 @@ var fieldSchemas = map[string]func(*generator.Schema){
 	"PhoneConfig.APIKeys":           items(secretPattern, 1),
 	"PhoneConfig.Scopes":            items(scopePattern, 0),
 	"SessionConfig.IdleTimeout":     orOff,
+	"RequireConfig.Scopes":          items(scopePattern, 0),
 	"LogoutConfig.ClearSiteData":    items(`^(cache|cookies|storage|executionContexts|\*)$|\{.+\}`, 0),
 	"App.Environment":               pattern(`^(production|test|https?://.+)$|\{.+\}`),
 	"App.CookieSecrets":             items(secretPattern, 0),
@@ -102,6 +103,14 @@ func durationSchema() *generator.Schema {
 	}}
 }
 
+// sizeSchema is what a Size is read from.
+func sizeSchema() *generator.Schema {
+	return &generator.Schema{OneOf: []*generator.Schema{
+		{Type: "integer", Minimum: "1", Description: "Bytes."},
+		{Type: "string", Pattern: `^[0-9]*[1-9][0-9]*(\.[0-9]+)? ?([kKmM]i?)?[bB]?$|^$|\{.+\}`, Description: "Such as 8KiB."},
+	}}
+}
+
 // makeSchema makes the schema of one type.
 func makeSchema(t *testing.T, of any) []byte {
 	t.Helper()
@@ -112,8 +121,11 @@ func makeSchema(t *testing.T, of any) []byte {
 			return comments[strings.Trim(of.Name()+"."+field, ".")]
 		},
 		Mapper: func(of reflect.Type) *generator.Schema {
-			if of == reflect.TypeFor[vippslogin.Duration]() {
+			switch of {
+			case reflect.TypeFor[vippslogin.Duration]():
 				return durationSchema()
+			case reflect.TypeFor[vippslogin.Size]():
+				return sizeSchema()
 			}
 			return nil
 		},
@@ -260,7 +272,7 @@ func TestSchemas(t *testing.T) {
 // TestFieldSchemas: every rule is about a field that is there.
 func TestFieldSchemas(t *testing.T) {
 	fields := make(map[string]bool)
-	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}, vippslogin.LogoutConfig{}} {
+	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}, vippslogin.LogoutConfig{}, vippslogin.RequireConfig{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			fields[reflect.TypeOf(of).Name()+"."+field.Name] = true
 		}
@@ -402,6 +414,8 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"merchants":[{"msn":"234567","hosts":["b.example.no"],"market":"FI","scopes":["name"]}]`,
 				`"phone":{` + key + `}`, `"phone":{"api_keys":["` + harness.APIKey + `"]}`, `"phone":{` + key + `,"scopes":["name"],"webhook_secrets":["x"]}`,
 				`"merchants_file":"testdata/merchants/good.csv"`, `"require_app_confirmation":true`, `"consent_webhook_secrets":["{env.TILL_API_KEY}"]`,
+				`"header_limit":"8KiB"`, `"header_limit":"16 kB"`, `"header_limit":4000`, `"header_limit":"4000"`,
+				`"require":[{"match":[{"path":["/a"]}],"max_age":"10m"},{"max_age":600000000000,"scopes":["birthDate"],"app_confirmation":true}]`,
 			},
 			false: {
 				`"msn":"123"`, `"msn":"12345678901"`, `"msn":"x123456"`, `"msn":123456`, `"on_unauthenticated":"ask"`,
@@ -413,6 +427,8 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"merchants":[{"msn":"234567","hosts":["b.example.no"],"phone":{}}]`, `"merchants":[{"msn":"234567","hosts":["b.example.no"],"market":"IS"}]`,
 				`"phone":{}`, `"phone":{"api_keys":[]}`, `"phone":{"api_keys":["short"]}`, `"phone":{` + key + `,"scopes":["a b"]}`,
 				`"phone":{` + key + `,"webhook_secret":"x"}`, `"phone":true`, `"merchants_file":["testdata/merchants/good.csv"]`, `"merchants_file":true`, `"require_app_confirmation":"yes"`, `"consent_webhook_secrets":["short"]`, `"app_confirmation":true`,
+				`"header_limit":0`, `"header_limit":"0"`, `"header_limit":-1`, `"header_limit":"large"`, `"header_limit":["8KiB"]`,
+				`"require":{"max_age":"10m"}`, `"require":[{"max_age":"long"}]`, `"require":[{"max_age":-1}]`, `"require":[{"scopes":["a b"]}]`, `"require":[{"scope":"birthDate"}]`, `"require":[{"match":["/a"],"max_age":"1m"}]`, `"require":[{"app_confirmation":"yes"}]`,
 			},
 		},
 		"app": {

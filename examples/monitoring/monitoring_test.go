@@ -278,7 +278,7 @@ func reasons(t *testing.T) []string {
 func TestReasons(t *testing.T) {
 	own := []string{
 		"already_used", "asked_too_often", "bad_callback", "cancelled", "code_refused", "cross_site_logout", "denied", "expired", "expired_customer_token", "foreign_code",
-		"invalid_binding_message", "invalid_country", "invalid_scope", "invalid_user", "login_required", "matcher", "no_login", "no_merchant", "old_app", "other_browser", "other_number", "other_tab", "outdated_app", "too_late", "too_many_codes", "wrong_challenge",
+		"invalid_binding_message", "invalid_country", "invalid_scope", "invalid_user", "login_required", "matcher", "more_required", "no_login", "no_merchant", "old_app", "other_browser", "other_number", "other_tab", "outdated_app", "too_late", "too_many_codes", "wrong_challenge",
 	}
 	for _, q := range queries(t) {
 		if q.at != "alert VippsLoginLoginsFail" && !strings.HasPrefix(q.at, `panel "Logins that failed, not`) {

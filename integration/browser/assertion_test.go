@@ -70,7 +70,7 @@ func checkAssertion(keys map[string]*ecdsa.PublicKey, token, audience, msn strin
 func TestAssertion(t *testing.T) {
 	w := harness.NewWorld(t)
 	shop := w.Shop("shop-a.localhost")
-	w.Load(strings.Replace(siteWith("scope openid name email\n\t\tassertion {\n\t\t\tclaims email\n\t\t}"), "vipps_login 123456", "vipps_login /account/* 123456", 1))
+	w.Load(strings.Replace(harness.SiteWith("scope openid name email\n\t\tassertion {\n\t\t\tclaims email\n\t\t}"), "vipps_login 123456", "vipps_login /account/* 123456", 1))
 	b := harness.NewBrowser(t)
 	b.Login(shop+"/account/", harness.Kari).WantStatus(t, http.StatusOK)
 	token := w.Upstream.Last(t).Header.Get("X-Vipps-Assertion")
@@ -115,7 +115,7 @@ func TestAssertion(t *testing.T) {
 	if w.Upstream.Last(t).Header.Get("X-Vipps-Assertion") != "" {
 		t.Error("an assertion after the logout")
 	}
-	w.Load(siteWith("on_unauthenticated pass"))
+	w.Load(harness.SiteWith("on_unauthenticated pass"))
 	if b.Get(shop + "/vipps/jwks.json"); w.Upstream.Count() == 0 {
 		t.Error("without assertion the path is the site's")
 	}
@@ -135,7 +135,7 @@ func newHead(t *testing.T, address string) *http.Request {
 func TestAssertionOfAnother(t *testing.T) {
 	w := harness.NewWorld(t)
 	shopA, shopB := w.Shop("shop-a.localhost"), w.Shop("shop-b.localhost")
-	w.Load(siteWith("assertion") + strings.ReplaceAll(strings.ReplaceAll(siteWith("assertion X-Proof {\n\t\t\taudience b\n\t\t}"), "shop-a", "shop-b"), "123456", "234567"))
+	w.Load(harness.SiteWith("assertion") + strings.ReplaceAll(strings.ReplaceAll(harness.SiteWith("assertion X-Proof {\n\t\t\taudience b\n\t\t}"), "shop-a", "shop-b"), "123456", "234567"))
 	b := harness.NewBrowser(t)
 	b.Login(shopA+"/", harness.Kari).WantStatus(t, http.StatusOK)
 	token := w.Upstream.Last(t).Header.Get("X-Vipps-Assertion")
@@ -169,7 +169,7 @@ func jwtNone(t *testing.T, token string) string {
 func TestAssertionWithoutKeys(t *testing.T) {
 	w := harness.NewWorld(t)
 	shop := w.Shop("shop-a.localhost")
-	w.Load(siteWith("assertion"))
+	w.Load(harness.SiteWith("assertion"))
 	b := harness.NewBrowser(t)
 	b.Login(shop+"/", harness.Kari).WantStatus(t, http.StatusOK)
 	token := w.Upstream.Last(t).Header.Get("X-Vipps-Assertion")
@@ -192,7 +192,7 @@ func TestAssertionWithoutKeys(t *testing.T) {
 	if err := os.Mkdir(file, 0o700); err != nil { // what cannot be read
 		t.Fatal(err)
 	}
-	w.Load(siteWith("assertion"))
+	w.Load(harness.SiteWith("assertion"))
 	before := w.Upstream.Count()
 	b.Get(shop+"/").WantStatus(t, http.StatusServiceUnavailable)
 	b.Get(shop+"/vipps/jwks.json").WantStatus(t, http.StatusServiceUnavailable)
@@ -215,7 +215,7 @@ func TestAssertionWithoutKeys(t *testing.T) {
 func TestForeignAssertionField(t *testing.T) {
 	w := harness.NewWorld(t)
 	shop := w.Shop("shop-a.localhost")
-	w.Load(siteWith("on_unauthenticated pass\n\t\tassertion Proof-Of-User"))
+	w.Load(harness.SiteWith("on_unauthenticated pass\n\t\tassertion Proof-Of-User"))
 	for _, field := range []string{"Proof-Of-User", "proof_of_user", "PROOF.OF.USER"} {
 		harness.NewBrowser(t).Get(shop+"/", field+": made-up").WantStatus(t, http.StatusOK)
 		for name, values := range w.Upstream.Last(t).Header {

@@ -10,11 +10,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/simulator"
 )
 
-// siteWith is a site of MSN 123456 with lines in its directive.
-func siteWith(lines string) string {
-	return "http://shop-a.localhost:$HTTP {\n\tvipps_login 123456 {\n\t\t" + lines + "\n\t}\n\treverse_proxy $UPSTREAM\n}\n"
-}
-
 // TestAudience: the ID token's aud must be the one that the config pins, or contain it.
 func TestAudience(t *testing.T) {
 	w := harness.NewWorld(t)
@@ -26,7 +21,7 @@ func TestAudience(t *testing.T) {
 		{"the-client", http.StatusOK}, {[]string{"x", "the-client"}, http.StatusOK},
 		{"another", http.StatusBadGateway}, {[]string{"x"}, http.StatusBadGateway}, {nil, http.StatusBadGateway},
 	} {
-		w.Load(siteWith("audience the-client"))
+		w.Load(harness.SiteWith("audience the-client"))
 		w.Vipps.Sim.SetFaults(simulator.Faults{IDToken: func(_, claims map[string]any) {
 			claims["aud"] = test.aud
 		}})
@@ -47,7 +42,7 @@ func TestKeptClaims(t *testing.T) {
 		"claims sub family_name\n\t\theader Remote-User family_name":                          "X-Vipps-Family-Name",
 		"merchant 123456 shop-a.localhost {\n\t\t\tclaims given_name\n\t\t}\n\t\tclaims name": "X-Vipps-Given-Name",
 	} {
-		w.Load(siteWith("scope openid name email phoneNumber\n\t\t" + lines))
+		w.Load(harness.SiteWith("scope openid name email phoneNumber\n\t\t" + lines))
 		b := harness.NewBrowser(t)
 		b.Login(shop+"/", harness.Kari).WantStatus(t, http.StatusOK)
 		for field := range w.Upstream.Last(t).Header {
@@ -59,7 +54,7 @@ func TestKeptClaims(t *testing.T) {
 			t.Errorf("userinfo: %s", a.Text)
 		}
 	}
-	if err := w.TryLoad(w.Globals() + siteWith("claims name\n\t\theader Remote-User email")); err == nil || !strings.Contains(err.Error(), "which claims does not keep") {
+	if err := w.TryLoad(w.Globals() + harness.SiteWith("claims name\n\t\theader Remote-User email")); err == nil || !strings.Contains(err.Error(), "which claims does not keep") {
 		t.Errorf("a header for a claim that is not kept: %v", err)
 	}
 }
@@ -68,7 +63,7 @@ func TestKeptClaims(t *testing.T) {
 func TestLogoutConfig(t *testing.T) {
 	w := harness.NewWorld(t)
 	shop := w.Shop("shop-a.localhost")
-	w.Load(siteWith("public_origin https://{host}\n\t\tlogout {\n\t\t\treturn_to /goodbye?x=1\n\t\t\tclear_site_data cache storage\n\t\t}"))
+	w.Load(harness.SiteWith("public_origin https://{host}\n\t\tlogout {\n\t\t\treturn_to /goodbye?x=1\n\t\t\tclear_site_data cache storage\n\t\t}"))
 	b := harness.NewBrowser(t)
 	for query, want := range map[string]string{"": "/goodbye?x=1", "?return_to=/elsewhere": "/elsewhere", "?return_to=//evil.example": "/"} {
 		a := b.Get(shop+"/vipps/logout"+query).WantStatus(t, http.StatusFound)
@@ -79,7 +74,7 @@ func TestLogoutConfig(t *testing.T) {
 			t.Errorf("Clear-Site-Data: %s", got)
 		}
 	}
-	w.Load(siteWith("logout {\n\t\t\tclear_site_data cache\n\t\t}"))
+	w.Load(harness.SiteWith("logout {\n\t\t\tclear_site_data cache\n\t\t}"))
 	if a := b.Get(shop + "/vipps/logout"); a.Header.Get("Clear-Site-Data") != "" || a.RedirectTo() != shop+"/" {
 		t.Errorf("over HTTP: %v", a.Header)
 	}
@@ -88,7 +83,7 @@ func TestLogoutConfig(t *testing.T) {
 // TestBrowserSession: on a shared computer the cookies end with the browser.
 func TestBrowserSession(t *testing.T) {
 	w := harness.NewWorld(t)
-	w.Load(siteWith("header X-New new_login\n\t\tsession {\n\t\t\tbrowser\n\t\t\tidle_timeout 10s\n\t\t}"))
+	w.Load(harness.SiteWith("header X-New new_login\n\t\tsession {\n\t\t\tbrowser\n\t\t\tidle_timeout 10s\n\t\t}"))
 	shop := w.Shop("shop-a.localhost")
 	b := harness.NewBrowser(t)
 	a := b.Get(b.Approved(shop+"/", harness.Kari).RedirectTo()).WantStatus(t, http.StatusFound)

@@ -64,28 +64,32 @@ var (
 
 // mishaps has every page of internal/pages/*.json, by its name there.
 var mishaps = map[string]mishap{
-	"login_required":    {status: 401, link: again, calm: true},
-	"form_not_sent":     {status: 401, link: anew, calm: true, open: sendForm},
-	"no_merchant":       {status: 421},
-	"bad_link":          {status: 400, link: anew, path: "/vipps/callback?state=x&code=y&code=z"},
-	"session_lost":      {status: 400, link: anew, path: "/vipps/callback?state=x&code=y"},
-	"other_browser":     {status: 400, link: anew, answer: "code=y&state=another"},
-	"too_late":          {status: 400, link: anew, path: "/vipps/phone/callback?code=expired_token"},
-	"already_used":      {status: 400, link: again, answer: "code=invalid_grant"},
-	"not_started_here":  {status: 400, link: anew, path: "/vipps/phone/callback?code=forged"},
-	"cancelled":         {status: 403, link: again, answer: "error=access_denied"},
-	"not_confirmed":     {status: 403, link: again, open: approveUnconfirmed},
-	"outdated_app":      {status: 403, link: again, answer: "error=outdated_app_version"},
-	"wrong_challenge":   {status: 403, link: again, answer: "error=wrong_challenge"},
-	"refused":           {status: 403, link: again, answer: "error=some_undocumented_error"},
-	"cross_site_logout": {status: 403, link: wanted, open: logOutFromElsewhere},
-	"other_number":      {status: 400, link: anew, open: answerForAnother},
-	"misconfigured":     {status: 502, link: again, answer: "code=invalid_client"},
-	"not_verified":      {status: 502, link: again, answer: "code=forged"},
-	"provider_error":    {status: 502, link: again, answer: "error=server_error"},
-	"busy":              {status: 503, link: again, answer: "error=temporarily_unavailable"},
-	"no_answer":         {status: 504, link: again, answer: "code=hang_up"},
-	"unavailable":       {status: 503, link: again, answer: "code=y"}, // there the storage is broken
+	"login_required": {status: 401, link: again, calm: true},
+	"form_not_sent":  {status: 401, link: anew, calm: true, open: sendForm},
+	"more_required":  {status: 401, link: again + "&require=0"},
+	"loop":           {status: 508, link: again, open: logInAround},
+	"no_merchant":    {status: 421},
+
+	"more_required_form": {status: 401, link: anew + "&require=0", open: sendFormForMore},
+	"bad_link":           {status: 400, link: anew, path: "/vipps/callback?state=x&code=y&code=z"},
+	"session_lost":       {status: 400, link: anew, path: "/vipps/callback?state=x&code=y"},
+	"other_browser":      {status: 400, link: anew, answer: "code=y&state=another"},
+	"too_late":           {status: 400, link: anew, path: "/vipps/phone/callback?code=expired_token"},
+	"already_used":       {status: 400, link: again, answer: "code=invalid_grant"},
+	"not_started_here":   {status: 400, link: anew, path: "/vipps/phone/callback?code=forged"},
+	"cancelled":          {status: 403, link: again, answer: "error=access_denied"},
+	"not_confirmed":      {status: 403, link: again, open: approveUnconfirmed},
+	"outdated_app":       {status: 403, link: again, answer: "error=outdated_app_version"},
+	"wrong_challenge":    {status: 403, link: again, answer: "error=wrong_challenge"},
+	"refused":            {status: 403, link: again, answer: "error=some_undocumented_error"},
+	"cross_site_logout":  {status: 403, link: wanted, open: logOutFromElsewhere},
+	"other_number":       {status: 400, link: anew, open: answerForAnother},
+	"misconfigured":      {status: 502, link: again, answer: "code=invalid_client"},
+	"not_verified":       {status: 502, link: again, answer: "code=forged"},
+	"provider_error":     {status: 502, link: again, answer: "error=server_error"},
+	"busy":               {status: 503, link: again, answer: "error=temporarily_unavailable"},
+	"no_answer":          {status: 504, link: again, answer: "code=hang_up"},
+	"unavailable":        {status: 503, link: again, answer: "code=y"}, // there the storage is broken
 }
 
 // Every error page in every language: it is the right one in the right words, its button leads on, the
@@ -343,7 +347,7 @@ func (v *failingVipps) serve(t *testing.T) {
 	for i := range locales {
 		l := &locales[i]
 		config.Merchants = append(config.Merchants, simulator.Merchant{
-			MSN: l.msn, RedirectURIs: []string{v.site("other_number", l) + "/vipps/phone/callback", v.site("not_confirmed", l) + "/vipps/callback"},
+			MSN: l.msn, RedirectURIs: []string{v.site("other_number", l) + "/vipps/phone/callback", v.site("not_confirmed", l) + "/vipps/callback", v.site("loop", l) + "/vipps/callback"},
 		})
 		config.Users = append(config.Users, simulator.User{Name: "Customer", PhoneNumber: customerOf(l)})
 	}
@@ -381,7 +385,7 @@ func (v *failingVipps) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind, _, _ := strings.Cut(back.Host, ".")
-	if kind == "not-confirmed" {
+	if kind == "not-confirmed" || kind == "loop" {
 		v.Simulator.ServeHTTP(w, r)
 		return
 	}
@@ -462,10 +466,27 @@ func approveUnconfirmed(w *tab, v *failingVipps, l *locale) {
 }
 
 // sendForm sends a form, when the session is over.
-func sendForm(w *tab, v *failingVipps, l *locale) {
+func sendForm(w *tab, v *failingVipps, l *locale) { sendFormTo(w, v, v.site("form_not_sent", l)) }
+
+// sendFormForMore sends a form where more is required than there is.
+func sendFormForMore(w *tab, v *failingVipps, l *locale) {
+	sendFormTo(w, v, v.site("more_required_form", l))
+}
+
+func sendFormTo(w *tab, v *failingVipps, site string) {
 	w.t.Helper()
-	w.open(v.server.URL + "/form?to=" + url.QueryEscape(v.site("form_not_sent", l)+"/send"))
+	w.open(v.server.URL + "/form?to=" + url.QueryEscape(site+"/send"))
 	w.follow("button")
+}
+
+// logInAround logs in three times, and begins a fourth login.
+func logInAround(w *tab, v *failingVipps, l *locale) {
+	w.t.Helper()
+	for range 3 {
+		w.open(v.site("loop", l) + again)
+		w.follow(`button[name=answer][value=approve]`)
+	}
+	w.open(v.site("loop", l) + again)
 }
 
 // answerForAnother opens what the phone opens when its owner has approved a login, and Vipps MobilePay

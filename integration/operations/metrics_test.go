@@ -9,16 +9,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/harness"
 )
 
-// wantMore checks by how much counters have grown since before.
-func wantMore(t *testing.T, before, after map[string]float64, want map[string]float64) {
-	t.Helper()
-	for key, n := range want {
-		if got := after[key] - before[key]; got != n {
-			t.Errorf("%s grew by %v, want %v", key, got, n)
-		}
-	}
-}
-
 // TestMetrics counts logins, failures, sessions and calls, through a reload.
 func TestMetrics(t *testing.T) {
 	w := harness.NewWorld(t)
@@ -38,7 +28,7 @@ func TestMetrics(t *testing.T) {
 	w.Vipps.Answer(harness.PathToken, func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) })
 	harness.NewBrowser(t).Login(shop+"/", harness.Kari).WantStatus(t, http.StatusBadGateway)
 	after := scrape.Metrics(w)
-	wantMore(t, before, after, map[string]float64{
+	scrape.WantMore(t, before, after, map[string]float64{
 		"logins_started_total{flow=browser}":                           4,
 		"logins_completed_total{flow=browser}":                         1,
 		"logins_failed_total{flow=browser,reason=cancelled}":           1,
@@ -85,7 +75,7 @@ http://*.made.localhost:$HTTP {
 			t.Errorf("series %s", key)
 		}
 	}
-	wantMore(t, before, after, map[string]float64{
+	scrape.WantMore(t, before, after, map[string]float64{
 		"logins_started_total{flow=browser}":                            3,
 		"logins_completed_total{flow=browser,msn=123456}":               1,
 		"sessions_total{msn=123456,result=opened}":                      1,
@@ -113,7 +103,7 @@ func TestMetricsOfPhoneLogins(t *testing.T) {
 		}
 	}
 	c.Call("POST", "/phone", "phone_number=4799999999").WantStatus(t, http.StatusUnprocessableEntity)
-	wantMore(t, before, scrape.Metrics(w), map[string]float64{
+	scrape.WantMore(t, before, scrape.Metrics(w), map[string]float64{
 		"logins_started_total{flow=phone}":                             2,
 		"logins_completed_total{flow=phone}":                           1,
 		"logins_failed_total{flow=phone,reason=denied}":                1,

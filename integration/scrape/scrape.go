@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"testing"
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -47,3 +48,13 @@ http://metrics.localhost:$HTTP {
 	metrics
 }
 `
+
+// WantMore checks by how much counters have grown since before.
+func WantMore(t *testing.T, before, after map[string]float64, want map[string]float64) {
+	t.Helper()
+	for key, n := range want {
+		if got := after[key] - before[key]; got != n {
+			t.Errorf("%s grew by %v, want %v", key, got, n)
+		}
+	}
+}

@@ -532,7 +532,7 @@ var requests = []Defence{
 		Threat: "path confusion around public rules",
 		Name:   "a query that cannot be read needs a login",
 		File:   "internal/incoming/variants.go",
-		Old:    `if isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery) {`,
+		Old:    `if a.unreadable {`,
 		New:    `if false {`,
 		Test:   "TestQueriesReadOtherwise",
 	},

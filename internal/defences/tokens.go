@@ -194,20 +194,17 @@ var tokens = []Defence{
 		Threat: "parser panics",
 		Name:   "a session is as long as its format says",
 		File:   "internal/session/session.go",
-		Old:    `if len(plain) < atClaims || plain[0] != seal.FormatPlain {`,
-		New:    `if len(plain) > 0 && plain[0] != seal.FormatPlain {`,
+		Old:    `if len(plain) < atClaims || plain[0]`,
+		New:    `if len(plain) > 0 && plain[0]`,
 		Test:   "FuzzDecodeSession",
 	},
 	{
 		Threat: "parser panics",
 		Name:   "no length in a session is trusted",
 		File:   "internal/session/session.go",
-		Old: `			if n > uint64(len(s)) {
-				return "", "", false
-			}
-`,
-		New:  ``,
-		Test: "FuzzDecodeSession",
+		Old:    `if !ok || n > uint64(len(s)) {`,
+		New:    `if !ok {`,
+		Test:   "FuzzDecodeSession",
 	},
 	{
 		Threat: "parser panics",
@@ -389,10 +386,11 @@ var tokens = []Defence{
 		Threat: "expansion in data",
 		Name:   "claims are data, in headers",
 		File:   "internal/identity/identity.go",
-		Old: `id.fields[field] == "" {
-			set(field, id.encode(c))`,
-		New: `id.fields[field] == "" {
-			set(field, incoming.Replacer(r).ReplaceAll(id.encode(c), ""))`,
+		Old: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
+`,
+		New: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
+		value = incoming.Replacer(r).ReplaceAll(value, "")
+`,
 		Test: "TestClaimsAsHeaders",
 	},
 	{
@@ -407,8 +405,8 @@ var tokens = []Defence{
 		Threat: "expansion in data",
 		Name:   "blanks are an absent header",
 		File:   "internal/identity/identity.go",
-		Old:    `if strings.Trim(value, " ") == "" {`,
-		New:    `if value == "" {`,
+		Old:    `if strings.Trim(value, " ") != "" {`,
+		New:    `if value != "" {`,
 		Test:   "TestClaimsAsHeaders",
 	},
 	{

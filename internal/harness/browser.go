@@ -13,6 +13,7 @@ import (
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -242,4 +243,26 @@ func (b *Browser) ClickButton(page Answer) Answer {
 		b.T.Fatal(err)
 	}
 	return b.Get(target.String())
+}
+
+// RedirectAt is location as an address of a site, whether it is absolute or not.
+func (a Answer) RedirectAt(shop string) string {
+	if strings.HasPrefix(a.RedirectTo(), "/") {
+		return shop + a.RedirectTo()
+	}
+	return a.RedirectTo()
+}
+
+// Lacks is a script's request that is refused for want of more, and what it is told.
+func (b *Browser) Lacks(address string, header ...string) problem {
+	b.T.Helper()
+	a := b.Get(address, append(slices.Clone(AsScript), header...)...).WantStatus(b.T, http.StatusUnauthorized)
+	var p problem
+	if err := json.Unmarshal([]byte(a.Text), &p); err != nil || p.Required == nil {
+		b.T.Fatalf("%s: %v\n%s", address, err, a.Text)
+	}
+	if challenge := a.Header.Get("WWW-Authenticate"); !strings.HasPrefix(challenge, `Bearer error="insufficient_user_authentication"`) {
+		b.T.Errorf("%s: challenge %s", address, challenge)
+	}
+	return p
 }

@@ -74,3 +74,12 @@ var SpoofedSpellings = []string{
 	"Remote-User", "remote-user", "Remote_User", "Remote.User", "X-Shop", "X-Vipps-",
 	"X~Vipps~Sub", "X!Vipps!Sub", "X'Vipps'Sub", "X+Vipps|Sub",
 }
+
+// TakeCount returns how many requests the site got, and forgets them.
+func (u *upstream) TakeCount() int {
+	u.Mutex.Lock()
+	defer u.Mutex.Unlock()
+	n := len(u.Requests)
+	u.Requests = nil
+	return n
+}

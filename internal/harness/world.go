@@ -240,3 +240,8 @@ func WalkFiles(t testing.TB, root fs.FS, visit func(name string, content []byte)
 		t.Fatal(err)
 	}
 }
+
+// SiteWith is a site of MSN 123456 with lines in its directive.
+func SiteWith(lines string) string {
+	return "http://shop-a.localhost:$HTTP {\n\tvipps_login 123456 {\n\t\t" + lines + "\n\t}\n\treverse_proxy $UPSTREAM\n}\n"
+}

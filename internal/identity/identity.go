@@ -158,42 +158,58 @@ func (id *Identity) Present(r *http.Request, s *session.Session, msn string, new
 	header := make(http.Header, len(before)+most) // growing a map as it is filled costs twice the memory
 	maps.Copy(header, before)
 	r.Header = header
-	set := func(field, value string) {
-		if strings.Trim(value, " ") == "" {
-			return // an absent header, never an empty one, which blanks become on the wire
-		}
+	id.each(s.Claims, msn, newLogin, func(field, value string) {
 		values = append(values, value)
 		header[field] = values[len(values)-1 : len(values) : len(values)]
-	}
-	for _, c := range s.Claims {
-		if field := id.headerName(c.Name); id.fields[field] == "" {
-			set(field, id.encode(c))
-		}
-	}
-	set(id.prefix+"Msn", msn)
-	for field, name := range id.fields {
-		switch {
-		case name == "msn":
-			set(field, msn)
-			continue
-		case name == "new_login" && newLogin:
-			set(field, "true")
-			continue
-		}
-		for _, c := range s.Claims {
-			if c.Name == name {
-				set(field, id.encode(c))
-			}
-		}
-	}
+	})
 	if id.assertion != "" {
-		set(id.assertion, assertion)
+		values = append(values, assertion)
+		header[id.assertion] = values[len(values)-1 : len(values) : len(values)]
 	}
 	// Caddy's placeholders look at the request that came in. Where a directive before us has handed on a
 	// copy, as tracing does, that has the map of before.
 	if shown, _ := incoming.Replacer(r).Get(id.msnKey); shown != msn {
 		maps.Copy(before, header)
 	}
+}
+
+// each calls set with every identity header that claims make: an absent header, never an empty one, which blanks become on
+// the wire.
+func (id *Identity) each(claims []userinfo.Claim, msn string, newLogin bool, set func(field, value string)) {
+	present := func(field, value string) {
+		if strings.Trim(value, " ") != "" {
+			set(field, value)
+		}
+	}
+	for _, c := range claims {
+		if field := id.headerName(c.Name); id.fields[field] == "" {
+			present(field, id.encode(c))
+		}
+	}
+	present(id.prefix+"Msn", msn)
+	for field, name := range id.fields {
+		switch {
+		case name == "msn":
+			present(field, msn)
+			continue
+		case name == "new_login" && newLogin:
+			present(field, "true")
+			continue
+		}
+		for _, c := range claims {
+			if c.Name == name {
+				present(field, id.encode(c))
+			}
+		}
+	}
+}
+
+// Size returns how many bytes the identity headers of claims take on the wire of HTTP/1.1 (RFC 9112 section 5): names,
+// values as they are encoded, ": " and line ends, copies included, at the first page view of a login, which may have one
+// more.
+func (id *Identity) Size(claims []userinfo.Claim, msn string) (bytes int) {
+	id.each(claims, msn, true, func(field, value string) { bytes += len(field) + len(": ") + len(value) + len("\r\n") })
+	return bytes
 }
 
 func (id *Identity) headerName(claim string) string {

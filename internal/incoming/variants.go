@@ -14,22 +14,55 @@ import (
 // either: where these differ, each may match (CVE-2025-54576 and its like: the policy saw another path than the
 // site). No matchers match everything.
 func Matches(matchers caddyhttp.MatcherSets, r *http.Request) (bool, error) {
+	return (&Readings{Request: r}).Match(matchers)
+}
+
+// Readings is a request in all the ways it may be read, for several matchers to be asked about.
+type Readings struct {
+	Request *http.Request
+
+	known      bool // whether the rest is: few requests need it
+	unreadable bool
+	others     []*http.Request
+}
+
+// Match is Matches.
+func (a *Readings) Match(matchers caddyhttp.MatcherSets) (bool, error) {
 	if len(matchers) == 0 {
 		return true, nil
 	}
+	r := a.Request
 	needed, err := matchers.AnyMatchWithError(r)
 	if needed || err != nil {
 		return needed, err
 	}
-	if isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery) {
+	if !a.known {
+		a.unreadable = isUnreadable(r.URL.RawQuery) || isUnreadable(AsSent(r).URL.RawQuery)
+		a.others, a.known = otherReadings(r), true
+	}
+	if a.unreadable {
 		return true, nil
 	}
-	for _, other := range otherReadings(r) {
+	for _, other := range a.others {
 		if needed, err := matchesAs(matchers, r, other); needed || err != nil {
 			return needed, err
 		}
 	}
 	return false, nil
+}
+
+// MatchesPage asks matchers about the page view of a path and query of this site, in the place of r. It is a guess at what
+// the browser will ask for, and decides nothing.
+func MatchesPage(matchers caddyhttp.MatcherSets, r *http.Request, target string) bool {
+	u, err := url.ParseRequestURI(target)
+	if err != nil || len(matchers) == 0 {
+		return err == nil
+	}
+	page, location := *r, *r.URL
+	location.Path, location.RawPath, location.RawQuery = u.Path, u.RawPath, u.RawQuery
+	page.Method, page.URL, page.RequestURI = http.MethodGet, &location, location.RequestURI()
+	matched, err := matchesAs(matchers, r, &page)
+	return matched && err == nil
 }
 
 // matchesAs asks matchers about r as if it were another request. In place, since the placeholders of
@@ -116,8 +149,10 @@ func otherPaths(path string) []string {
 			paths = append(paths, reading)
 		}
 	}
-	if twice, err := url.PathUnescape(escapeBarePercent(path)); err == nil {
-		add(twice)
+	if strings.Contains(path, "%") {
+		if twice, err := url.PathUnescape(escapeBarePercent(path)); err == nil {
+			add(twice)
+		}
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutPathParameters(path))
@@ -132,12 +167,18 @@ func otherPaths(path string) []string {
 // otherQueries are what some sites take a query for that is not well formed, in which Caddy's query matcher
 // finds nothing at all: a semicolon ends a parameter, or is part of it, and "%" may stand for itself.
 func otherQueries(query string) []string {
+	if !strings.ContainsAny(query, ";%") && len(query) < maxParameters {
+		return nil // nothing in it can be wrong
+	}
 	if _, err := url.ParseQuery(query); err == nil {
 		return nil
 	}
 	query = escapeBarePercent(query)
 	return []string{strings.ReplaceAll(query, ";", "%3B"), strings.ReplaceAll(query, ";", "&")}
 }
+
+// maxParameters is how many parameters Go reads; a query of fewer bytes has fewer.
+const maxParameters = 10_000
 
 // isUnreadable reports whether a query cannot be repaired: Go, and so Caddy's matcher, reads none of more than
 // 10,000 parameters, and many a site reads the first ones.
@@ -153,7 +194,10 @@ func escapeBarePercent(query string) string {
 	var escaped strings.Builder
 	for i := range len(query) {
 		escaped.WriteByte(query[i])
-		if _, err := url.QueryUnescape(query[i:min(i+3, len(query))]); query[i] == '%' && err != nil {
+		if query[i] != '%' {
+			continue
+		}
+		if _, err := url.QueryUnescape(query[i:min(i+3, len(query))]); err != nil {
 			escaped.WriteString("25")
 		}
 	}

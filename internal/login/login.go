@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
 // Login is a login in progress: what must come back from Vipps MobilePay, and where the person was
@@ -24,6 +25,16 @@ type Login struct {
 	Verifier string // PKCE, RFC 7636 section 4.1
 	ReturnTo string // path, query and fragment on the same origin
 	InCookie bool   // the browser has proved that it began the login; not part of what is sealed
+
+	Asked Asked // in a login that is carried whole
+}
+
+// Asked is what a login asks Vipps MobilePay for. The session counts it as asked for when the login is completed, whatever
+// was given.
+type Asked struct {
+	Scopes    session.Scopes
+	Confirmed bool // the login is to be confirmed in the app
+	StepUp    bool // the browser had a session, which did not have what a request required
 }
 
 const (
@@ -65,27 +76,60 @@ func (l *Login) Alive(now time.Time) bool {
 // WithoutSecrets is the login as a state tells of it that cannot complete it.
 func (l *Login) WithoutSecrets() *Login {
 	told := *l
-	told.Nonce, told.Verifier = "", ""
+	told.Nonce, told.Verifier, told.Asked = "", "", Asked{}
 	return &told
 }
 
 // Carried reports whether the login came whole.
 func (l *Login) Carried() bool { return l.Verifier != "" }
 
+// formatAsked stands where the format of the return path would, in front of what is asked for and then the return path.
+// A login without it asks for nothing that is known.
+const formatAsked = 3
+
 // encode lays a login out as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
-// where there are none), return path (deflated where that is shorter, with its format in front).
+// where there are none), what is asked for (formatAsked, flags, scopes) where there is something, return path (deflated
+// where that is shorter, with its format in front).
 func (l *Login) encode() []byte {
 	b := make([]byte, fixedBytes, fixedBytes+1+len(l.ReturnTo))
 	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
 	putBase64(b[atID:], l.ID)
 	putBase64(b[atNonce:], l.Nonce)
 	putBase64(b[atVerifier:], l.Verifier)
+	if l.Asked != (Asked{}) {
+		b = session.AppendScopes(append(b, formatAsked, l.Asked.flags()), l.Asked.Scopes)
+	}
 	if len(l.ReturnTo) >= 128 {
 		if packed := seal.Deflate([]byte(l.ReturnTo)); len(packed) <= len(l.ReturnTo) {
 			return append(b, packed...)
 		}
 	}
 	return append(append(b, seal.FormatPlain), l.ReturnTo...)
+}
+
+// flags are what is asked for but the scopes, a bit each.
+func (a Asked) flags() (flags byte) {
+	if a.Confirmed {
+		flags |= 1
+	}
+	if a.StepUp {
+		flags |= 2
+	}
+	return flags
+}
+
+// cutAsked reads what is asked for, where something is.
+func cutAsked(b []byte) (a Asked, rest []byte, ok bool) {
+	if b[0] != formatAsked {
+		return Asked{}, b, true
+	}
+	if len(b) < 2 {
+		return Asked{}, nil, false
+	}
+	a.Confirmed, a.StepUp = b[1]&1 != 0, b[1]&2 != 0
+	scopes, text, ok := session.CutScopes(string(b[2:]))
+	a.Scopes = scopes
+	return a, []byte(text), ok && text != ""
 }
 
 // putBase64 writes the bytes that New encoded.
@@ -95,8 +139,12 @@ func decode(b []byte) (*Login, bool) {
 	if len(b) <= fixedBytes {
 		return nil, false
 	}
-	returnTo := b[fixedBytes+1:]
-	if b[fixedBytes] == seal.FormatDeflated {
+	asked, rest, ok := cutAsked(b[fixedBytes:])
+	if !ok {
+		return nil, false
+	}
+	returnTo := rest[1:]
+	if rest[0] == seal.FormatDeflated {
 		var err error
 		if returnTo, err = seal.Inflate(returnTo); err != nil {
 			return nil, false
@@ -107,6 +155,7 @@ func decode(b []byte) (*Login, bool) {
 		Started:  time.UnixMilli(int64(binary.BigEndian.Uint64(b))),
 		ID:       encode(b[atID:atNonce]),
 		ReturnTo: string(returnTo),
+		Asked:    asked,
 	}
 	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
 		l.Nonce, l.Verifier = encode(b[atNonce:atVerifier]), encode(verifier)

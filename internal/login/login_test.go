@@ -41,6 +41,29 @@ func FuzzLogin(f *testing.F) {
 	})
 }
 
+// TestAskedIsCarried: what a login asks for comes back with it, in a cookie and in a state that carries the whole login, and
+// in no other state.
+func TestAskedIsCarried(t *testing.T) {
+	keys := sealtest.Keys(t)
+	for _, returnTo := range []string{"/", "/x?y=1", "/" + strings.Repeat("long/", 100)} {
+		l := New(returnTo, time.Now().Truncate(time.Millisecond))
+		l.Asked = Asked{Scopes: session.ScopesOf("openid", "birthDate", "urn:x"), Confirmed: true, StepUp: true}
+		got, ok := Open(keys.Login, Seal(keys.Login, l, "h", "123456", MaxState), "h", "123456")
+		if !ok || got.Asked != l.Asked || got.ReturnTo != returnTo || got.Verifier != l.Verifier {
+			t.Errorf("%.20s: %+v", returnTo, got)
+		}
+		told, ok := Open(keys.State, Seal(keys.State, l.WithoutSecrets(), "h", "123456", MaxState), "h", "123456")
+		if !ok || told.Asked != (Asked{}) || told.ReturnTo != returnTo {
+			t.Errorf("%.20s: the state has %+v", returnTo, told)
+		}
+	}
+	for _, cut := range []string{"", "\x03", "\x03\x01", "\x03\x01\x05", "\x03\x01\x05\x00", "\x03\x01\x05\x09x"} {
+		if l, ok := decode(append(make([]byte, fixedBytes), cut...)); ok {
+			t.Errorf("%q opened as %+v", cut, l)
+		}
+	}
+}
+
 // TestOutcomeIsToldAgain to the browser that began the login, for the same callback, and for a while.
 func TestOutcomeIsToldAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

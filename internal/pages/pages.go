@@ -74,6 +74,15 @@ type Problem struct {
 	Title    string `json:"title"`
 	Detail   string `json:"detail,omitempty"`
 	LoginURL string `json:"login_url,omitempty"`
+
+	Required *Required `json:"required,omitempty"` // what the session lacks, where that is why
+}
+
+// Required is what a login must have that a request needs.
+type Required struct {
+	MaxAge          int      `json:"max_age,omitempty"` // seconds since the login
+	Scope           []string `json:"scope,omitempty"`
+	AppConfirmation bool     `json:"app_confirmation,omitempty"`
 }
 
 func WriteProblem(w http.ResponseWriter, p Problem) error {

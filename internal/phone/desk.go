@@ -65,6 +65,9 @@ func (d *Desk) Start(ctx context.Context, request vipps.PhoneRequest, msisdn, fi
 		Interval: started.Interval, NextPoll: now.Add(started.Interval),
 		Finish: finish, ReturnTo: returnTo,
 	}
+	if finish == FinishBrowser {
+		l.Scope = request.Scope
+	}
 	if err := d.create(ctx, l, d.MSN); err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Login struct {
 
 	Finish   string `json:"finish"`
 	ReturnTo string `json:"return_to,omitempty"` // with finish browser
+	Scope    string `json:"scope,omitempty"`     // what was asked for, with spaces between; with finish browser
 
 	// Tokens are kept from the exchange, which succeeds once, until the claims have been read.
 	Tokens *vipps.Tokens `json:"tokens,omitempty"`

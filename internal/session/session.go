@@ -23,6 +23,11 @@ type Session struct {
 	Seen   time.Time        // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
 	InApp  bool             // the login was confirmed in the app
 	Claims []userinfo.Claim // of userinfo, sorted by name; "sub" is always among them
+
+	Scopes Scopes        // what this login and those before it of the same person have asked for
+	Ahead  time.Duration // how much later than Issued the login began, by the clock of the instance where it did
+
+	history string // see History
 }
 
 // New is what a login opens.
@@ -74,6 +79,10 @@ const MaxLifetime = 400 * 24 * time.Hour
 const ClockSkew = 10 * time.Minute
 
 const (
+	// formatWithLogins is FormatPlain with what is known of the logins before the claims. Sessions of FormatPlain, from
+	// before there was such a thing, have asked for no scope as far as is known: a login mends that.
+	formatWithLogins = 3
+
 	IDBytes   = 12
 	atInApp   = 1  // 1 or 0
 	atSession = 2  // id, and then
@@ -178,9 +187,10 @@ func Open(keys seal.Keyring, values []string, host, msn string) (*Session, bool)
 }
 
 // encode lays a session out as: format, InApp, id, issued, ends, seen (milliseconds since 1970), number
-// of claims, then of each claim its kind, name and text, the strings with their lengths in front.
+// of claims, what is known of the logins (appendLogins), then of each claim its kind, name and text, the strings with
+// their lengths in front.
 func encode(s *Session, claims []userinfo.Claim) []byte {
-	b := []byte{seal.FormatPlain, 0}
+	b := []byte{formatWithLogins, 0}
 	if s.InApp {
 		b[atInApp] = 1
 	}
@@ -189,12 +199,35 @@ func encode(s *Session, claims []userinfo.Claim) []byte {
 		b = binary.BigEndian.AppendUint64(b, uint64(at.UnixMilli()))
 	}
 	b = append(b, byte(min(len(claims), 255)))
+	b = appendString(b, string(appendLogins(nil, s)))
 	for _, c := range claims {
 		b = append(b, byte(c.Kind))
 		b = appendString(b, c.Name)
 		b = appendString(b, c.Text)
 	}
 	return b
+}
+
+// appendLogins appends what is known of the logins: scopes, Ahead in milliseconds, history. What a later version has
+// behind that is not looked at.
+func appendLogins(b []byte, s *Session) []byte {
+	b = AppendScopes(b, s.Scopes)
+	b = binary.AppendUvarint(b, uint64(s.Ahead.Milliseconds()))
+	return appendString(b, s.history)
+}
+
+// readLogins undoes appendLogins.
+func (s *Session) readLogins(text string) (ok bool) {
+	var ahead uint64
+	if s.Scopes, text, ok = CutScopes(text); !ok {
+		return false
+	}
+	if ahead, text, ok = cutNumber(text); !ok || ahead > uint64(MaxLifetime.Milliseconds()) {
+		return false
+	}
+	s.Ahead = time.Duration(ahead) * time.Millisecond
+	s.history, _, ok = cutString(text)
+	return ok
 }
 
 func appendString(b []byte, s string) []byte {
@@ -210,7 +243,7 @@ func decode(plain []byte) (*Session, error) {
 			return nil, err
 		}
 	}
-	if len(plain) < atClaims || plain[0] != seal.FormatPlain {
+	if len(plain) < atClaims || plain[0] != seal.FormatPlain && plain[0] != formatWithLogins {
 		return nil, errSessionFormat
 	}
 	// A copy would be a kilobyte at every request (BenchmarkOpenSession). Nobody else has plain.
@@ -224,6 +257,13 @@ func decode(plain []byte) (*Session, error) {
 		Claims: make([]userinfo.Claim, 0, plain[atCount]),
 	}
 	rest := text[atClaims:]
+	if plain[0] == formatWithLogins {
+		logins, after, ok := cutString(rest)
+		if !ok || !s.readLogins(logins) {
+			return nil, errSessionFormat
+		}
+		rest = after
+	}
 	for rest != "" {
 		c := userinfo.Claim{Kind: userinfo.Kind(rest[0])}
 		var ok1, ok2 bool
@@ -239,18 +279,22 @@ func decode(plain []byte) (*Session, error) {
 
 func TimeAt(b []byte) time.Time { return time.UnixMilli(int64(binary.BigEndian.Uint64(b))) }
 
-// cutString reads a string with its length in front (an unsigned varint, encoding/binary).
+// cutString reads a string with its length in front.
 func cutString(s string) (text, rest string, ok bool) {
-	var n uint64
-	for i := 0; i < len(s) && i < 3; i++ { // three bytes reach past maxBytes
+	n, s, ok := cutNumber(s)
+	if !ok || n > uint64(len(s)) {
+		return "", "", false
+	}
+	return s[:n], s[n:], true
+}
+
+// cutNumber reads an unsigned varint (encoding/binary) of at most 35 bits.
+func cutNumber(s string) (n uint64, rest string, ok bool) {
+	for i := 0; i < len(s) && i < 5; i++ {
 		n |= uint64(s[i]&0x7f) << (7 * i)
 		if s[i] < 0x80 {
-			s = s[i+1:]
-			if n > uint64(len(s)) {
-				return "", "", false
-			}
-			return s[:n], s[n:], true
+			return n, s[i+1:], true
 		}
 	}
-	return "", "", false
+	return 0, "", false
 }

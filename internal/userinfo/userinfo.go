@@ -22,6 +22,29 @@ type Claim struct {
 
 func (c Claim) Size() int { return len(c.Name) + len(c.Text) }
 
+// scopes say which scope gives a claim.
+var scopes = map[string]string{
+	"name": "name", "given_name": "name", "family_name": "name", "phone_number": "phoneNumber", "phone_number_verified": "phoneNumber",
+	"email": "email", "email_verified": "email", "birthdate": "birthDate", "address": "address", "other_addresses": "address",
+	"gender": "gender", "nin": "nin", "payment_sources_details": "paymentSourceReferences",
+}
+
+// Merge returns the claims of a login, and of those of an earlier login of the same person what it cannot say anew: the
+// consents that Vipps MobilePay gives once, and what comes with scopes that only the earlier one has asked for. earlierOnly
+// reports whether a scope is one of those. Both are sorted by name, and so is the result.
+func Merge(claims, earlier []Claim, earlierOnly func(scope string) bool) []Claim {
+	merged := slices.Clone(claims)
+	for _, c := range earlier {
+		once := c.Name == "flowResult" || c.Name == "delegatedConsents"
+		scope, known := scopes[c.Name]
+		i, found := slices.BinarySearchFunc(merged, c.Name, func(c Claim, name string) int { return strings.Compare(c.Name, name) })
+		if !found && (once || known && earlierOnly(scope)) {
+			merged = slices.Insert(merged, i, c)
+		}
+	}
+	return merged
+}
+
 // Kind tells how to read a claim's text. It is part of the session's format: values may be
 // added, never changed.
 type Kind byte

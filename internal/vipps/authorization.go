@@ -1,6 +1,7 @@
 package vipps
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"net/url"
@@ -18,6 +19,7 @@ type AuthorizationRequest struct {
 	State       string
 	Nonce       string
 	Verifier    string // PKCE, RFC 7636 section 4.1
+	Scope       string // what is asked for; "" for the unit's own
 	AppAuth     bool   // the login is to be confirmed in the app
 	AnyBrowser  bool   // the app may return to another browser than the one it came from
 }
@@ -47,7 +49,7 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 		add("msn", a.MSN)
 	}
 	add("response_type", "code")
-	add("scope", a.Unit.Scope)
+	add("scope", cmp.Or(a.Scope, a.Unit.Scope))
 	add("state", a.State)
 	add("nonce", a.Nonce)
 	add("redirect_uri", a.RedirectURI)
