@@ -58,12 +58,27 @@ func (h *Handler) checkAssertionField(field string) error {
 	if !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded) {
 		return fmt.Errorf("assertion: %q cannot be set: choose another field name, such as X-Vipps-Assertion", field)
 	}
-	taken := []string{identity.Fold(h.HeaderPrefix) + "msn", identity.Fold(h.HeaderPrefix) + "sub"}
+	if err := h.checkAuthorization("assertion", folded); err != nil {
+		return err
+	}
+	taken := []string{identity.Fold(h.HeaderPrefix) + "msn"}
+	for _, claim := range identity.WellKnownClaims {
+		taken = append(taken, identity.Fold(h.HeaderPrefix+claim))
+	}
 	for other := range h.Headers {
 		taken = append(taken, identity.Fold(other))
 	}
 	if slices.Contains(taken, folded) {
 		return fmt.Errorf("assertion: %q carries a claim already: choose another field name, such as X-Vipps-Assertion", field)
+	}
+	return nil
+}
+
+// checkAuthorization refuses the field that a phone API's key comes in: what a client writes into a field of ours is
+// removed.
+func (h *Handler) checkAuthorization(name, folded string) error {
+	if h.Phone != nil && folded == "authorization" {
+		return fmt.Errorf("%s: Authorization has the API key of phone: choose another field name", name)
 	}
 	return nil
 }

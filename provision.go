@@ -253,6 +253,8 @@ func (h *Handler) checkHeaders() error {
 		switch {
 		case !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded):
 			return fmt.Errorf("header: %q cannot be set: choose another field name, such as Remote-User", field)
+		case h.checkAuthorization("header", folded) != nil:
+			return h.checkAuthorization("header", folded)
 		case folded == identity.Fold(h.HeaderPrefix)+"msn" || folded == identity.Fold(h.HeaderPrefix)+"sub":
 			return fmt.Errorf("header: %q shows the claim of that name already: choose another field name", field)
 		case claim == "":

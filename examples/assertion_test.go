@@ -92,7 +92,7 @@ func TestAssertion(t *testing.T) {
 	bad := map[string]string{
 		"none at all": "", "no JWT": "made-up", "another merchant's": others, "cut": token[:len(token)-4],
 		"another audience": with("aud", "https://elsewhere.example"), "another issuer": with("iss", "https://elsewhere.example"), "another msn": with("msn", "234567"),
-		"expired": with("exp", time.Now().Add(-2*time.Minute).Unix()), "for ever": with("exp", nil), "nobody's": with("sub", nil),
+		"expired": with("exp", time.Now().Add(-2*time.Minute).Unix()), "for ever": with("exp", nil), "nobody's": with("sub", nil), "about nobody": with("sub", ""),
 		"another key":     sign(stranger, func(map[string]any, jwt.MapClaims) {}),
 		"an unknown kid":  sign(own, func(header map[string]any, _ jwt.MapClaims) { header["kid"] = "unknown" }),
 		"no kid":          sign(stranger, func(header map[string]any, _ jwt.MapClaims) { delete(header, "kid") }),

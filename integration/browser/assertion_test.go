@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"encoding/base64"
 	"encoding/json"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -38,15 +37,19 @@ func publicKeys(t *testing.T, b *harness.Browser, shop string) map[string]*ecdsa
 		if key["kty"] != "EC" || key["crv"] != "P-256" || key["alg"] != "ES256" || key["use"] != "sig" || len(key) != 7 {
 			t.Errorf("%v", key)
 		}
-		var x, y big.Int
-		for name, to := range map[string]*big.Int{"x": &x, "y": &y} {
+		point := []byte{4} // uncompressed (SEC 1 section 2.3.3)
+		for _, name := range []string{"x", "y"} {
 			decoded, err := base64.RawURLEncoding.DecodeString(key[name])
 			if err != nil || len(decoded) != 32 {
 				t.Fatalf("%s: %s", name, key[name])
 			}
-			to.SetBytes(decoded)
+			point = append(point, decoded...)
 		}
-		keys[key["kid"]] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: &x, Y: &y}
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[key["kid"]] = public
 	}
 	return keys
 }
@@ -116,7 +119,8 @@ func TestAssertion(t *testing.T) {
 		t.Error("an assertion after the logout")
 	}
 	w.Load(harness.SiteWith("on_unauthenticated pass"))
-	if b.Get(shop + "/vipps/jwks.json"); w.Upstream.Count() == 0 {
+	w.Upstream.TakeCount()
+	if b.Get(shop + "/vipps/jwks.json"); w.Upstream.Count() != 1 {
 		t.Error("without assertion the path is the site's")
 	}
 }

@@ -156,6 +156,20 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// TestInstancesAtOnce make one key, and all sign with that.
+func TestInstancesAtOnce(t *testing.T) {
+	storage, keys := storetest.New(), sealtest.Keys(t)
+	ids := make([]string, 8)
+	var all sync.WaitGroup
+	for n := range ids {
+		all.Go(func() { ids[n] = kid(t, newInstance(storage, keys).mustSign(t, kari)) })
+	}
+	all.Wait()
+	if len(slices.Compact(slices.Clone(ids))) != 1 {
+		t.Errorf("they sign with %v", ids)
+	}
+}
+
 // TestOldKeysAreServed for as long as anything they signed is good.
 func TestOldKeysAreServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -67,6 +67,14 @@ var assertions = []Defence{
 	},
 	{
 		Threat: "keys that sign assertions",
+		Name:   "made once, under a lock",
+		File:   "internal/assertion/keys.go",
+		Old:    `		if keys, whole, err = at.load(ctx, msn); err != nil {`,
+		New:    `		if err != nil {`,
+		Test:   "TestInstancesAtOnce",
+	},
+	{
+		Threat: "keys that sign assertions",
 		Name:   "the next one is published before it signs",
 		File:   "internal/assertion/keys.go",
 		Old:    `		if !k.From.After(now) {`,

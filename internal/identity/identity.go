@@ -38,8 +38,8 @@ const (
 	Base64URL = "base64url"
 )
 
-// wellKnownClaims are those of Vipps MobilePay's userinfo. Others work as well, and cost a string.
-var wellKnownClaims = []string{
+// WellKnownClaims are those of Vipps MobilePay's userinfo. Others work as well, and cost a string.
+var WellKnownClaims = []string{
 	"sub", "sid", "name", "given_name", "family_name", "phone_number", "phone_number_verified", "email",
 	"email_verified", "birthdate", "address", "other_addresses", "gender", "nin", "delegatedConsents",
 }
@@ -53,7 +53,7 @@ func New(prefix, encoding string, fields map[string]string, assertion string) *I
 		folded:   Fold(prefix),
 		fields:   make(map[string]string, len(fields)),
 		foldedBy: make(map[string]bool, len(fields)),
-		names:    make(map[string]string, len(wellKnownClaims)),
+		names:    make(map[string]string, len(WellKnownClaims)),
 		encode:   encodeUTF8,
 	}
 	if assertion != "" {
@@ -70,7 +70,7 @@ func New(prefix, encoding string, fields map[string]string, assertion string) *I
 		id.fields[textproto.CanonicalMIMEHeaderKey(field)] = claim
 		id.foldedBy[Fold(field)] = true
 	}
-	for _, name := range wellKnownClaims {
+	for _, name := range WellKnownClaims {
 		id.names[name] = id.buildHeaderName(name)
 	}
 	return id

@@ -16,6 +16,8 @@ def check(keys, token, origin, msn):
         token, key.key, algorithms=["ES256"], audience=origin, issuer=origin,
         options={"require": ["exp", "iat", "iss", "aud", "sub"]},
     )
+    if not claims["sub"]:
+        raise jwt.InvalidTokenError("about nobody")
     if claims.get("msn") != msn:
         raise jwt.InvalidTokenError("another merchant's")
     return claims
