@@ -1,12 +1,14 @@
 package assertion
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,13 +158,36 @@ func TestRotation(t *testing.T) {
 	})
 }
 
+// together is a storage whose first loads all find what was there before any of them.
+type together struct {
+	*storetest.Memory
+	first  atomic.Int32
+	others sync.WaitGroup
+}
+
+func (s *together) Load(ctx context.Context, name string) ([]byte, error) {
+	value, err := s.Memory.Load(ctx, name)
+	if s.first.Add(-1) >= 0 {
+		s.others.Done()
+		s.others.Wait()
+	}
+	return value, err
+}
+
 // TestInstancesAtOnce make one key, and all sign with that.
 func TestInstancesAtOnce(t *testing.T) {
-	storage, keys := storetest.New(), sealtest.Keys(t)
-	ids := make([]string, 8)
+	const n = 8
+	storage := &together{Memory: storetest.New()}
+	storage.first.Store(n)
+	storage.others.Add(n)
+	keys, ids := sealtest.Keys(t), make([]string, n)
 	var all sync.WaitGroup
-	for n := range ids {
-		all.Go(func() { ids[n] = kid(t, newInstance(storage, keys).mustSign(t, kari)) })
+	for i := range ids {
+		all.Go(func() {
+			one := newInstance(storage.Memory, keys)
+			one.at.Shared = store.New(storage)
+			ids[i] = kid(t, one.mustSign(t, kari))
+		})
 	}
 	all.Wait()
 	if len(slices.Compact(slices.Clone(ids))) != 1 {
