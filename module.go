@@ -2,10 +2,9 @@
 // their requests, for all the merchants of a Vipps MobilePay partner. The site behind it is told who
 // the user is in plain request headers.
 //
-// A request walks forward through the files: module.go decides what happens to it; handler_auth.go
-// sends a visitor without a session to Vipps MobilePay; handler_callback.go completes the login with
-// what partnerclient.go fetches and idtoken.go checks; session.go keeps it in cookies; identity.go
-// tells the site.
+// A request walks forward through the files: module.go decides what happens to it; visit.go finds out whose site it is for
+// and which session it has; handler_auth.go sends a visitor without a session to Vipps MobilePay; handler_callback.go
+// completes the login with what partnerclient.go fetches and idtoken.go checks. docs/code.md has the whole map.
 package vippslogin
 
 import (

@@ -63,8 +63,10 @@ type Answer struct {
 	Text string
 }
 
+// RedirectTo returns where the answer redirects to, or "".
 func (a Answer) RedirectTo() string { return a.Header.Get("Location") }
 
+// Do sends a request with the browser's own header fields, where it has no others, and reads the answer.
 func (b *Browser) Do(req *http.Request) Answer {
 	b.T.Helper()
 	for name, values := range b.Header {
@@ -101,6 +103,7 @@ func (b *Browser) Get(address string, header ...string) Answer {
 	return b.Do(NewRequest(b.T, http.MethodGet, address, nil, header...))
 }
 
+// NewRequest returns a request. header gives fields as "Name: value"; "Host: …" sets the host.
 func NewRequest(t testing.TB, method, address string, body io.Reader, header ...string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequest(method, address, body)

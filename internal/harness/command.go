@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// These tests run the real command: this test binary is a `caddy` (TestMain).
+// The real command is run: the test binary is a `caddy` (Main).
 
 // checkRun is what a run of `caddy vipps-login check` printed, and its exit status.
 type checkRun struct {
@@ -46,6 +46,7 @@ func (w *World) Check(caddyfile string, args ...string) checkRun {
 	return run
 }
 
+// RunCaddy runs the caddy command, which is this test binary, until it ends.
 func RunCaddy(t testing.TB, args ...string) checkRun {
 	t.Helper()
 	cmd := exec.Command(testBinary(), args...)

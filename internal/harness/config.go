@@ -38,6 +38,7 @@ var configVariables = map[string]string{
 	"SHOP_MSN":               "123456",
 }
 
+// SetConfigVariables sets the environment variables that the golden files refer to.
 func SetConfigVariables(t *testing.T) {
 	t.Helper()
 	for name, value := range configVariables {
@@ -113,6 +114,7 @@ func WantNoSecret(t *testing.T, text string) {
 	}
 }
 
+// JSONName returns a field's name in JSON.
 func JSONName(tag reflect.StructTag) string {
 	name, _, _ := strings.Cut(tag.Get("json"), ",")
 	return name

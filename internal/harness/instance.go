@@ -42,6 +42,7 @@ func (w *World) StartInstance(sites string) *Instance {
 	return w.StartInstanceOn(freeport.New(w.T), sites)
 }
 
+// StartInstanceOn is StartInstance on a given port.
 func (w *World) StartInstanceOn(port int, sites string) *Instance {
 	w.T.Helper()
 	return w.StartChangedInstance(port, sites, strings.NewReplacer())

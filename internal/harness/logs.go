@@ -13,6 +13,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/simulator"
 )
 
+// LineWith returns the line of a log that holds text.
 func LineWith(log, text string) string {
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, text) {

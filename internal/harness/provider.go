@@ -47,6 +47,7 @@ func (w *World) Anew(sites string, n int) {
 	w.LoadWhole(strings.Replace(w.Globals(), "client_id", fmt.Sprintf("system fresh %d\n\t\tclient_id", n), 1) + sites)
 }
 
+// WithStatus answers with a status and a body.
 func WithStatus(code int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -55,6 +56,7 @@ func WithStatus(code int, body string) http.HandlerFunc {
 	}
 }
 
+// HangUp ends the connection without an answer.
 func HangUp(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -63,6 +65,7 @@ func HangUp(w http.ResponseWriter, _ *http.Request) {
 	_ = conn.Close()
 }
 
+// TruncatedAnswer ends the connection in the middle of an answer.
 func TruncatedAnswer(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
 	_, _ = io.WriteString(w, `{"sub":"`)

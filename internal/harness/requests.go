@@ -55,6 +55,7 @@ func WithQuery(t testing.TB, address string, changes ...string) string {
 	return u.String()
 }
 
+// MustQuery returns the query of an address.
 func MustQuery(t testing.TB, address string) url.Values {
 	t.Helper()
 	u, err := url.Parse(address)

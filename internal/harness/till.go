@@ -47,6 +47,7 @@ http://shop-c.localhost:$HTTP {
 }
 `
 
+// NewPhoneWorld starts everything for phone logins, and a Caddy with PhoneShops.
 func NewPhoneWorld(t *testing.T) *World {
 	t.Helper()
 	t.Setenv("TILL_API_KEY", APIKey)
@@ -67,6 +68,7 @@ type Till struct {
 	Shop string
 }
 
+// NewTill returns a till that calls the phone API of a shop.
 func NewTill(t testing.TB, shop string) Till {
 	b := NewBrowser(t)
 	b.Client.Jar = nil
@@ -89,6 +91,7 @@ func (c Till) Call(method, path, body string, header ...string) Answer {
 	return c.Do(NewRequest(c.T, method, c.Shop+"/vipps"+path, reader, append([]string{"Authorization: Bearer " + APIKey}, header...)...))
 }
 
+// PhoneState is what the phone API says of a login.
 type PhoneState struct {
 	ID        string         `json:"id"`
 	Status    string         `json:"status"`
@@ -100,6 +103,7 @@ type PhoneState struct {
 	Detail    string         `json:"detail"`
 }
 
+// State reads the answer as the state of a phone login.
 func (a Answer) State(t testing.TB) PhoneState {
 	t.Helper()
 	var state PhoneState
@@ -126,6 +130,7 @@ func (c Till) Start(w *World, body string) (id, authReqID string) {
 	return "", ""
 }
 
+// Status asks for the state of a phone login.
 func (c Till) Status(id string) PhoneState {
 	c.T.Helper()
 	return c.Call("GET", "/phone/"+id, "").WantStatus(c.T, http.StatusOK).State(c.T)
@@ -158,6 +163,7 @@ type recorder struct {
 	Body   strings.Builder
 }
 
+// NewRecorder returns a ResponseWriter that keeps the body.
 func NewRecorder() *recorder { return &recorder{header: http.Header{}} }
 
 func (r *recorder) Header() http.Header { return r.header }

@@ -48,6 +48,7 @@ func (u *upstream) Last(t testing.TB) *http.Request {
 	return r
 }
 
+// Count returns how many requests the site got since they were last forgotten.
 func (u *upstream) Count() int {
 	u.Mutex.Lock()
 	defer u.Mutex.Unlock()

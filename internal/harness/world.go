@@ -1,3 +1,5 @@
+// Package harness is for tests of a whole Caddy, with real HTTP: a World is a Caddy with the plugin, a Vipps MobilePay, and
+// a site behind the Caddy.
 package harness
 
 import (
@@ -48,8 +50,7 @@ func (w *World) StartHTTP3(sites, options string) {
 	w.StartChangedInstance(w.HTTPS, strings.ReplaceAll(sites, "$HTTPS", "$HTTP"), strings.NewReplacer("protocols h1 h2", "protocols h1 h2 h3"+options))
 }
 
-// The tests in this package run a whole Caddy with real HTTP against the simulator. There is one Caddy
-// in a process, so they run one after the other.
+// There is one Caddy in a process, so the tests of a package run one after the other.
 
 // World is a Caddy with our directive, a Vipps MobilePay, and a site behind the Caddy.
 type World struct {
@@ -135,6 +136,7 @@ func (w *World) Load(sites string) {
 	w.LoadWhole(w.Globals() + sites)
 }
 
+// LoadWhole is Load of a whole Caddyfile, global options included.
 func (w *World) LoadWhole(caddyfile string) {
 	w.T.Helper()
 	if err := caddy.Stop(); err != nil {
@@ -152,6 +154,7 @@ func (w *World) Reload(caddyfile string) {
 	w.T.Cleanup(func() { _ = caddy.Stop() })
 }
 
+// TryLoad gives the running Caddy another config, and returns what is wrong with it.
 func (w *World) TryLoad(caddyfile string) error {
 	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(w.Vars.Replace(caddyfile)), map[string]any{"filename": "Caddyfile"})
 	if err != nil {
