@@ -17,6 +17,9 @@ import (
 
 const ourModule = "github.com/caddy-vipps/vippslogin"
 
+// publicState is the package of the interface to shared state, which stands outside of internal: others write engines.
+const publicState = ourModule + "/state"
+
 // room is a package of the house: what it may import of ours, and of others, by the beginning of their paths.
 type room struct{ ours, others []string }
 
@@ -27,7 +30,7 @@ var rooms = map[string]room{
 	"userinfo":   {},
 	"cookie":     {},
 	"merchant":   {others: []string{"golang.org/x/net/idna"}},
-	"store":      {others: []string{"github.com/caddyserver/certmagic"}},
+	"store":      {ours: []string{"seal"}, others: []string{publicState, "github.com/caddyserver/certmagic", "golang.org/x/sync"}},
 	"pages":      {others: []string{"golang.org/x/text/language"}},
 	"idtoken":    {ours: []string{"userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5"}},
 	"session":    {ours: []string{"seal", "userinfo", "cookie"}},

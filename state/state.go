@@ -59,21 +59,24 @@ type Engine interface {
 	// counts nothing, and returns how long it is until the next one would be counted.
 	Count(ctx context.Context, key string, limit int, window time.Duration) (wait time.Duration, err error)
 
-	// Append adds entries to a feed, behind all that are there. When it has returned, they are in it for their life at
+	// Append adds entries to a feed. When it has returned, they are in it for their life at
 	// least, and Next returns them to every instance.
 	Append(ctx context.Context, feed string, life time.Duration, entries ...[]byte) error
 
-	// Next returns entries of a feed that come after a position, in the order of the feed, and the position behind
-	// them. The position of the beginning is "". Where there are none yet it waits for some, as long as wait, and then
-	// returns none. An entry may be returned more than once, and after its life. A position is good for this engine in
-	// this process. ErrLost is returned in place of entries, or within a minute where none come.
-	Next(ctx context.Context, feed, position string, wait time.Duration) (entries [][]byte, next string, err error)
+	// Next returns entries of a feed that come after a position, those of one instance in the order in which it appended
+	// them, and the position behind them. The position of the beginning is nil. Where there are none yet it waits for some, as long as wait, and then
+	// returns none. An entry may be returned more than once, and after its life. ErrLost is returned in place of
+	// entries, within a minute of when they were lost.
+	Next(ctx context.Context, feed string, position Position, wait time.Duration) (entries [][]byte, next Position, err error)
 
 	// Watch returns a channel that has an element whenever the value of a key may have changed by Swap or Take, at any
 	// instance. Changes in quick succession may be one element, and there may be elements without a change. An engine
 	// that cannot be told of changes has an element from time to time. The caller calls stop when it has seen enough.
 	Watch(key string) (changed <-chan struct{}, stop func())
 }
+
+// Position says how far a feed was read. It is good for the engine that made it, and never changes; nil is the beginning.
+type Position any
 
 // Provider is what a guest module in the namespace vipps_login.state implements.
 type Provider interface {

@@ -5,10 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -241,14 +238,15 @@ func (m *Memory) wakeFeed(feed string) {
 }
 
 // Next implements state.Engine.
-func (m *Memory) Next(ctx context.Context, feed, position string, wait time.Duration) ([][]byte, string, error) {
+func (m *Memory) Next(ctx context.Context, feed string, position state.Position, wait time.Duration) ([][]byte, state.Position, error) {
+	at, _ := position.(readTo)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	m.mu.Lock()
 	m.calls["next"]++
 	m.mu.Unlock()
 	for over := wait <= 0; ; {
-		entries, next, appended, err := m.read(feed, position)
+		entries, next, appended, err := m.read(feed, at)
 		if err != nil || len(entries) > 0 || over {
 			return entries, next, err
 		}
@@ -262,28 +260,31 @@ func (m *Memory) Next(ctx context.Context, feed, position string, wait time.Dura
 	}
 }
 
+// readTo is a position: the number of the last entry that was read, and until when it is kept.
+type readTo struct {
+	number int
+	until  time.Time
+}
+
 // page is how many entries Next returns at once.
 const page = 1000
 
-// read returns what comes after a position: the number of the last entry that was read, and until when it is kept. The
-// channel is closed when there may be more.
-func (m *Memory) read(feed, position string) (entries [][]byte, next string, appended <-chan struct{}, err error) {
+// read returns what comes after a position. The channel is closed when there may be more.
+func (m *Memory) read(feed string, at readTo) (entries [][]byte, next readTo, appended <-chan struct{}, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.away != nil {
-		return nil, position, nil, m.away
+		return nil, at, nil, m.away
 	}
-	number, until, _ := strings.Cut(position, " ")
-	last, _ := strconv.Atoi(number)
-	if lives, _ := strconv.ParseInt(until, 10, 64); lives > time.Now().UnixNano() &&
-		!slices.ContainsFunc(m.feeds[feed], func(e entry) bool { return e.number == last }) {
-		return nil, position, nil, state.ErrLost
+	isThere := func(e entry) bool { return e.number == at.number }
+	if at.until.After(time.Now()) && !slices.ContainsFunc(m.feeds[feed], isThere) {
+		return nil, at, nil, state.ErrLost
 	}
-	next = position
+	next = at
 	for _, e := range m.feeds[feed] {
-		if e.number > last && len(entries) < page {
+		if e.number > at.number && len(entries) < page {
 			entries = append(entries, bytes.Clone(e.content))
-			next = fmt.Sprintf("%d %d", e.number, e.until.UnixNano())
+			next = readTo{e.number, e.until}
 		}
 	}
 	if m.appended[feed] == nil {

@@ -24,14 +24,14 @@ func TestMemoryLoses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory()
 		must(t, m.Append(t.Context(), "feed", time.Hour, []byte("1"), []byte("2")))
-		_, position, err := m.Next(t.Context(), "feed", "", 0)
+		_, position, err := m.Next(t.Context(), "feed", nil, 0)
 		must(t, err)
 		m.LoseLatest("feed", 1)
 		must(t, m.Append(t.Context(), "feed", time.Hour, []byte("3")))
 		if _, _, err := m.Next(t.Context(), "feed", position, 0); !errors.Is(err, state.ErrLost) {
 			t.Errorf("%v, want ErrLost", err)
 		}
-		_, position, err = m.Next(t.Context(), "feed", "", 0)
+		_, position, err = m.Next(t.Context(), "feed", nil, 0)
 		must(t, err)
 		time.Sleep(2 * time.Hour)
 		m.Lose()

@@ -29,6 +29,7 @@ func Test(t *testing.T, open func(t *testing.T) (a, b state.Engine)) {
 		"Feed": testFeed, "FeedWaits": testFeedWaits, "LongFeed": testLongFeed, "Watch": testWatch, "Context": testContext,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a, b := open(t)
 			test(t, instances{a, b})
 		})
@@ -63,7 +64,7 @@ func calls(e state.Engine) map[string]func(context.Context) error {
 		"Take":   func(ctx context.Context) error { _, err := e.Take(ctx, "calls/take"); return err },
 		"Count":  func(ctx context.Context) error { _, err := e.Count(ctx, "calls/count", 1, time.Hour); return err },
 		"Append": func(ctx context.Context) error { return e.Append(ctx, "calls", time.Hour, []byte("x")) },
-		"Next":   func(ctx context.Context) error { _, _, err := e.Next(ctx, "calls", "", time.Second); return err },
+		"Next":   func(ctx context.Context) error { _, _, err := e.Next(ctx, "calls", nil, time.Second); return err },
 	}
 }
 
