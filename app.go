@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -16,11 +16,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
-	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -55,8 +55,13 @@ type App struct {
 	// Metrics says what the metrics tell. Default: nothing of single merchants.
 	Metrics *MetricsConfig `json:"metrics,omitempty"`
 
+	// StateRaw is the engine that keeps what instances share: phone logins, logins that were completed, ended sessions,
+	// and keys that are made once. Default: caddy_storage.
+	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=vipps_login.state inline_key=engine"`
+
 	logger         *zap.Logger
-	storage        store.Store
+	storage        state.Engine // what instances share
+	sweeper        sweeper      // nil where the engine needs none
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
@@ -96,9 +101,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision resolves keys and secrets. It does no network: Caddy starts while Vipps is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
-	a.storage = store.New(ctx.Storage())
 	a.told = newLogLimiter()
-	if err := a.resolveBrandDay(); err != nil {
+	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
 		return err
 	}
 	environment := a.Environment
@@ -201,6 +205,7 @@ func (a *App) Start() error {
 	}
 	go a.sweep(ctx)
 	go a.followRevocations(ctx)
+	go a.storeRevocations(ctx)
 	for _, file := range a.files {
 		go file.follow(ctx) // not from Provision, which runs on `caddy validate`, too
 	}
@@ -244,29 +249,30 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	return keys, err
 }
 
-// storedSecret returns the secret that all instances on the storage share, and makes it if there is
-// none.
-func storedSecret(ctx context.Context, shared store.Store) (secret string, err error) {
-	if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
+const (
+	secretName = "cookie_secret"
+	secretKey  = store.Prefix + "/" + secretName // in Caddy's storage
+)
+
+// storedSecret returns the secret that all instances share, and makes it if there is none.
+func storedSecret(ctx context.Context, shared state.Engine) (string, error) {
+	secret, err := loadSecret(ctx, shared)
+	if !errors.Is(err, state.ErrNotFound) {
 		return secret, err
 	}
-	err = shared.WithLock(ctx, store.Prefix+"_cookie_secret", store.LockTimeout, func(ctx context.Context) error {
-		if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
-			return err // another instance was faster
-		}
-		secret = base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))
-		return shared.Write(ctx, secretKey, []byte(secret))
-	})
+	secret = base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))
+	added, err := shared.Add(ctx, secretName, []byte(secret), state.ForEver)
+	if err == nil && !added { // another instance was faster
+		return loadSecret(ctx, shared)
+	}
 	return secret, err
 }
 
-const secretKey = store.Prefix + "/cookie_secret"
-
 // loadSecret reads the secret. One that is too short is an error: a second one would log everybody out.
-func loadSecret(ctx context.Context, shared store.Store) (string, error) {
-	stored, err := shared.Load(ctx, secretKey)
+func loadSecret(ctx context.Context, shared state.Engine) (string, error) {
+	stored, err := shared.Get(ctx, secretName)
 	if err == nil && len(stored) < seal.MinSecretBytes {
-		err = fmt.Errorf("%s in storage is too short: delete it to have a new one made", secretKey)
+		err = fmt.Errorf("%s in the shared state is too short: delete it to have a new one made", secretKey)
 	}
 	return string(stored), err
 }
@@ -295,8 +301,8 @@ func (a *App) sweep(ctx context.Context) {
 	defer ticker.Stop()
 	for ctx.Err() == nil {
 		a.shared.deleteExpired()
-		if a.sweeps {
-			if err := a.storage.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
+		if a.sweeps && a.sweeper != nil {
+			if err := a.sweeper.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
 		}
@@ -314,5 +320,5 @@ var (
 	_ caddy.CleanerUpper = (*App)(nil)
 )
 
-// sweptFolders hold what ends by itself.
-var sweptFolders = append([]string{login.RedeemedFolder}, phone.Folders...)
+// sweptFolders hold what ends by itself, in Caddy's storage.
+var sweptFolders = []string{store.Prefix + "/redeemed", store.Prefix + "/phone_login", store.Prefix + "/phone_request", store.Prefix + "/phone_asked"}

@@ -39,6 +39,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		system           <name> [<version>]
 //		mobilepay_until  <date>
 //		metrics          per_merchant
+//		state            <engine> [{ ... }]
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
@@ -63,8 +64,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return oneArgument(d, &a.MobilePayUntil)
 		case "metrics":
 			return a.unmarshalMetrics(d)
+		case "state":
+			return a.unmarshalState(d)
 		default:
-			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until or metrics", name)
+			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until, metrics or state", name)
 		}
 	})
 	return err

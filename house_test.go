@@ -34,22 +34,23 @@ var rooms = map[string]room{
 	"pages":      {others: []string{"golang.org/x/text/language"}},
 	"idtoken":    {ours: []string{"userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5"}},
 	"session":    {ours: []string{"seal", "userinfo", "cookie"}},
-	"login":      {ours: []string{"seal", "cookie", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "github.com/patrickmn/go-cache"}},
+	"guard":      {others: []string{publicState}},
+	"login":      {ours: []string{"seal", "cookie", "session"}, others: []string{publicState, "github.com/patrickmn/go-cache"}},
 	"incoming":   {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
 	"identity":   {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
-	"assertion":  {ours: []string{"seal", "store", "userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
-	"revocation": {ours: []string{"seal", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "golang.org/x/sync"}},
+	"assertion":  {ours: []string{"seal", "userinfo"}, others: []string{publicState, "github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
+	"revocation": {ours: []string{"seal", "session", "store"}, others: []string{publicState}},
 	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{
 		"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/", "github.com/patrickmn/go-cache", "go.opentelemetry.io/", "golang.org/x/sync", "golang.org/x/time",
 	}},
-	"phone": {ours: []string{"vipps", "idtoken", "userinfo", "merchant", "seal", "store"}, others: []string{
-		"github.com/caddyserver/certmagic", "github.com/nyaruka/phonenumbers", "github.com/patrickmn/go-cache", "go.uber.org/zap", "golang.org/x/sync",
+	"phone": {ours: []string{"vipps", "idtoken", "userinfo", "merchant", "seal"}, others: []string{
+		publicState, "github.com/nyaruka/phonenumbers", "github.com/patrickmn/go-cache", "go.uber.org/zap", "golang.org/x/sync",
 	}},
 	"check": {ours: []string{"vipps", "idtoken", "login", "seal", "merchant", "incoming"}, others: []string{"golang.org/x/sync"}},
 }
 
 // netFree rooms know nothing of the network: what they decide depends on what they are given.
-var netFree = []string{"seal", "userinfo", "store", "idtoken", "session", "revocation"}
+var netFree = []string{"seal", "userinfo", "store", "guard", "idtoken", "session", "revocation"}
 
 // listed is what go list says of a package.
 type listed struct {

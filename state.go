@@ -1,7 +1,9 @@
 package vippslogin
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -59,8 +61,15 @@ func (a *App) provisionState(ctx caddy.Context) error {
 	if !ok {
 		return fmt.Errorf("state: %T is no engine", module)
 	}
-	a.storage = guard.Guarded{Engine: provider.Engine()}
+	engine := provider.Engine()
+	a.storage = guard.Guarded{Engine: engine}
+	a.sweeper, _ = engine.(sweeper)
 	return nil
+}
+
+// sweeper is an engine whose values do not expire by themselves.
+type sweeper interface {
+	Sweep(ctx context.Context, folders []string, now time.Time) error
 }
 
 func (a *App) unmarshalState(d *caddyfile.Dispenser) error {

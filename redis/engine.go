@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strconv"
 	"sync"
@@ -19,9 +20,10 @@ import (
 type engine struct {
 	state.Watchers
 
-	client  redis.UniversalClient
-	prefix  string
-	timeout time.Duration
+	client   redis.UniversalClient
+	prefix   string
+	timeout  time.Duration
+	instance string // a random name of this one
 
 	connections atomic.Int64 // that were made: after each, positions are looked at again
 
@@ -34,7 +36,7 @@ func newEngine(s *settings) *engine {
 	// The client writes to standard error what its calls return as well, a line for each connection that fails: past
 	// Caddy's log.
 	logging.Disable()
-	e := &engine{prefix: s.Prefix + ":", timeout: s.Timeout}
+	e := &engine{prefix: s.Prefix + ":", timeout: s.Timeout, instance: rand.Text()}
 	e.client = s.client(func(context.Context, *redis.Conn) error {
 		e.connections.Add(1)
 		return nil
@@ -113,12 +115,9 @@ return 1
 // Swap implements state.Engine.
 func (e *engine) Swap(ctx context.Context, key string, old, value []byte, life time.Duration) (swapped bool, err error) {
 	err = e.call(ctx, func(ctx context.Context) error {
-		swapped, err = swapScript.Run(ctx, e.client, []string{e.prefix + key}, old, value, milliseconds(expiry(life)), e.channel(), key).Bool()
+		swapped, err = swapScript.Run(ctx, e.client, []string{e.prefix + key}, old, value, milliseconds(expiry(life)), e.channel(), e.message(key)).Bool()
 		return err
 	})
-	if swapped {
-		e.Changed(key) // here without the way through the server
-	}
 	return swapped && err == nil, err
 }
 
@@ -134,14 +133,13 @@ return there
 // Take implements state.Engine.
 func (e *engine) Take(ctx context.Context, key string) (taken []byte, err error) {
 	err = e.call(ctx, func(ctx context.Context) error {
-		text, err := takeScript.Run(ctx, e.client, []string{e.prefix + key}, e.channel(), key).Text()
+		text, err := takeScript.Run(ctx, e.client, []string{e.prefix + key}, e.channel(), e.message(key)).Text()
 		taken = []byte(text)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	e.Changed(key)
 	return taken, nil
 }
 

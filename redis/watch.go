@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -9,6 +10,12 @@ import (
 
 // channel is where changed keys are published: one for all, so that a client that waits costs no command.
 func (e *engine) channel() string { return e.prefix + "changed" }
+
+// Notifies implements state.Engine.
+func (e *engine) Notifies() bool { return true }
+
+// message is what is published about a changed key: which instance has changed it, and the key.
+func (e *engine) message(key string) string { return e.instance + " " + key }
 
 // pingEvery is how often a connection without news is asked whether it is alive.
 const pingEvery = 10 * time.Second
@@ -50,7 +57,9 @@ func (e *engine) hear() {
 		case *redis.Subscription:
 			e.ChangedAll() // changes may have been missed
 		case *redis.Message:
-			e.Changed(message.Payload)
+			if instance, key, _ := strings.Cut(message.Payload, " "); instance != e.instance {
+				e.Changed(key)
+			}
 		}
 	}
 }

@@ -69,10 +69,14 @@ type Engine interface {
 	// entries, within a minute of when they were lost.
 	Next(ctx context.Context, feed string, position Position, wait time.Duration) (entries [][]byte, next Position, err error)
 
-	// Watch returns a channel that has an element whenever the value of a key may have changed by Swap or Take, at any
-	// instance. Changes in quick succession may be one element, and there may be elements without a change. An engine
-	// that cannot be told of changes has an element from time to time. The caller calls stop when it has seen enough.
+	// Watch returns a channel that has an element whenever the value of a key may have been changed by Swap or Take at
+	// another instance: who changes one knows. Changes in quick succession may be one element, and there may be elements
+	// without a change. The caller calls stop when it has seen enough.
 	Watch(key string) (changed <-chan struct{}, stop func())
+
+	// Notifies reports whether Watch tells of a change at once. An engine that hears of none has an element from time to
+	// time.
+	Notifies() bool
 }
 
 // Position says how far a feed was read. It is good for the engine that made it, and never changes; nil is the beginning.

@@ -47,7 +47,7 @@ type signed struct {
 // maxKept bounds a generation of kept assertions, of about a kilobyte each.
 const maxKept = 10_000
 
-// Sign returns an assertion that is good for at least half of its lifetime. It fails with store.ErrUnavailable where no
+// Sign returns an assertion that is good for at least half of its lifetime. It fails with state.ErrUnavailable where no
 // key is known and storage is away.
 func (s *Signer) Sign(ctx context.Context, at Access, about Subject, now time.Time) (string, error) {
 	id := signedFor{about.Session, about.MSN, about.Issuer}

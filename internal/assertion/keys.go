@@ -3,6 +3,7 @@
 package assertion
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,14 +12,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
-	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
 const (
@@ -38,7 +39,10 @@ const (
 	// rereadAfter is how long an instance goes by the keys it has read.
 	rereadAfter = 5 * time.Minute
 
-	folder = store.Prefix + "/assertion_keys"
+	keyPrefix = "assertion_keys/"
+
+	// sealedUnder stands before what stored keys are bound to: the name that they have always had.
+	sealedUnder = "vipps_login/"
 )
 
 // key is one signing key, as it is stored.
@@ -53,7 +57,7 @@ type key struct {
 // ring is the keys of one merchant, the oldest first.
 type ring struct {
 	keys []*key
-	read time.Time // from storage
+	read time.Time // from the shared state
 }
 
 // current returns the key that signs at a time.
@@ -81,10 +85,10 @@ func withoutExpired(keys []*key, now time.Time) []*key {
 	return keys
 }
 
-// Access is what it takes to read and write the keys: the storage that the instances share, and the cookie keys, which
+// Access is what it takes to read and write the keys: the state that the instances share, and the cookie keys, which
 // seal them there.
 type Access struct {
-	Shared store.Store
+	Shared state.Engine
 	Keys   *seal.Keys
 }
 
@@ -92,18 +96,18 @@ type Access struct {
 func (at Access) names(msn string) []string {
 	names := at.Keys.IndexNames("assertion", msn)
 	for i, name := range names {
-		names[i] = folder + "/" + name
+		names[i] = keyPrefix + name
 	}
 	return names
 }
 
 // sealedFor is what stored keys are bound to.
-func sealedFor(name, msn string) []byte { return seal.Context(name, msn) }
+func sealedFor(name, msn string) []byte { return seal.Context(sealedUnder+name, msn) }
 
 // Memory is what an instance knows of the keys. It outlives a config.
 type Memory struct {
 	mu     sync.RWMutex
-	rings  map[string]*ring // by the name in storage
+	rings  map[string]*ring // by the key in the shared state
 	flight singleflight.Group
 }
 
@@ -117,7 +121,7 @@ func (m *Memory) known(name string) *ring {
 }
 
 // get returns the keys of a merchant. What is known serves while it is read anew in the background, and for as long as
-// storage is away; only where nothing is known does the caller wait, and get an error.
+// the shared state is away; only where nothing is known does the caller wait, and get an error.
 func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	name := at.names(msn)[0]
 	known := m.known(name)
@@ -135,52 +139,93 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 		r, _ := got.Val.(*ring)
 		return r, got.Err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", state.ErrUnavailable, ctx.Err())
 	}
 }
 
 // refresh reads the keys, and makes what is missing.
 func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
-	names := at.names(msn)
-	known := m.known(names[0])
+	name := at.names(msn)[0]
+	known := m.known(name)
 	if known != nil && now.Sub(known.read) < rereadAfter {
 		return known, nil // another caller's refresh has just ended
 	}
-	keys, whole, err := at.load(ctx, msn)
+	keys, err := m.upToDate(ctx, at, msn, now)
 	if err != nil {
 		return nil, err
-	}
-	if r := (&ring{keys: keys, read: now}); !whole || r.needsNext(now) {
-		if keys, err = m.write(ctx, at, msn, now); err != nil {
-			return nil, err
-		}
 	}
 	r := &ring{keys: withoutExpired(keys, now), read: now}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rings[names[0]] = r
+	m.rings[name] = r
 	return r, nil
 }
 
-// load reads what is stored. whole says that it is there, under the newest secret.
-func (at Access) load(ctx context.Context, msn string) (keys []*key, whole bool, err error) {
+// upToDate reads the keys, and stores what is missing of them unless another instance was faster.
+func (m *Memory) upToDate(ctx context.Context, at Access, msn string, now time.Time) ([]*key, error) {
+	for {
+		found, err := at.load(ctx, msn)
+		if err != nil {
+			return nil, err
+		}
+		keys, changed := m.complete(at, msn, found, now)
+		if !changed {
+			return keys, nil
+		}
+		stored, err := at.store(ctx, msn, keys, found.sealed)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			return keys, nil
+		}
+	}
+}
+
+// found is what is stored of a merchant's keys.
+type found struct {
+	keys   []*key
+	sealed []byte // what is under the newest secret's name; nil: nothing
+	whole  bool   // keys are from there
+}
+
+// load reads what is stored.
+func (at Access) load(ctx context.Context, msn string) (f found, err error) {
 	for i, name := range at.names(msn) {
-		sealed, err := at.Shared.Load(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
+		sealed, err := at.Shared.Get(ctx, name)
+		if errors.Is(err, state.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, false, err
+			return found{}, err
 		}
-		plain, ok := at.Keys.Assertion.Open(sealed, sealedFor(name, msn))
+		if i == 0 {
+			f.sealed = sealed
+		}
+		plain, ok := at.Keys.Assertion.Open(bytes.Clone(sealed), sealedFor(name, msn))
 		if ok {
-			if keys, err := parseKeys(plain); err == nil {
-				return keys, i == 0, nil
+			if f.keys, err = parseKeys(plain); err == nil {
+				f.whole = i == 0
+				return f, nil
 			}
 		}
 		// What no secret opens is replaced: it was sealed under one that is gone, or is damaged.
 	}
-	return nil, false, nil
+	return f, nil
+}
+
+// store writes the keys in place of what was found, unless another instance was faster.
+func (at Access) store(ctx context.Context, msn string, keys []*key, old []byte) (stored bool, err error) {
+	plain, err := json.Marshal(keys)
+	if err != nil {
+		return false, err
+	}
+	name := at.names(msn)[0]
+	sealed := at.Keys.Assertion.Seal(plain, sealedFor(name, msn))
+	if old == nil {
+		return at.Shared.Add(ctx, name, sealed, state.ForEver)
+	}
+	return at.Shared.Swap(ctx, name, old, sealed, state.ForEver)
 }
 
 func parseKeys(plain []byte) (keys []*key, err error) {
@@ -204,37 +249,24 @@ func parseKeys(plain []byte) (keys []*key, err error) {
 	return keys, nil
 }
 
-// write makes the keys that are missing, unless another instance was faster, and stores them all. Keys that storage has
-// lost and this instance knows are stored again: sites have them, and what they signed is good.
-func (m *Memory) write(ctx context.Context, at Access, msn string, now time.Time) (keys []*key, err error) {
-	name := at.names(msn)[0]
-	err = at.Shared.WithLock(ctx, store.Prefix+"_assertion_"+name[len(folder)+1:], store.LockTimeout, func(ctx context.Context) error {
-		var whole bool
-		if keys, whole, err = at.load(ctx, msn); err != nil {
-			return err
+// complete adds to the keys that were found what is missing, and reports whether anything was. Keys that the shared
+// state has lost and this instance knows are stored again: sites have them, and what they signed is good.
+func (m *Memory) complete(at Access, msn string, f found, now time.Time) (keys []*key, changed bool) {
+	keys = f.keys
+	if known := m.known(at.names(msn)[0]); keys == nil && known != nil {
+		keys = known.keys
+	}
+	switch r := (&ring{keys: keys}); {
+	case keys == nil:
+		return []*key{newKey(now)}, true
+	case r.needsNext(now):
+		from := keys[len(keys)-1].From.Add(signsFor)
+		if earliest := now.Add(publishedBefore); from.Before(earliest) {
+			from = earliest
 		}
-		if known := m.known(name); keys == nil && known != nil {
-			keys = known.keys
-		}
-		switch r := (&ring{keys: keys}); {
-		case keys == nil:
-			keys = []*key{newKey(now)}
-		case r.needsNext(now):
-			from := keys[len(keys)-1].From.Add(signsFor)
-			if earliest := now.Add(publishedBefore); from.Before(earliest) {
-				from = earliest
-			}
-			keys = append(withoutExpired(keys, now), newKey(from))
-		case whole:
-			return nil
-		}
-		plain, err := json.Marshal(keys)
-		if err != nil {
-			return err
-		}
-		return at.Shared.Write(ctx, name, at.Keys.Assertion.Seal(plain, sealedFor(name, msn)))
-	})
-	return keys, err
+		return append(slices.Clone(withoutExpired(keys, now)), newKey(from)), true
+	}
+	return keys, !f.whole
 }
 
 func newKey(from time.Time) *key {

@@ -358,36 +358,36 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "every instance writes its part",
-		File:   "internal/revocation/store.go",
-		Old:    `if p.mine && p.stored < len(p.entries) {`,
-		New:    `if false {`,
+		File:   "internal/revocation/add.go",
+		Old:    `	if err := at.append(ctx, entries); err != nil {`,
+		New:    `	if err := at.append(ctx, nil); err != nil {`,
 		Test:   "TestRevocationsInACluster",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "every instance reads the others' parts",
 		File:   "app_sessions.go",
-		Old:    `a.shared.revocations.Refresh(ctx, at))`,
-		New:    `nil)`,
-		Test:   "TestRevocationsInACluster",
+		Old:    `	return a.shared.revocations.Follow(ctx, at, revocation.RefreshEvery)`,
+		New: `	pause(ctx, revocation.RefreshEvery)
+	return a.shared.revocations.Loaded(ctx, at)`,
+		Test: "TestRevocationsInACluster",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
 		File:   "app_sessions.go",
-		Old:    `a.shared.revocations.Flush(ctx, at), `,
-		New:    `nil, `,
+		Old:    `	return a.shared.revocations.Flush(ctx, at)`,
+		New:    `	return nil`,
 		Test:   "TestReloadWhileStorageIsAway",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "no session opens before the list was read",
-		File:   "internal/revocation/store.go",
-		Old: `	return r.Refresh(ctx, at)
-}`,
-		New: `	_ = r.Refresh(ctx, at)
-	return nil
-}`,
+		File:   "internal/revocation/list.go",
+		Old: `	if err := r.Refresh(ctx, at); !r.loaded.Load() {
+		return err
+	}`,
+		New:  `	_ = r.Refresh(ctx, at)`,
 		Test: "TestRevocationsWhileStorageIsAway",
 	},
 	{

@@ -12,7 +12,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
-	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -47,7 +46,7 @@ type Outcomes interface {
 // Start asks a person to confirm in the app. finish says where the login ends, and ReturnTo where the phone's browser
 // goes then. What it fails with is about the request, or about Vipps MobilePay, or an AskedTooOften.
 func (d *Desk) Start(ctx context.Context, request vipps.PhoneRequest, msisdn, finish, returnTo string) (*Login, error) {
-	if err := d.ask(ctx, request.LoginHint, time.Now()); err != nil {
+	if err := d.ask(ctx, request.LoginHint); err != nil {
 		return nil, err
 	}
 	request.Nonce = seal.RandomText(16)
@@ -97,7 +96,7 @@ func (d *Desk) Complete(ctx context.Context, code string) (*Login, []userinfo.Cl
 		d.settle(ctx, l, got, err)
 		return nil, nil, err
 	}
-	done, err := d.update(ctx, l.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
+	done, err := d.update(ctx, l.ID, d.MSN, func(l *Login) (bool, error) {
 		if l.at(time.Now()).Status != Pending {
 			return false, ErrUnknown // another request was faster
 		}
@@ -123,7 +122,7 @@ func (d *Desk) settle(ctx context.Context, l *Login, got vipps.Tokens, failure e
 	default:
 		return
 	}
-	_, err := d.update(ctx, l.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
+	_, err := d.update(ctx, l.ID, d.MSN, func(l *Login) (bool, error) {
 		pending := l.Status == Pending
 		if pending {
 			change(l)
@@ -175,7 +174,7 @@ func (d *Desk) Ping(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.update(ctx, id, msn, store.LockTimeout, func(l *Login) (bool, error) {
+	_, err = d.update(ctx, id, msn, func(l *Login) (bool, error) {
 		if l.Status != Pending || l.Pinged {
 			return false, nil
 		}

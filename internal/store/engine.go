@@ -125,9 +125,6 @@ func (s Store) Swap(ctx context.Context, key string, old, value []byte, life tim
 		swapped = true
 		return s.Put(ctx, key, value, life)
 	})
-	if swapped && err == nil {
-		s.watchers.Changed(key)
-	}
 	return swapped && err == nil, err
 }
 
@@ -143,7 +140,6 @@ func (s Store) Take(ctx context.Context, key string) (taken []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.watchers.Changed(key)
 	return taken, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"maps"
 	"regexp"
@@ -50,8 +51,37 @@ type cursor struct {
 // partRead is how far a part was read.
 type partRead struct {
 	entries int
-	until   int64 // when the last of them is over, in seconds since 1970
+	sum     uint64 // of them: a part is only ever added to, unless it was damaged
+	until   int64  // when the last of them is over, in seconds since 1970
 	undated bool
+}
+
+var sumSeed = maphash.MakeSeed()
+
+func sumOf(entries []partEntry) uint64 {
+	var hash maphash.Hash
+	hash.SetSeed(sumSeed)
+	for _, entry := range entries {
+		hash.Write(entry.Value)
+	}
+	return hash.Sum64()
+}
+
+// take returns the entries of a part that are new. What was read and is another now is new as well.
+func (r *partRead) take(entries []partEntry) (more [][]byte) {
+	switch known := r.entries; {
+	case len(entries) < known:
+		return nil // an older copy
+	case sumOf(entries[:known]) != r.sum:
+		r.entries = 0
+	}
+	for _, entry := range entries[r.entries:] {
+		more = append(more, entry.Value)
+		r.until = max(r.until, entry.Until)
+		r.undated = r.undated || entry.Until == 0
+	}
+	r.entries, r.sum = len(entries), sumOf(entries)
+	return more
 }
 
 // Next implements state.Engine.
@@ -193,12 +223,7 @@ func (s Store) readParts(ctx context.Context, at *cursor, names, listed []string
 			continue
 		}
 		read := next.parts[names[i]]
-		for _, entry := range p.Entries[min(read.entries, len(p.Entries)):] {
-			entries = append(entries, entry.Value)
-			read.until = max(read.until, entry.Until)
-			read.undated = read.undated || entry.Until == 0
-			read.entries++
-		}
+		entries = append(entries, read.take(p.Entries)...)
 		next.parts[names[i]] = read
 	}
 	return entries, next, errors.Join(errs...)

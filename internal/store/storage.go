@@ -44,11 +44,34 @@ func New(storage certmagic.Storage) Store {
 	return Store{storage: storage, locks: new(keyedLocks), watchers: new(watchers), feeds: newFeeds()}
 }
 
-// call runs one call with its deadline, and names its error.
-func call(ctx context.Context, do func(context.Context) error) error {
+// call runs one call with its deadline, and names its error. It does not wait for a storage that does not look at the
+// context: do must not touch what the caller goes on with.
+func call[T any](ctx context.Context, do func(context.Context) (T, error)) (result T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
-	defer cancel()
-	err := do(ctx)
+	type answer struct {
+		result T
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		defer cancel()
+		result, err := do(ctx)
+		answered <- answer{result, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.result, named(a.err)
+	case <-ctx.Done():
+	}
+	select {
+	case a := <-answered: // and its answer has ended the context
+		return a.result, named(a.err)
+	default:
+		return result, named(ctx.Err())
+	}
+}
+
+func named(err error) error {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -56,22 +79,20 @@ func call(ctx context.Context, do func(context.Context) error) error {
 }
 
 // Load returns a copy of what is stored: a storage may keep what it gave, and opening a sealed value overwrites it.
-func (s Store) Load(ctx context.Context, name string) (value []byte, err error) {
-	err = call(ctx, func(ctx context.Context) error {
-		value, err = s.storage.Load(ctx, name)
-		return err
-	})
+func (s Store) Load(ctx context.Context, name string) ([]byte, error) {
+	value, err := call(ctx, func(ctx context.Context) ([]byte, error) { return s.storage.Load(ctx, name) })
 	return bytes.Clone(value), err
 }
 
 // Write stores a value.
 func (s Store) Write(ctx context.Context, name string, value []byte) error {
-	return call(ctx, func(ctx context.Context) error { return s.storage.Store(ctx, name, value) })
+	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.storage.Store(ctx, name, value) })
+	return err
 }
 
 // Delete removes what may be there.
 func (s Store) Delete(ctx context.Context, name string) error {
-	err := call(ctx, func(ctx context.Context) error { return s.storage.Delete(ctx, name) })
+	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.storage.Delete(ctx, name) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -79,10 +100,6 @@ func (s Store) Delete(ctx context.Context, name string) error {
 }
 
 // List returns the names in a folder, as the storage has them: it may list what only begins alike.
-func (s Store) List(ctx context.Context, folder string) (names []string, err error) {
-	err = call(ctx, func(ctx context.Context) error {
-		names, err = s.storage.List(ctx, folder, false)
-		return err
-	})
-	return names, err
+func (s Store) List(ctx context.Context, folder string) ([]string, error) {
+	return call(ctx, func(ctx context.Context) ([]string, error) { return s.storage.List(ctx, folder, false) })
 }

@@ -51,3 +51,6 @@ func (w *watchers) wake(stopped <-chan struct{}) {
 		}
 	}
 }
+
+// Notifies implements state.Engine.
+func (s Store) Notifies() bool { return false }

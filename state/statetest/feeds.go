@@ -148,7 +148,11 @@ func testWatch(t *testing.T, i instances) {
 		defer stopAlso()
 		before, err := e.Get(t.Context(), "watch/one")
 		must(t, err)
-		if swapped, err := i.b.Swap(t.Context(), "watch/one", before, append(before, '+'), time.Hour); err != nil || !swapped {
+		other := i.a
+		if name == "a" {
+			other = i.b
+		}
+		if swapped, err := other.Swap(t.Context(), "watch/one", before, append(before, '+'), time.Hour); err != nil || !swapped {
 			t.Fatal(swapped, err)
 		}
 		for _, channel := range []<-chan struct{}{changed, also} {

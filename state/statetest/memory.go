@@ -293,5 +293,8 @@ func (m *Memory) read(feed string, at readTo) (entries [][]byte, next readTo, ap
 	return entries, next, m.appended[feed], nil
 }
 
+// Notifies implements state.Engine.
+func (m *Memory) Notifies() bool { return true }
+
 // Interface guard
 var _ state.Engine = (*Memory)(nil)
