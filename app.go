@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -64,8 +65,8 @@ type App struct {
 	mobilePayUntil time.Time
 	told           *logLimiter // how often what one client causes is logged
 	sweeps         bool        // a site keeps what ends by itself in storage
-	files          []*merchantsFile
-	twins          twins // hosts of more than one merchant
+	files          []*merchant.File
+	sharedHosts    merchant.SharedHosts
 
 	keys     atomic.Pointer[seal.Keys] // nil until they were read from storage
 	keysLock sync.Mutex
@@ -202,7 +203,7 @@ func (a *App) Start() error {
 	go a.sweep(ctx)
 	go a.followRevocations(ctx)
 	for _, file := range a.files {
-		go file.follow(ctx) // not from Provision, which runs on `caddy validate`, too
+		go file.Follow(ctx) // not from Provision, which runs on `caddy validate`, too
 	}
 	return nil
 }

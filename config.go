@@ -200,3 +200,16 @@ func (d Duration) resolveOrOff(name string) (time.Duration, error) {
 	}
 	return Duration(text).resolve(name, 0)
 }
+
+// defaultHeaderLimit is what Tomcat and others take, in bytes.
+const defaultHeaderLimit = 8 << 10
+
+func (h *Handler) provisionHeaderLimit() (err error) {
+	if h.headerLimit, err = h.HeaderLimit.resolve("header_limit", h.headerLimit); err != nil {
+		return err
+	}
+	if h.headerLimit <= 0 {
+		return errors.New("header_limit: it must be a size above zero, such as 8KiB")
+	}
+	return nil
+}

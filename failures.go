@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -70,7 +71,7 @@ var failures = []failure{
 	{vipps.ErrDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
 	{vipps.ErrExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
 	{errMatcher, http.StatusInternalServerError, "matcher", zap.WarnLevel, "misconfigured"},
-	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
+	{placement.ErrTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
 	{store.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
 

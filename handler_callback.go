@@ -5,14 +5,20 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
+	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
+	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
@@ -42,7 +48,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	l, err := h.findLogin(r, v, answer.state, v.began)
 	var attempt *login.Attempt
 	first := false
-	if err == nil && answer.code != "" && h.app.shared.refusedCodes.wait(v.client, v.began) > 0 {
+	if err == nil && answer.code != "" && h.app.shared.refusedCodes.Wait(v.client, v.began) > 0 {
 		return h.refuseCode(w, r, v, l.ReturnTo) // the state is not spent: a reload later completes the login
 	}
 	if err == nil {
@@ -67,7 +73,7 @@ var errTooManyCodes = errors.New("too many codes of this client were refused")
 
 // refuseCode answers a client whose codes are refused again and again, before Vipps MobilePay is called.
 func (h *Handler) refuseCode(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
-	setRetryAfter(w, h.app.shared.refusedCodes.wait(v.client, v.began))
+	setRetryAfter(w, h.app.shared.refusedCodes.Wait(v.client, v.began))
 	return h.fail(w, r, v, errTooManyCodes, returnTo)
 }
 
@@ -80,7 +86,7 @@ func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer
 	defer func() { login.Used.Finish(attempt, s, err, reference) }() // also where something panics
 	s, err = h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
 	if errors.Is(err, vipps.ErrCodeRefused) {
-		h.app.shared.refusedCodes.add(v.client, time.Now())
+		h.app.shared.refusedCodes.Add(v.client, time.Now())
 	}
 	if err != nil {
 		reference = h.recordFailure(v, flowBrowser, failureOf(err), err)
@@ -103,8 +109,13 @@ func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit
 	case err != nil:
 		return h.showFailure(w, r, v, failureOf(err), reference, l.ReturnTo)
 	}
+	return h.welcome(w, r, v, s, l.ReturnTo)
+}
+
+// welcome gives a browser its session, and leads it to the page that the login began at.
+func (h *Handler) welcome(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session, returnTo string) error {
 	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.URL(l.ReturnTo))
+	return redirect(w, http.StatusFound, v.URL(returnTo))
 }
 
 // callback is what comes back from Vipps MobilePay (RFC 6749 section 4.1.2).
@@ -181,3 +192,99 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, a
 	}
 	return h.newSession(v, claims, asked, l.Started), nil
 }
+
+// headerBytes returns the size of all that tells the site who the user is, in headers as they are on the wire. What else
+// becomes a header for the site is to be added here.
+func (h *Handler) headerBytes(v *visit, claims []userinfo.Claim) int {
+	bytes := h.identity.Size(claims, v.msn)
+	if h.signer != nil {
+		bytes += len(h.Assertion.Header) + len(": \r\n") + h.signer.Size(assertionSubject(v, "", claims))
+	}
+	return bytes
+}
+
+// fitHeaders returns the claims whose headers fit in header_limit: the largest are left out, and named in the log. sub, and
+// the MSN, always stay. Servers take a limited size of headers in all, Tomcat 8 KiB, and answer 400 to what is over it: a
+// user with a long address would be locked out for as long as they are logged in.
+func (h *Handler) fitHeaders(v *visit, claims []userinfo.Claim) []userinfo.Claim {
+	fitting, left := identity.Fit(claims, h.headerLimit, func(claims []userinfo.Claim) int { return h.headerBytes(v, claims) })
+	if len(left) > 0 {
+		h.logger.Warn("claims left out: their headers do not fit in header_limit", zap.String("msn", v.msn), zap.Strings("claims", left))
+	}
+	return fitting
+}
+
+// servePhoneCallback is GET /vipps/phone/callback: the person's phone opens it, in a browser that knows
+// nothing of us. What makes it theirs is the ID token, which names the login. No image or frame opens it: another
+// site's page would change who is logged in behind the person's back.
+func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *visit) error {
+	query, ok := incoming.Parameters(r.URL.RawQuery, "code", "error")
+	code, errorCode := query["code"], query["error"]
+	switch {
+	case !ok || incoming.IsPartOfPage(r) || (code == "") == (errorCode == ""):
+		return h.fail(w, r, v, errBadCallback, "/")
+	case errorCode != "":
+		return h.fail(w, r, v, authorizationError(errorCode), "/")
+	}
+	if h.app.shared.refusedCodes.Wait(v.client, v.began) > 0 {
+		return h.refuseCode(w, r, v, "/")
+	}
+	attempt, first := phoneCodes.Begin(v.Host, v.msn, code)
+	if first {
+		return h.attemptInBrowser(w, r, v, code, attempt)
+	}
+	return h.repeatInBrowser(w, r, v, attempt)
+}
+
+// attemptInBrowser completes a login in the phone's browser, and writes down what came of it.
+func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *visit, code string, attempt *phone.CodeAttempt) error {
+	attempt.Err = errInternal
+	defer phoneCodes.Finish(attempt) // also where something panics
+	l, claims, err := h.desk(v).Complete(context.WithoutCancel(r.Context()), code)
+	switch {
+	case errors.Is(err, phone.ErrUnknown):
+		err = errNoLogin
+	case errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch):
+		err = errors.Join(errForeignCode, err)
+	}
+	attempt.Err = err
+	if errors.Is(err, vipps.ErrCodeRefused) {
+		h.app.shared.refusedCodes.Add(v.client, time.Now())
+	}
+	switch {
+	case (errors.Is(err, errNoLogin) || errors.Is(err, vipps.ErrCodeRefused)) && v.session != nil:
+		return redirect(w, http.StatusFound, v.URL("/")) // replayed: the back button
+	case err != nil:
+		attempt.Reference = h.recordFailure(v, phone.FlowBrowser, failureOf(err), err)
+		return h.showFailure(w, r, v, failureOf(err), attempt.Reference, "/")
+	}
+	attempt.ReturnTo = l.ReturnTo
+	asked := login.Asked{Scopes: session.ScopesOf(strings.Fields(l.Scope)...), Confirmed: true} // as every login from a phone number
+	s := h.newSession(v, claims, asked, time.Now())
+	h.recordLogin(v, l.Flow(), s, l.Started, time.Since(v.began))
+	h.endReplaced(r, v)
+	return h.welcome(w, r, v, s, l.ReturnTo)
+}
+
+// repeatInBrowser answers a callback that is sent twice as the first time, but with no session: nothing tells that the
+// browser is the same. If it is, it has the session already.
+func (h *Handler) repeatInBrowser(w http.ResponseWriter, r *http.Request, v *visit, attempt *phone.CodeAttempt) error {
+	select {
+	case <-attempt.Done:
+	case <-r.Context().Done():
+		return h.fail(w, r, v, vipps.ErrNoAnswer, "/")
+	}
+	switch {
+	case attempt.Err == nil:
+		return redirect(w, http.StatusFound, v.URL(attempt.ReturnTo))
+	case v.session != nil:
+		return redirect(w, http.StatusFound, v.URL("/"))
+	}
+	return h.showFailure(w, r, v, failureOf(attempt.Err), attempt.Reference, "/")
+}
+
+// errForeignCode is a code whose ID token is not for a login of ours.
+var errForeignCode = errors.New("the code belongs to no login that was started here")
+
+// phoneCodes is for the whole process: a reload changes nothing about a code.
+var phoneCodes = phone.NewCodes()

@@ -29,7 +29,7 @@ type shared struct {
 	phones      *phone.Memory
 	revocations *revocation.List
 
-	refusedCodes *refusedCodes
+	refusedCodes *login.RefusedCodes
 
 	assertionKeys *assertion.Memory
 }
@@ -52,7 +52,7 @@ func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, stri
 			revocations: revocation.NewList(),
 			phones:      phone.NewMemory(),
 
-			refusedCodes: newRefusedCodes(),
+			refusedCodes: login.NewRefusedCodes(),
 
 			assertionKeys: assertion.NewMemory(),
 		}, nil // cannot fail

@@ -1,7 +1,6 @@
 package vippslogin
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,6 +18,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -61,7 +61,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionHosts(ctx); err != nil {
 		return err
 	}
-	h.app.twins.add(h)
+	h.app.sharedHosts.Add(h.hosts.Load)
 	if err := h.provisionOrigins(ctx); err != nil {
 		return err
 	}
@@ -71,8 +71,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
-	return h.checkPlacement(ctx)
+	self := placement.Directive{Hosts: h.hosts.Load().Sample(sampledHosts), Endpoints: slices.Sorted(maps.Keys(h.endpoints)), Callback: h.paths.callback}
+	return placement.Check(ctx, self)
 }
+
+// sampledHosts is how many hosts of a site are tried, where it has more.
+const sampledHosts = 100
 
 // provisionEndpoints sets up what answers at the endpoints, and the secrets that it needs.
 func (h *Handler) provisionEndpoints(ctx caddy.Context) error {
@@ -95,9 +99,6 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	}
 	return h.matchers.FromInterface(matchers)
 }
-
-// minAPIKey is the least that a key which callers send may have, in characters.
-const minAPIKey = 32
 
 func (h *Handler) provisionPhone(ctx caddy.Context) error {
 	if h.Phone == nil {
@@ -135,21 +136,6 @@ func (h *Handler) provisionPhone(ctx caddy.Context) error {
 func (h *Handler) provisionConsentWebhook() (err error) {
 	h.consentSecrets, err = hashedKeys("consent_webhook_secret", h.ConsentWebhookSecrets)
 	return err
-}
-
-// hashedKeys are keys that callers send, ready to be compared.
-func hashedKeys(name string, values []string) (hashes [][sha256.Size]byte, err error) {
-	for i, value := range values {
-		key, err := resolveSecret(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s %d: %w", name, i+1, err)
-		}
-		if len(key) < minAPIKey {
-			return nil, fmt.Errorf("%s %d: it has %d characters and needs at least %d: make one with `openssl rand -hex 32`", name, i+1, len(key), minAPIKey)
-		}
-		hashes = append(hashes, sha256.Sum256([]byte(key)))
-	}
-	return hashes, nil
 }
 
 // watchShutdown ends the waits for phone logins when a server shuts down: it waits for its requests.

@@ -1,17 +1,21 @@
 package vippslogin
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"strconv"
 	"strings"
 	"unique"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
@@ -113,7 +117,7 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	if h.MSN == "" {
 		return nil
 	}
-	siteHosts, err := siteHosts(ctx, h.MSN)
+	siteHosts, err := placement.SiteHosts(ctx, h.MSN)
 	if err != nil {
 		return err
 	}
@@ -145,94 +149,77 @@ func (h *Handler) checkSiteKeys(table *merchant.Hosts) error {
 	return h.needPartnerKeys()
 }
 
-// siteHosts returns the host names of the site that is being provisioned: those of the host matcher of
-// its top-level route, which a site block's addresses become.
-//
-// Caddy does not tell a handler which route it is in. It provisions routes in order and forgets their
-// raw handlers one by one, so ours is the first of its server that still has them. Where several
-// servers are, the one that holds a directive with our MSN is ours; where two hold one, their hosts
-// belong to the same merchant.
-func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
-	var hosts []string
-	inSite := false
-	for _, ancestor := range ctx.Modules() {
-		app, ok := ancestor.(*caddyhttp.App)
-		if !ok {
-			continue
+// provisionMerchantsFile reads the file. Where that cannot be done, the config is not loaded: no host
+// would have a merchant.
+func (h *Handler) provisionMerchantsFile(configured *merchant.Hosts) error {
+	path, err := caddy.NewReplacer().ReplaceOrErr(h.MerchantsFile, true, true)
+	if err != nil {
+		return fmt.Errorf("merchants: %w: set the variable or write the file's path", err)
+	}
+	file := &merchant.File{Path: path, Report: func(hosts int, err error) { reportMerchantsFile(h.logger, path, hosts, err) }}
+	file.Swap = func(table *merchant.Hosts) {
+		h.hosts.Store(table)
+		h.app.sharedHosts.Changed()
+	}
+	file.Build = func(content io.Reader) (*merchant.Hosts, int, error) {
+		table := configured.Clone()
+		hosts, err := h.addFromFile(path, content, table)
+		if err == nil {
+			err = h.checkSiteKeys(table)
 		}
-		for _, server := range app.Servers {
-			route := nextRoute(server)
-			if route == nil || !slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
-				continue
-			}
-			inSite = true
-			found := routeHosts(*route)
-			if len(found) == 0 {
-				return nil, nil // a site for every host
-			}
-			hosts = append(hosts, found...)
-		}
+		return table, hosts, err
 	}
-	if !inSite {
-		return nil, fmt.Errorf("MSN %s stands for every host of the site around the directive, and a named route has no site around it: say `merchant %s <host>...` in its block", msn, msn)
+	if err := file.Load(); err != nil {
+		return fmt.Errorf("merchants: %w", err)
 	}
-	return resolveHosts(hosts)
-}
-
-// nextRoute returns the route that Caddy is provisioning, or will next: error routes come last.
-func nextRoute(server *caddyhttp.Server) *caddyhttp.Route {
-	routes := server.Routes
-	if server.Errors != nil {
-		routes = slices.Concat(routes, server.Errors.Routes)
-	}
-	for i := range routes {
-		if len(routes[i].HandlersRaw) > 0 {
-			return &routes[i]
-		}
-	}
+	h.app.files = append(h.app.files, file)
 	return nil
 }
 
-// holdsDirective reports whether JSON of handlers holds, at any depth, our handler with that MSN.
-func holdsDirective(raw json.RawMessage, msn string) bool {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(raw, &object) == nil {
-		var name, its string
-		_ = json.Unmarshal(object["handler"], &name) // other types are not ours
-		_ = json.Unmarshal(object["msn"], &its)
-		if name == "vipps_login" && its == msn {
-			return true
-		}
-		for _, value := range object {
-			if holdsDirective(value, msn) {
-				return true
-			}
-		}
+// reportMerchantsFile logs what became of a version of a merchants file.
+func reportMerchantsFile(logger *zap.Logger, path string, hosts int, err error) {
+	if err != nil {
+		logger.Error("merchants file refused: the merchants are those of before", zap.String("file", path), zap.Error(err))
+		return
 	}
-	var list []json.RawMessage
-	return json.Unmarshal(raw, &list) == nil && slices.ContainsFunc(list, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) })
+	logger.Info("merchants file read", zap.String("file", path), zap.Int("hosts", hosts))
 }
 
-func resolveHosts(hosts []string) ([]string, error) {
-	for i, host := range hosts {
-		resolved, err := caddy.NewReplacer().ReplaceOrErr(host, true, true)
-		if err != nil {
-			return nil, fmt.Errorf("the site's host name %q: %w", host, err)
+// addFromFile adds the merchants of a file, one sales unit for all lines that say the same.
+func (h *Handler) addFromFile(path string, content io.Reader, table *merchant.Hosts) (hosts int, err error) {
+	units := make(map[merchant.Line]*merchant.Unit)
+	return merchant.ReadFile(path, content, func(host string, l merchant.Line) error {
+		unit := units[l]
+		if unit == nil {
+			var err error
+			if unit, err = h.newSalesUnit(merchantOf(&l)); err != nil {
+				return err
+			}
+			units[l] = unit
 		}
-		hosts[i] = resolved
-	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts), nil
+		return table.Add(host, unit)
+	})
 }
 
-func routeHosts(route caddyhttp.Route) []string {
-	var hosts []string
-	for _, set := range route.MatcherSets {
-		for _, matcher := range set {
-			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
-				hosts = append(hosts, *host...)
-			}
+// provisionOrigins finds out how the origins of requests are found.
+func (h *Handler) provisionOrigins(ctx caddy.Context) error {
+	for _, ancestor := range ctx.Modules() {
+		if app, ok := ancestor.(*caddyhttp.App); ok {
+			h.origins.HTTPPort = strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
+			h.origins.HTTPSPort = strconv.Itoa(cmp.Or(app.HTTPSPort, caddyhttp.DefaultHTTPSPort))
 		}
 	}
-	return hosts
+	if h.PublicOrigin == "" {
+		return nil
+	}
+	public, err := incoming.ParsePublicOrigin(h.PublicOrigin)
+	if err != nil {
+		return fmt.Errorf("public_origin: %w", err)
+	}
+	hosts := h.hosts.Load()
+	if public.Host != "" && (h.MerchantsFile != "" || len(hosts.Exact)+len(hosts.Wildcard) != 1 || len(hosts.Wildcard) > 0) {
+		return fmt.Errorf("public_origin: the site has several hosts, and one is written: write {host} in its place: %s://{host}", public.Scheme)
+	}
+	h.origins.Public = &public
+	return nil
 }

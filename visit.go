@@ -3,7 +3,6 @@ package vippslogin
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
@@ -58,13 +58,11 @@ func (v *visit) market() pages.Market {
 // visitedVar holds the visit of a request that one of us has seen.
 const visitedVar = "vipps_login.visit"
 
-var errTwice = errors.New("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
-
 // visitOnce is visit, once for a request: a second one of us would take the first one's identity headers
 // for a client's.
 func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 	if seen, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit); ok {
-		return seen, errTwice
+		return seen, placement.ErrTwice
 	}
 	v, err := h.visit(r)
 	caddyhttp.SetVar(r.Context(), visitedVar, v)
@@ -90,7 +88,9 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.msn = resolveMSN(r, v.unit.MSN, v.asked); v.msn == "" {
 		return v, errNoMerchant
 	}
-	v.names = h.app.twins.names(v.Host, v.msn)
+	if v.names = cookie.Plain; h.app.sharedHosts.Has(v.Host) {
+		v.names = cookie.For(v.msn)
+	}
 	var err error
 	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
 		return v, err

@@ -1,12 +1,9 @@
 package vippslogin
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +12,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
@@ -34,48 +32,7 @@ func (h *Handler) asksForNewLogins(ctx caddy.Context) bool {
 			return true
 		}
 	}
-	for _, ancestor := range ctx.Modules() {
-		app, ok := ancestor.(*caddyhttp.App)
-		if !ok {
-			continue
-		}
-		for _, server := range app.Servers {
-			routes := server.Routes
-			if server.Errors != nil {
-				routes = slices.Concat(routes, server.Errors.Routes)
-			}
-			for _, route := range server.NamedRoutes {
-				routes = append(slices.Clone(routes), *route)
-			}
-			if routesMention(routes, newLoginPlaceholder) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// routesMention reports whether text stands in a config of routes, which may be loaded or not.
-func routesMention(routes caddyhttp.RouteList, text string) bool {
-	mentions := func(part any) bool {
-		if subroute, ok := part.(*caddyhttp.Subroute); ok {
-			return routesMention(subroute.Routes, text)
-		}
-		raw, err := json.Marshal(part)
-		return err != nil || bytes.Contains(raw, []byte(text)) // what cannot be written may
-	}
-	for i := range routes {
-		if slices.ContainsFunc(routes[i].HandlersRaw, func(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(text)) }) ||
-			slices.ContainsFunc(routes[i].Handlers, func(handler caddyhttp.MiddlewareHandler) bool { return mentions(handler) }) {
-			return true
-		}
-		for _, set := range routes[i].MatcherSets {
-			if slices.ContainsFunc(set, mentions) {
-				return true
-			}
-		}
-	}
-	return false
+	return placement.Mentions(ctx, newLoginPlaceholder)
 }
 
 // newLoginName returns the name of the cookie that says that s is new.

@@ -23,7 +23,7 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "keys of 32 characters",
-		File:   "provision.go",
+		File:   "placeholders.go",
 		Old:    `if len(key) < minAPIKey {`,
 		New:    `if false {`,
 		Test:   "TestBadCaddyfiles",
@@ -252,7 +252,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "an empty secret is a mistake",
-		File:   "resolve.go",
+		File:   "placeholders.go",
 		Old:    `		return "", errors.New("it is empty: set it")`,
 		New:    `		return "", nil`,
 		Test:   "TestBadJSON",
@@ -260,7 +260,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "an unset variable is a mistake",
-		File:   "resolve.go",
+		File:   "placeholders.go",
 		Old:    `resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)`,
 		New:    `resolved, err := caddy.NewReplacer().ReplaceAll(value, "x"), error(nil)`,
 		Test:   "TestBadCaddyfiles",
@@ -268,7 +268,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "no argument is accepted in silence",
-		File:   "caddyfile_lines.go",
+		File:   "caddyfile_blocks.go",
 		Old:    `if !d.AllArgs(value) || *value == "" {`,
 		New:    `if !d.Args(value) {`,
 		Test:   "TestSubdirectivesAreParsedStrictly",
@@ -411,7 +411,7 @@ func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	{
 		Threat: "somebody else's phone login",
 		Name:   "no image or frame completes it",
-		File:   "handler_phone_callback.go",
+		File:   "handler_callback.go",
 		Old:    ` || incoming.IsPartOfPage(r)`,
 		New:    ``,
 		Test:   "TestPhoneBrowserOfAnother",

@@ -109,7 +109,7 @@ var reality = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "a client that makes up codes is stopped",
-		File:   "handler_refusedcodes.go",
+		File:   "internal/login/refused.go",
 		Old:    `if len(times) < maxRefusedCodes {`,
 		New:    `if true {`,
 		Test:   "TestRefusedCodes",

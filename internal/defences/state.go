@@ -45,8 +45,8 @@ var state = []Defence{
 		Name:   "a login ends the session it replaces",
 		File:   "handler_callback.go",
 		Old: `	h.endReplaced(r, v)
-`,
-		New:  ``,
+	h.recordLogin(v, flowBrowser`,
+		New:  `	h.recordLogin(v, flowBrowser`,
 		Test: "TestLateAnswer",
 	},
 	{
@@ -86,9 +86,9 @@ var state = []Defence{
 	{
 		Threat: "two merchants on two ports of a host",
 		Name:   "the MSN is in the names of cookies",
-		File:   "provision_twins.go",
-		Old:    `	if found.has(host) {`,
-		New:    `	if found.has(host) && false {`,
+		File:   "visit.go",
+		Old:    `h.app.sharedHosts.Has(v.Host) {`,
+		New:    `false {`,
 		Test:   "TestOneHostTwoMerchants",
 	},
 	{
@@ -366,7 +366,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "every instance reads the others' parts",
-		File:   "app_sessions.go",
+		File:   "admin.go",
 		Old:    `a.shared.revocations.Refresh(ctx, at))`,
 		New:    `nil)`,
 		Test:   "TestRevocationsInACluster",
@@ -374,7 +374,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
-		File:   "app_sessions.go",
+		File:   "admin.go",
 		Old:    `a.shared.revocations.Flush(ctx, at), `,
 		New:    `nil, `,
 		Test:   "TestReloadWhileStorageIsAway",

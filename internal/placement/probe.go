@@ -1,4 +1,4 @@
-package vippslogin
+package placement
 
 import (
 	"encoding/json"
@@ -85,15 +85,9 @@ func (p *probe) passHandlers(handlers []caddyhttp.MiddlewareHandler) (ends certa
 }
 
 func (p *probe) passHandler(handler caddyhttp.MiddlewareHandler) (ends certainty, by barrier) {
-	switch handler := handler.(type) {
-	case *Handler:
-		if p.sure {
-			return yes, barrier{twice: true}
-		}
-		return maybe, by
-	case *caddyhttp.Subroute:
-		for i := range handler.Routes {
-			end, by := p.pass(&handler.Routes[i])
+	if subroute, ok := handler.(*caddyhttp.Subroute); ok {
+		for i := range subroute.Routes {
+			end, by := p.pass(&subroute.Routes[i])
 			if end == yes {
 				return yes, by
 			}
@@ -101,15 +95,22 @@ func (p *probe) passHandler(handler caddyhttp.MiddlewareHandler) (ends certainty
 		}
 		return ends, by
 	}
+	its := moduleName(handler)
+	switch {
+	case its == name && p.sure:
+		return yes, barrier{twice: true}
+	case its == name:
+		return maybe, by
+	}
 	raw, _ := json.Marshal(handler) // what cannot be written may answer
-	return p.passNamed(moduleName(handler), raw)
+	return p.passNamed(its, raw)
 }
 
 // passSiblings sends the request through the handlers before ours in its own route, which are not loaded yet.
 func (p *probe) passSiblings(handlers []json.RawMessage, innermost bool) (ends certainty, by barrier) {
 	ours := slices.IndexFunc(handlers, func(raw json.RawMessage) bool {
-		name := handlerName(raw)
-		return innermost && name == "vipps_login" || !innermost && name == "subroute" && mentionsDirective(raw)
+		its := handlerName(raw)
+		return innermost && its == name || !innermost && its == "subroute" && mentionsDirective(raw)
 	})
 	// Where several could be the one, only what is before all of them is.
 	return p.passRaw(handlers[:max(ours, 0)])
@@ -117,15 +118,15 @@ func (p *probe) passSiblings(handlers []json.RawMessage, innermost bool) (ends c
 
 func (p *probe) passRaw(handlers []json.RawMessage) (ends certainty, by barrier) {
 	for _, raw := range handlers {
-		name := handlerName(raw)
+		its := handlerName(raw)
 		end, by := no, barrier{}
 		switch {
-		case name == "vipps_login" && p.sure:
+		case its == name && p.sure:
 			return yes, barrier{twice: true}
-		case name == "subroute":
+		case its == "subroute":
 			end, by = p.passRawRoutes(raw)
 		default:
-			end, by = p.passNamed(name, raw)
+			end, by = p.passNamed(its, raw)
 		}
 		if end == yes {
 			return yes, by
@@ -153,25 +154,25 @@ func (p *probe) passRawRoutes(raw json.RawMessage) (ends certainty, by barrier) 
 }
 
 // passNamed sends the request through a handler of which its name and config are known.
-func (p *probe) passNamed(name string, raw json.RawMessage) (ends certainty, by barrier) {
-	ends = alwaysAnswers(name, raw)
+func (p *probe) passNamed(handler string, raw json.RawMessage) (ends certainty, by barrier) {
+	ends = alwaysAnswers(handler, raw)
 	p.sure = p.sure && ends == no
-	p.anyPath = p.anyPath || name == "rewrite"
-	return ends, barrier{handler: name}
+	p.anyPath = p.anyPath || handler == "rewrite"
+	return ends, barrier{handler: handler}
 }
 
 // transparent are Caddy's handlers that hand every request on.
 var transparent = []string{"encode", "headers", "log_append", "map", "request_body", "rewrite", "templates", "tracing", "vars"}
 
 // alwaysAnswers reports whether a handler of Caddy's answers whatever it is asked.
-func alwaysAnswers(name string, raw json.RawMessage) certainty {
+func alwaysAnswers(handler string, raw json.RawMessage) certainty {
 	var config struct {
 		HandleResponse json.RawMessage     `json:"handle_response"` // forward_auth goes on after some
 		PassThru       bool                `json:"pass_thru"`
 		Headers        map[string][]string `json:"headers"`
 	}
 	readable := json.Unmarshal(raw, &config) == nil
-	switch name {
+	switch handler {
 	case "error":
 		return yes
 	case "file_server":
@@ -188,7 +189,7 @@ func alwaysAnswers(name string, raw json.RawMessage) certainty {
 			return yes
 		}
 	default:
-		if slices.Contains(transparent, name) {
+		if slices.Contains(transparent, handler) {
 			return no
 		}
 	}

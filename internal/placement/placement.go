@@ -1,8 +1,12 @@
-package vippslogin
+// Package placement tells where in a config the directive is: at which hosts its site is, whether requests for its
+// endpoints reach it, and whether routes use one of its placeholders. Caddy tells a handler none of this, so it is read
+// from the routes that are being loaded.
+package placement
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,31 +16,41 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// checkPlacement refuses a directive that requests for its own endpoints cannot reach: inside a handle block for
+// ErrTwice is the error of a directive that a request meets twice.
+var ErrTwice = errors.New("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
+
+// name is the handler's own, as Caddy's JSON has it.
+const name = "vipps_login"
+
+// Directive is the handler that is being provisioned.
+type Directive struct {
+	Hosts     []string // that requests are tried with
+	Endpoints []string // their paths, in the order they are tried
+	Callback  string   // the one of Endpoints that a site cannot close with an answer of its own
+}
+
+// Check refuses a directive that requests for its own endpoints cannot reach: inside a handle block for
 // other paths, behind a handler that answers first, or behind another vipps_login. People would be sent to Vipps
 // MobilePay and come back to a callback that something else answers.
 //
 // It refuses only what is certain. A matcher that depends on more than method, host and path may match.
-func (h *Handler) checkPlacement(ctx caddy.Context) error {
+func Check(ctx caddy.Context, d Directive) error {
 	var refusal error
 	for _, place := range findPlaces(ctx) {
-		if refusal = h.checkPlace(place); refusal == nil {
+		if refusal = d.checkPlace(place); refusal == nil {
 			return nil
 		}
 	}
 	return refusal
 }
 
-// sampledHosts is how many hosts of a site are tried, where it has more.
-const sampledHosts = 100
-
-func (h *Handler) checkPlace(place place) error {
+func (d Directive) checkPlace(place place) error {
 	if err := place.checkSiblings(); err != nil {
 		return err
 	}
 	served := false
 	var never error
-	for _, host := range h.hosts.Load().Sample(sampledHosts) {
+	for _, host := range d.Hosts {
 		reached, barrier := newProbe(place, host, "").walk()
 		if reached == no {
 			// Either another site's host, in a list of merchants that several sites share, or one that is
@@ -47,8 +61,8 @@ func (h *Handler) checkPlace(place place) error {
 			continue
 		}
 		served = true
-		for _, path := range slices.Sorted(maps.Keys(h.endpoints)) {
-			if err := h.checkEndpoint(place, host, path); err != nil {
+		for _, path := range d.Endpoints {
+			if err := d.checkEndpoint(place, host, path); err != nil {
 				return err
 			}
 		}
@@ -59,14 +73,14 @@ func (h *Handler) checkPlace(place place) error {
 	return never
 }
 
-func (h *Handler) checkEndpoint(place place, host, path string) error {
+func (d Directive) checkEndpoint(place place, host, path string) error {
 	reached, barrier := newProbe(place, host, path).walk()
 	switch {
 	case barrier.twice:
-		return errTwice
+		return ErrTwice
 	case reached != no:
 		return nil
-	case barrier.deliberate() && path != h.paths.callback:
+	case barrier.deliberate() && path != d.Callback:
 		return nil
 	}
 	return barrier.refusal(host, path)
@@ -87,7 +101,7 @@ func (b barrier) deliberate() bool { return b.handler == "static_response" || b.
 func (b barrier) refusal(host, path string) error {
 	switch {
 	case b.twice:
-		return errTwice
+		return ErrTwice
 	case b.handler != "":
 		return fmt.Errorf("%s%s never comes to vipps_login: %s answers before it: write vipps_login at the top of the site, outside handle and route, and leave its order as it is (before basic_auth)", host, path, directiveNames.of(b.handler))
 	}
@@ -174,7 +188,7 @@ func hasPendingElsewhere(server *caddyhttp.Server) bool {
 	return false
 }
 
-func mentionsDirective(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(`"vipps_login"`)) }
+func mentionsDirective(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(`"`+name+`"`)) }
 
 // checkSiblings refuses two of us in one list of handlers: each would see every request.
 func (p place) checkSiblings() error {
@@ -186,7 +200,7 @@ func (p place) checkSiblings() error {
 			}
 		}
 		if ours > 1 {
-			return errTwice
+			return ErrTwice
 		}
 	}
 	return nil
@@ -197,7 +211,7 @@ func certainlyHolds(raw json.RawMessage) bool {
 	switch {
 	case !mentionsDirective(raw):
 		return false
-	case handlerName(raw) == "vipps_login":
+	case handlerName(raw) == name:
 		return true
 	}
 	return slices.ContainsFunc(rawRoutes(raw), func(route rawRoute) bool {
