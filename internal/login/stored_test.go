@@ -1,8 +1,10 @@
 package login
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"slices"
@@ -12,6 +14,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 	"github.com/caddy-vipps/vippslogin/internal/session"
+	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -163,3 +167,39 @@ const typicalUserinfo = `{"sub":"c06c4afe-d9e1-4c5d-939a-177d752a0944","sid":"7d
 "address":{"street_address":"Robert Levins gate 5\nH0401","postal_code":"0154","region":"OSLO","country":"NO","formatted":"Robert Levins gate 5\nH0401\n0154 OSLO\nNO","address_type":"home"},
 "other_addresses":[{"street_address":"Arbeidsgata 1","postal_code":"0155","region":"OSLO","country":"NO","formatted":"Arbeidsgata 1\n0155 OSLO\nNO","address_type":"work"},
 {"street_address":"Hyttevegen 7","postal_code":"2665","region":"LESJA","country":"NO","formatted":"Hyttevegen 7\n2665 LESJA\nNO","address_type":"other"}]}`
+
+// chunkedClaims are those of storedClaims and a text that cannot be compressed: a session with them takes several
+// cookies.
+func chunkedClaims(t *testing.T) []userinfo.Claim {
+	t.Helper()
+	text, block := "", sha256.Sum256([]byte("chunks"))
+	for range 100 {
+		text += base64.RawURLEncoding.EncodeToString(block[:])
+		block = sha256.Sum256(block[:])
+	}
+	return append(storedClaims(t, false), userinfo.NewText("zz", text))
+}
+
+// TestStoredInChunks: a session in several cookies, and the mark of a login that was completed (v3).
+func TestStoredInChunks(t *testing.T) {
+	content, err := os.ReadFile("../../testdata/stored/v3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored struct {
+		Session []string
+		Files   map[string][]byte
+	}
+	if err := json.Unmarshal(content, &stored); err != nil {
+		t.Fatal(err)
+	}
+	s, ok := session.Open(sealtest.Keys(t).Session, stored.Session, storedHost, storedMSN)
+	if !ok || len(stored.Session) < 2 || !s.Issued.Equal(storedAt) || !reflect.DeepEqual(s.Claims, chunkedClaims(t)) {
+		t.Errorf("%d cookies: %t", len(stored.Session), ok)
+	}
+	storage := storetest.New()
+	storage.Files = stored.Files
+	if err := Redeem(t.Context(), store.New(storage), "bG9naW4taWQtb2YtMTYtYg"); !errors.Is(err, ErrRedeemed) {
+		t.Errorf("a login that was completed before: %v", err)
+	}
+}
