@@ -86,11 +86,7 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 	if options.parallel < 1 || options.parallel > maxParallel || options.timeout <= 0 {
 		return fmt.Errorf("--parallel is 1 to %d, and --timeout more than 0", maxParallel)
 	}
-	config, err := readConfig(options.config, options.adapter)
-	if err != nil {
-		return err
-	}
-	app, targets, err := findTargets(config)
+	app, targets, err := readTargets(options.config, options.adapter)
 	if err != nil {
 		return err
 	}
@@ -157,7 +153,7 @@ func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target
 	partner := c.Partner(ctx)
 	hosts := c.Targets(ctx, targets)
 	_ = bar.Finish()
-	return check.NewReport(client.Base, partner, targets, hosts), nil
+	return c.NewReport(partner, targets, hosts), nil
 }
 
 // newProgress is a bar on a terminal, and shows nothing elsewhere and next to JSON.

@@ -50,11 +50,7 @@ The exit status is 1 if the partner does not reach an MSN of the config.`),
 var errNotReached = errors.New("the partner does not reach an MSN of the config")
 
 func runMerchants(cmd *cobra.Command, options merchantsOptions) error {
-	config, err := readConfig(options.config, options.adapter)
-	if err != nil {
-		return err
-	}
-	app, targets, err := findTargets(config)
+	app, targets, err := readTargets(options.config, options.adapter)
 	if err != nil {
 		return err
 	}
@@ -130,11 +126,7 @@ func (o *webhookOptions) run(cmd *cobra.Command, do func(context.Context, *cobra
 	if o.merchant != "" && !merchant.IsMSN(o.merchant) {
 		return fmt.Errorf("--merchant %q: it is not a Merchant Serial Number: write its 4 to 10 digits", o.merchant)
 	}
-	config, err := readConfig(o.config, o.adapter)
-	if err != nil {
-		return err
-	}
-	app, targets, err := findTargets(config)
+	app, targets, err := readTargets(o.config, o.adapter)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,15 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
+// readTargets reads a config file, and returns what there is to check in it.
+func readTargets(file, adapter string) (*App, []*check.Target, error) {
+	config, err := readConfig(file, adapter)
+	if err != nil {
+		return nil, nil, err
+	}
+	return findTargets(config)
+}
+
 // readConfig reads and adapts a config file as `caddy validate` does.
 func readConfig(file, adapter string) (*caddy.Config, error) {
 	if file == "" && adapter != "" {

@@ -208,7 +208,7 @@ var requests = []Defence{
 		Name:   "the directive is refused where it stands twice",
 		File:   "visit.go",
 		Old:    `return seen, placement.ErrTwice`,
-		New:    `return seen, nil`,
+		New:    `_ = placement.ErrTwice; return seen, nil`,
 		Test:   "TestDirectiveTwice",
 	},
 	{

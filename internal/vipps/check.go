@@ -36,35 +36,35 @@ var (
 // maxHops is how many redirects of the authorization endpoint are followed: from msn to client_id is one.
 const maxHops = 4
 
-// OpenAuthorization opens the login page as a browser does whose person then goes away, and follows
+// OpenAuthorization opens the login page as a browser does whose user then goes away, and follows
 // redirects within the origin of the authorization endpoint, nowhere else. It is nil where a login page
-// comes, or a redirect that goes on to one. named says that Vipps MobilePay knew the msn and put the
-// client_id in its place, or that the client_id was there from the beginning.
+// comes, or a redirect that goes on to one. The client_id is the one that Vipps MobilePay put in the place of the
+// msn, or that was there from the beginning; "" where it knows no such msn.
 //
 // It does not promise that somebody can log in: no user, no consent and no code come into it.
-func (c *Client) OpenAuthorization(ctx context.Context, address, redirectURI string) (named bool, err error) {
+func (c *Client) OpenAuthorization(ctx context.Context, address, redirectURI string) (clientID string, err error) {
 	at, err := url.Parse(address)
 	if err != nil {
-		return false, ErrBadAnswer
+		return "", ErrBadAnswer
 	}
 	endpoint := *at
 	for range maxHops {
 		if at.Path == endpoint.Path && at.Query().Has("client_id") {
-			named = true
+			clientID = at.Query().Get("client_id")
 		}
 		next, err := c.openPage(ctx, at)
 		if next == nil || err != nil {
-			return named, callErrorAt("auth", err)
+			return clientID, callErrorAt("auth", err)
 		}
 		if next.Query().Has("error") || withoutParameters(next) == redirectURI {
-			return named, callErrorAt("auth", redirectedError(next, redirectURI))
+			return clientID, callErrorAt("auth", redirectedError(next, redirectURI))
 		}
 		if next.Scheme != endpoint.Scheme || next.Host != endpoint.Host {
-			return named, nil
+			return clientID, nil
 		}
 		at = next
 	}
-	return named, fmt.Errorf("auth: redirects without end: %w", ErrBadAnswer)
+	return clientID, fmt.Errorf("auth: redirects without end: %w", ErrBadAnswer)
 }
 
 func callErrorAt(call string, err error) error {
