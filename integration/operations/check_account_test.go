@@ -32,7 +32,7 @@ func TestCheckSalesUnits(t *testing.T) {
 	}{
 		{"not among them", http.StatusOK, `[{"msn":234567,"name":"Shop B"}]`, "inactive, or not connected to you", "inactive, or not connected to you", "it is not among your sales units", "", true},
 		{"without Login", http.StatusOK, `[{"msn":234567,"name":"Shop B"},{"msn":999999,"name":"Nye\u001b[31m Kafé"}]`, `connected to you, as "Nye [31m Kafé"`, `connected to you, as "Nye [31m Kafé"`, "Login is not set up", "MSN 999999\n  " + w.Shop("shop-a.localhost") + "/vipps/callback\n", true},
-		{"cannot be read", http.StatusForbidden, `{}`, "refused by Vipps MobilePay", "refused", "sales unit 999999 must exist", "", false},
+		{"cannot be read", http.StatusForbidden, `{}`, "refused by Vipps MobilePay", "not connected to this partner", "sales unit 999999 must exist", "", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.T = t

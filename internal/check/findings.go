@@ -69,11 +69,11 @@ var fixes = []fix{
 
 	{aboutMerchantKeys, errOwnKeysRefused, "In the business portal, sales unit {msn}: compare client_id and client_secret, and let the token endpoint authentication method be client_secret_basic."},
 	{aboutMerchantKeys, errNotReached, "See in the business portal that sales unit {msn} is connected to the partner and active: it is not among your sales units. If it is another merchant's, correct the MSN."},
-	{aboutMerchantKeys, errReached, "In the business portal, sales unit {msn}: set up Login, with the token endpoint authentication method client_secret_basic, or ask the partner team to activate it."},
+	{aboutMerchantKeys, errReached, "Sales unit {msn} is connected to the partner. In the business portal, set up Login for it, with the token endpoint authentication method client_secret_basic, or ask the partner team to activate it (--registration-mail)."},
 	{aboutMerchantKeys, vipps.ErrNotConnected, "In the business portal: see that sales unit {msn} is active, connected to the partner, and has Login set up."},
 	{aboutMerchantKeys, vipps.ErrKeysRefused, "In the business portal: see that sales unit {msn} is connected to the partner and has Login set up, with the token endpoint authentication method client_secret_basic."},
 	{aboutMSN, errNotReached, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be active and connected to the partner: it is not among your sales units."},
-	{aboutMSN, errReached, "Sales unit {msn} is yours, and Login is not set up for it: set it up in the business portal, or ask the partner team to activate it (--registration-mail)."},
+	{aboutMSN, errReached, "Sales unit {msn} is connected to the partner, and Login is not set up for it: set it up in the business portal, or ask the partner team to activate it (--registration-mail)."},
 	{aboutMSN, vipps.ErrPageRefused, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be connected to the partner, and have Login set up."},
 	{aboutRedirectURI, vipps.ErrNoLoginClient, "In the business portal, sales unit {msn}: set up Login, and compare client_id where the merchant has keys of its own."},
 	{aboutRedirectURI, vipps.ErrPageRefused, "In the business portal, sales unit {msn}: register the redirect URI {uri}"},

@@ -58,8 +58,14 @@ const (
 
 var ErrMalformed = errors.New("userinfo is not a JSON object with a sub")
 
+// protocolClaims are about a token or an authentication rather than the user. ORY Hydra repeats them in userinfo; a site
+// has no use for them.
+var protocolClaims = []string{
+	"acr", "amr", "at_hash", "aud", "auth_time", "azp", "exp", "iat", "iss", "jti", "nbf", "nonce", "rat",
+}
+
 // Parse reads a userinfo answer (OpenID Connect Core section 5.3.2), sorted by name. A claim
-// that is null is left out: section 5.3.2 has it mean the same as a missing one.
+// that is null is left out: section 5.3.2 has it mean the same as a missing one. So are protocol claims.
 func Parse(userinfo []byte) ([]Claim, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(userinfo, &members); err != nil {
@@ -67,7 +73,7 @@ func Parse(userinfo []byte) ([]Claim, error) {
 	}
 	claims := make([]Claim, 0, len(members))
 	for name, raw := range members {
-		if raw = withoutEmptyAddresses(name, raw); string(raw) == "null" || name == "" {
+		if raw = withoutEmptyAddresses(name, raw); string(raw) == "null" || name == "" || slices.Contains(protocolClaims, name) {
 			continue
 		}
 		c, err := parseClaim(name, raw)
