@@ -32,6 +32,9 @@ type Owner struct {
 	Person    Person
 }
 
+// context is what a cookie of that name is bound to beside the person.
+func (o Owner) context(name string) []byte { return seal.Context(o.Host, o.MSN, name) }
+
 // place is where a browser keeps a cookie: it has one of each (RFC 6265 section 5.3 step 11).
 type place struct {
 	name, path string
@@ -53,7 +56,7 @@ type bound struct {
 func (b bound) seal(o Owner) string {
 	parts := strings.Join([]string{b.path, b.domain, b.attributes, b.value}, "\x00") // which stands in none of them
 	plain := append(b.person[:], parts...)
-	return base64.RawURLEncoding.EncodeToString(o.Keys.Seal(plain, seal.Context(o.Host, o.MSN, b.name)))
+	return base64.RawURLEncoding.EncodeToString(o.Keys.Seal(plain, o.context(b.name)))
 }
 
 // open undoes seal, whoever the cookie is for. It is false for what nobody with our keys has bound to this name, host and
@@ -63,7 +66,7 @@ func open(o Owner, name, value string) (b bound, ok bool) {
 	if err != nil {
 		return bound{}, false
 	}
-	plain, ok := o.Keys.Open(sealed, seal.Context(o.Host, o.MSN, name))
+	plain, ok := o.Keys.Open(sealed, o.context(name))
 	if !ok || len(plain) < len(b.person) {
 		return bound{}, false
 	}
