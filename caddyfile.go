@@ -143,6 +143,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			lifetime <duration>
 //			claims   <claim>...
 //		}
+//		site_session    <cookie>... {
+//			keep_at_login
+//		}
 //		header_prefix   <prefix>
 //		header          <field> <claim>
 //		header_limit    <size>
@@ -207,6 +210,8 @@ func (h *Handler) unmarshalSubdirective(helper httpcaddyfile.Helper) error {
 		return h.unmarshalPhone(d)
 	case "assertion":
 		return h.unmarshalAssertion(d)
+	case "site_session":
+		return h.unmarshalSiteSession(d)
 	}
 	if err := h.unmarshalLine(d); err != nil {
 		return err

@@ -114,6 +114,20 @@ func (h *Handler) unmarshalAssertion(d *caddyfile.Dispenser) error {
 	return err
 }
 
+func (h *Handler) unmarshalSiteSession(d *caddyfile.Dispenser) error {
+	h.SiteSession = new(SiteSessionConfig)
+	if err := someArguments(d, &h.SiteSession.Cookies); err != nil {
+		return err
+	}
+	_, err := eachLine(d, d.Nesting(), func(name string) error {
+		if name == "keep_at_login" {
+			return flag(d, &h.SiteSession.KeepAtLogin)
+		}
+		return d.Errf("unrecognized subdirective %q of site_session: use keep_at_login", name)
+	})
+	return err
+}
+
 // unmarshalRequire reads a requirement. Its matcher is a must: one that is forgotten would be about all requests.
 func (h *Handler) unmarshalRequire(d httpcaddyfile.Helper) error {
 	matcher, isMatcher, err := d.MatcherToken()

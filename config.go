@@ -100,6 +100,16 @@ type LogoutConfig struct {
 	ClearSiteData []string `json:"clear_site_data,omitempty"`
 }
 
+// SiteSessionConfig binds session cookies of the site's own to the user they were set for.
+type SiteSessionConfig struct {
+	// Cookies are their names, such as PHPSESSID.
+	Cookies []string `json:"cookies"`
+
+	// KeepAtLogin has a login that replaces no session bind the visitor's cookies to whoever logs in. The site must renew its
+	// session id at login: see the documentation. Default: false.
+	KeepAtLogin bool `json:"keep_at_login,omitempty"`
+}
+
 // AssertionConfig sets up a signed proof of who the user is, for sites that check it.
 type AssertionConfig struct {
 	// Header is the field that carries it. Default: X-Vipps-Assertion.

@@ -119,7 +119,7 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 	v.refused = h.endpoint(incoming.OriginalPath(r)) == nil
 	if h.ErrorPages == "off" {
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(v, returnTo))
-		return h.handOver(w, r, f)
+		return h.handOver(w, r, v, f)
 	}
 	v.clearInvalid(w, r)
 	p := pages.Page{Kind: f.page, Link: h.loginURL(v, returnTo), Reference: reference}
@@ -164,11 +164,12 @@ func (h *Handler) flowAt(path string) string {
 // handOver hands an error to the site's error routes. On the way through Caddy an error is logged with
 // the request's URL: for a callback, whose URL holds the authorization code, we run the error routes
 // ourselves. The site is told what kind of error it is; the details are in our own log line.
-func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) error {
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, v *visit, f failure) error {
 	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
 	cookie.RemoveOwn(r.Header) // handle_errors may have a site behind it, too
+	h.filterSiteSession(r, v)
 	pages.Challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := incoming.OriginalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {

@@ -34,6 +34,7 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	}
 	cookie.SetSession(w, r, v.names.Session, nil, v.Secure(), 0)
 	clearLastUses(w, r, v)
+	h.logOutOfSite(w, r, v)
 	if v.session != nil {
 		if err := h.endSession(r, v); err != nil {
 			h.logger.Error("a logout is not known to the other instances yet", zap.String("msn", v.msn), zap.Error(err))

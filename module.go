@@ -20,11 +20,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/assertion"
-	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
+	"github.com/caddy-vipps/vippslogin/internal/sitesession"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
@@ -83,6 +83,9 @@ type Handler struct {
 	// check it. Default: none.
 	Assertion *AssertionConfig `json:"assertion,omitempty"`
 
+	// SiteSession binds the site's own session cookies to the user they were set for. Default: none.
+	SiteSession *SiteSessionConfig `json:"site_session,omitempty"`
+
 	// HeaderPrefix starts the name of every identity header, and ends in "-". Default: X-Vipps-.
 	HeaderPrefix string `json:"header_prefix,omitempty"`
 
@@ -129,13 +132,14 @@ type Handler struct {
 	matchers              caddyhttp.MatcherSets
 	lifetime, idleTimeout time.Duration // of sessions; idleTimeout is 0 where there is none
 
-	scope     string                         // Scopes, as Vipps MobilePay is asked for them
-	hosts     atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
-	origins   incoming.Origins
-	identity  *identity.Identity
-	signer    *assertion.Signer // nil: no assertions
-	paths     endpointPaths
-	endpoints map[string]endpoint
+	scope       string                         // Scopes, as Vipps MobilePay is asked for them
+	hosts       atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
+	origins     incoming.Origins
+	identity    *identity.Identity
+	signer      *assertion.Signer    // nil: no assertions
+	siteCookies *sitesession.Cookies // the site's own that are bound; nil: none
+	paths       endpointPaths
+	endpoints   map[string]endpoint
 
 	requirements []requirement
 	headerLimit  int
@@ -199,8 +203,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, incoming.AsSent(r), v)
 	}
-	cookie.RemoveOwn(r.Header)
-	return next.ServeHTTP(w, r)
+	return h.serveSite(w, r, v, next)
 }
 
 // serveUser hands the request of a person with a session to the site.
@@ -213,9 +216,8 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if err != nil {
 		return h.fail(w, incoming.AsSent(r), v, err, incoming.WantedPage(incoming.AsSent(r)))
 	}
-	cookie.RemoveOwn(r.Header)
 	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
-	return next.ServeHTTP(w, r)
+	return h.serveSite(w, r, v, next)
 }
 
 // serveErrorRoute is the way of a request that has failed, in the site's handle_errors: what the client
@@ -236,14 +238,13 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		// A site that is asked for what was refused answers with it (CVE-2025-31492).
 		return h.failAgain(w, incoming.AsSent(r), v)
 	}
-	cookie.RemoveOwn(r.Header)
 	if v.session == nil {
-		return next.ServeHTTP(w, r)
+		return h.serveSite(w, r, v, next)
 	}
 	if proof, err := h.assertionFor(r, v); err == nil { // else nobody is known: never without the proof
 		h.identity.Present(r, v.session, v.msn, false, proof)
 	}
-	return next.ServeHTTP(w, r)
+	return h.serveSite(w, r, v, next)
 }
 
 // errMatcher does not say what the matcher says: that may quote the request.

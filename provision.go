@@ -48,7 +48,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	for _, check := range []func() error{
-		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionHeaderLimit, h.provisionAssertion,
+		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionHeaderLimit, h.provisionAssertion, h.provisionSiteSession,
 		func() error { return h.checkClaims(h.Claims) },
 		func() error { return checkScopes("scope", h.Scopes) },
 		func() error { return h.provisionRequire(ctx) },

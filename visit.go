@@ -38,6 +38,8 @@ type visit struct {
 	invalid bool             // there are session cookies, and they are no good
 	refused bool             // what was asked of the site was not given
 
+	filtered bool // the site's own session cookies in the request are those that fit
+
 	lapsed *session.Session // a session that is over by itself: what it remembers of the browser's logins
 	demand *demand          // what is required for the request, or the login; nil: nothing
 
@@ -196,6 +198,7 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	left := time.Until(s.Issued.Add(h.lifetime))
 	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), h.cookieLife(left))
 	clearLastUses(w, r, v)
+	h.logInAtSite(w, r, v, s)
 	if h.newLogins {
 		setNewLogin(w, v, s, h.cookieLife(left))
 	}

@@ -23,20 +23,22 @@ type room struct{ ours, others []string }
 // rooms are the packages that are part of the plugin, from the lowest floor up (docs/code.md). A room imports nothing
 // that is not named here; what the standard library has is free, but for netFree.
 var rooms = map[string]room{
-	"seal":       {},
-	"userinfo":   {},
-	"cookie":     {},
-	"placement":  {others: []string{"github.com/caddyserver/caddy/v2"}},
-	"merchant":   {others: []string{"golang.org/x/net/idna"}},
-	"store":      {others: []string{"github.com/caddyserver/certmagic"}},
-	"pages":      {others: []string{"golang.org/x/text/language"}},
-	"idtoken":    {ours: []string{"userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5"}},
-	"session":    {ours: []string{"seal", "userinfo", "cookie"}},
-	"login":      {ours: []string{"seal", "cookie", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "github.com/patrickmn/go-cache"}},
-	"incoming":   {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
-	"identity":   {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
-	"assertion":  {ours: []string{"seal", "store", "userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
-	"revocation": {ours: []string{"seal", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "golang.org/x/sync"}},
+	"seal":        {},
+	"userinfo":    {},
+	"cookie":      {},
+	"placement":   {others: []string{"github.com/caddyserver/caddy/v2"}},
+	"merchant":    {others: []string{"golang.org/x/net/idna"}},
+	"store":       {others: []string{"github.com/caddyserver/certmagic"}},
+	"pages":       {others: []string{"golang.org/x/text/language"}},
+	"idtoken":     {ours: []string{"userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5"}},
+	"session":     {ours: []string{"seal", "userinfo", "cookie"}},
+	"login":       {ours: []string{"seal", "cookie", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "github.com/patrickmn/go-cache"}},
+	"sitesession": {ours: []string{"seal", "cookie"}},
+	"outgoing":    {others: []string{"github.com/caddyserver/caddy/v2"}},
+	"incoming":    {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
+	"identity":    {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
+	"assertion":   {ours: []string{"seal", "store", "userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
+	"revocation":  {ours: []string{"seal", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "golang.org/x/sync"}},
 	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{
 		"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/", "github.com/patrickmn/go-cache", "go.opentelemetry.io/", "golang.org/x/sync", "golang.org/x/time",
 	}},
@@ -135,7 +137,7 @@ func TestRoomsAreClosed(t *testing.T) {
 // responseWriters are the files at the root that may name http.ResponseWriter: everything else there cannot answer a
 // request.
 var responseWriters = []string{
-	"module.go", "visit.go", "visit_newlogin.go", "failures.go", "endpoints.go", "admin.go", "handler_auth.go", "handler_require.go", "handler_callback.go", "handler_session.go", "handler_assertion.go",
+	"module.go", "visit.go", "visit_newlogin.go", "failures.go", "endpoints.go", "admin.go", "handler_auth.go", "handler_require.go", "handler_callback.go", "handler_session.go", "handler_sitesession.go", "handler_assertion.go",
 	"handler_phone.go", "handler_phone_answers.go", "handler_webhook.go",
 }
 

@@ -140,9 +140,7 @@ const UntilClosed = time.Duration(math.MaxInt64)
 // keep a response with it, whatever the site says of its own: it would give one person's session to others, or
 // end theirs.
 func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
-	if said := w.Header()["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
-		w.Header().Add("Cache-Control", "private")
-	}
+	KeepPrivate(w.Header())
 	// One Set-Cookie for a name (RFC 6265 section 4.1.1): a session that begins where a stale one was cleared.
 	w.Header()["Set-Cookie"] = slices.DeleteFunc(w.Header()["Set-Cookie"], func(earlier string) bool {
 		return strings.HasPrefix(earlier, Name(name, secure)+"=")
@@ -163,6 +161,13 @@ func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Dur
 		cookie.MaxAge = -1
 	}
 	http.SetCookie(w, cookie)
+}
+
+// KeepPrivate keeps an answer out of shared caches, whatever the site says of its own.
+func KeepPrivate(header http.Header) {
+	if said := header["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
+		header.Add("Cache-Control", "private")
+	}
 }
 
 // SetSession sets a session's cookies and clears the ones that an earlier, longer session left.

@@ -515,7 +515,7 @@ var requests = []Defence{
 		Threat: "a shared cache that keeps a cookie of ours",
 		Name:   "what sets a cookie says private",
 		File:   "internal/cookie/cookie.go",
-		Old:    `w.Header().Add("Cache-Control", "private")`,
+		Old:    `header.Add("Cache-Control", "private")`,
 		New:    ``,
 		Test:   "TestNoCacheKeepsACookie",
 	},

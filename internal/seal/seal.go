@@ -23,7 +23,8 @@ type Keys struct {
 	Phone   Keyring // logins from a phone number, in Caddy's storage
 	Revoked Keyring // the list of sessions that were ended, in Caddy's storage
 
-	Assertion Keyring // the keys that sign assertions, in Caddy's storage
+	Assertion   Keyring // the keys that sign assertions, in Caddy's storage
+	SiteSession Keyring // the site's own session cookies
 
 	// index names things in storage after what they belong to, without showing it: one HMAC key a
 	// secret, the first names new things.
@@ -36,13 +37,14 @@ type Keys struct {
 func NewKeys(environment string, secrets []string) (*Keys, error) {
 	keys := new(Keys)
 	for purpose, ring := range map[string]*Keyring{
-		"session":   &keys.Session,
-		"seen":      &keys.Seen,
-		"login":     &keys.Login,
-		"state":     &keys.State,
-		"phone":     &keys.Phone,
-		"revoked":   &keys.Revoked,
-		"assertion": &keys.Assertion,
+		"session":      &keys.Session,
+		"seen":         &keys.Seen,
+		"login":        &keys.Login,
+		"state":        &keys.State,
+		"phone":        &keys.Phone,
+		"revoked":      &keys.Revoked,
+		"assertion":    &keys.Assertion,
+		"site session": &keys.SiteSession,
 	} {
 		for _, secret := range secrets {
 			aead, err := newAEAD(environment, secret, purpose)
