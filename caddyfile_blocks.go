@@ -128,7 +128,7 @@ func (h *Handler) unmarshalSiteSession(d *caddyfile.Dispenser) error {
 	return err
 }
 
-// unmarshalRequire reads a requirement. Its matcher is a must: one that is forgotten would be about all requests.
+// unmarshalRequire reads a requirement. Its matcher is mandatory: a forgotten one would apply to all requests.
 func (h *Handler) unmarshalRequire(d httpcaddyfile.Helper) error {
 	matcher, isMatcher, err := d.MatcherToken()
 	if err != nil {
@@ -205,7 +205,7 @@ func (h *Handler) unmarshalHeader(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// seenOnce finds subdirectives that stand twice where once is all that makes sense.
+// seenOnce finds subdirectives that are repeated where one makes sense only.
 type seenOnce map[string]bool
 
 func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
@@ -222,8 +222,8 @@ func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
 	return nil
 }
 
-// eachLine reads the lines of a block, each of which may stand once, with no block of its own. It says
-// how many there are.
+// eachLine reads the lines of a block, each of which may occur once and has no block of its own. It returns how many there
+// are.
 func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error) (int, error) {
 	once := seenOnce{}
 	for d.NextBlock(nesting) {
@@ -241,8 +241,8 @@ func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error)
 	return len(once), nil
 }
 
-// oneArgument and its like name the subdirective in their errors, and never an argument, as d.ArgErr
-// does: it may be a secret.
+// oneArgument and the functions after it name the subdirective in their errors. Unlike d.ArgErr, they never quote an
+// argument, which may be a secret.
 func oneArgument(d *caddyfile.Dispenser, value *string) error {
 	name := d.Val()
 	if !d.AllArgs(value) || *value == "" {
@@ -306,7 +306,7 @@ func durationOrOff(d *caddyfile.Dispenser, value *Duration) error {
 	return duration(d, value)
 }
 
-// noBlock is called at the end of a subdirective that is one line. An empty block is one, too.
+// noBlock refuses a block after a subdirective that takes none, also an empty one.
 func noBlock(d *caddyfile.Dispenser, name string) error {
 	err := d.Errf("%s takes no block", name)
 	if d.NextBlock(d.Nesting()) || d.Val() == "}" && !d.Token().Quoted() {

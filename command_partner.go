@@ -114,7 +114,7 @@ that takes it, and is stored nowhere.`),
 	return cmd
 }
 
-// webhookPlace is whose registrations a command is about, and where the config has the ping.
+// webhookPlace says whose registrations a command is about, and which hosts of the config take pings.
 type webhookPlace struct {
 	client *vipps.Client
 	unit   *merchant.Unit // nil: the partner's

@@ -23,8 +23,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/sitesession"
 )
 
-// A site that keeps sessions of its own goes by its cookie, whoever is logged in here. With site_session such a cookie is
-// worth something to the user alone whom it was set for (internal/sitesession).
+// A site with sessions of its own trusts its own cookie, whoever is logged in here. With site_session that cookie is valid
+// only for the user it was set for (internal/sitesession).
 
 func (h *Handler) provisionSiteSession() error {
 	if h.SiteSession == nil {
@@ -51,7 +51,7 @@ func (h *Handler) provisionSiteSession() error {
 	return nil
 }
 
-// owner returns for whom the site's session cookies are: the user with this session, or nobody.
+// owner returns whose the site's session cookies are: the user's with this session, or nobody's.
 func (v *visit) owner(s *session.Session) sitesession.Owner {
 	o := sitesession.Owner{Host: v.Host, MSN: v.msn}
 	if v.keys != nil {
@@ -63,8 +63,8 @@ func (v *visit) owner(s *session.Session) sitesession.Owner {
 	return o
 }
 
-// filterSiteSession leaves the site's session cookies that fit in a request. Once: the site's own error routes see the same
-// request again.
+// filterSiteSession removes the site's session cookies that do not fit from a request. It does so once: the site's error
+// routes see the same request again.
 func (h *Handler) filterSiteSession(r *http.Request, v *visit) (found sitesession.Found) {
 	if h.siteCookies == nil || v.filtered {
 		return found
@@ -81,12 +81,12 @@ func (h *Handler) serveSite(w http.ResponseWriter, r *http.Request, v *visit, ne
 	}
 	found := h.filterSiteSession(r, v)
 	path := incoming.OriginalPath(r)
-	// Of other answers one may come after a login since. In error routes it may be unknown whether there is a session.
+	// Other answers may arrive after a later login. In error routes it may be unknown whether there is a session.
 	expires := incoming.IsNavigation(r) && r.Context().Value(caddyhttp.ErrorCtxKey) == nil
 	site := outgoing.NewWriter(w, outgoing.Hooks{
 		Answer: func(header http.Header) {
 			refused := h.siteCookies.Bind(header, v.owner(v.session), path)
-			if len(refused) > 0 && h.app.told.allow(v.client) {
+			if len(refused) > 0 && h.app.clientLogs.allow(v.client) {
 				h.logger.Warn("session cookies of the site left out: bound to the user they are larger than browsers take, or hold a control character",
 					zap.String("msn", v.msn), zap.String("host", v.Host), zap.Strings("cookies", refused))
 			}
@@ -94,7 +94,7 @@ func (h *Handler) serveSite(w http.ResponseWriter, r *http.Request, v *visit, ne
 				found.Expire(header, path, v.Secure())
 			}
 		},
-		Interim: h.siteCookies.Remove, // browsers may take them, or not
+		Interim: h.siteCookies.Remove, // some browsers store cookies of interim answers
 	})
 	err := next.ServeHTTP(site, r)
 	switch {
@@ -107,8 +107,8 @@ func (h *Handler) serveSite(w http.ResponseWriter, r *http.Request, v *visit, ne
 	return err
 }
 
-// logInAtSite is for the answer that ends a login with session s. Of a session that was ended nothing is known: it may be the
-// one that this login has replaced, where its outcome is told again.
+// logInAtSite adds the site's session cookies to the answer that completes a login with session s. A revoked session may be
+// the one that this login has replaced, if the callback is a repeated one: it counts as replaced.
 func (h *Handler) logInAtSite(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session) {
 	if h.siteCookies != nil {
 		replaces := v.session != nil || v.invalid && v.lapsed == nil
@@ -123,11 +123,11 @@ func (h *Handler) logOutOfSite(w http.ResponseWriter, r *http.Request, v *visit)
 	}
 }
 
-// Some claims come at the first login only, such as the consents of customFlow. The site is told which request is the
-// first page view of a login, so that it can store them then. A cookie of its own says so until the site has answered
-// one.
+// Some claims come with the first login only, such as the consents of customFlow. The site is told which request is the
+// first page view of a login, so that it can store them. A cookie marks the login as new until the site has answered a page
+// view.
 
-// newLoginPlaceholder is how a config asks for it; a header for the claim new_login is the other way.
+// newLoginPlaceholder is the placeholder for it. A header for the claim new_login does the same.
 const newLoginPlaceholder = "http.vipps_login.new_login"
 
 // asksForNewLogins reports whether the config asks which page view is the first of a login: only then is there a cookie
@@ -149,7 +149,7 @@ func newLoginContext(v *visit, s *session.Session) []byte {
 	return seal.Context(v.Host, v.msn, s.IDText(), "new login")
 }
 
-// setNewLogin has the next page view be the first of its login.
+// setNewLogin marks the login as new: the next page view is its first.
 func setNewLogin(w http.ResponseWriter, v *visit, s *session.Session, left time.Duration) {
 	sealed := v.keys.Seen.Seal(nil, newLoginContext(v, s))
 	cookie.Set(w, newLoginName(v, s), base64.RawURLEncoding.EncodeToString(sealed), v.Secure(), left)
@@ -176,7 +176,7 @@ func isNewLogin(r *http.Request, v *visit) bool {
 	return false
 }
 
-// mayBeNew is a quick look: nearly no request has such a cookie.
+// mayBeNew is a cheap test first: hardly any request has such a cookie.
 func mayBeNew(header http.Header) bool {
 	for _, line := range header["Cookie"] {
 		if strings.Contains(line, cookie.Plain.New[:len(cookie.Plain.New)-1]) {
@@ -186,8 +186,8 @@ func mayBeNew(header http.Header) bool {
 	return false
 }
 
-// spendNewLogin clears the cookie with the site's answer. An error of the site's, such as a proxy's that cannot reach
-// it, is no answer.
+// spendNewLogin clears the cookie with the site's answer. An error, such as a proxy's that cannot reach the site, is no
+// answer.
 func spendNewLogin(w http.ResponseWriter, v *visit) http.ResponseWriter {
 	return outgoing.NewWriter(w, outgoing.Hooks{
 		Answer: func(http.Header) { cookie.Set(w, newLoginName(v, v.session), "", v.Secure(), 0) },

@@ -15,8 +15,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 )
 
-// setErrorPlaceholders tells the site's error routes what has happened, the reference of our line in the
-// log, and where a login starts that comes back to the page the person wanted.
+// setErrorPlaceholders gives the site's error routes the reason, the reference of our log line, and the address of a login
+// that returns to the page that the user wanted.
 func setErrorPlaceholders(r *http.Request, reason, reference, loginURL string) {
 	replacer := incoming.Replacer(r)
 	replacer.Set("http.vipps_login.error", reason)
@@ -24,8 +24,8 @@ func setErrorPlaceholders(r *http.Request, reason, reference, loginURL string) {
 	replacer.Set("http.vipps_login.login_url", loginURL)
 }
 
-// setPlaceholders tells the rest of the Caddyfile what is known about the visit. A claim's text is
-// data: the replacer does not look into what it has put in.
+// setPlaceholders sets the placeholders for the rest of the Caddyfile. A claim's text is data: the replacer does not expand
+// placeholders in it.
 func setPlaceholders(r *http.Request, v *visit) {
 	incoming.Replacer(r).Map(func(key string) (any, bool) {
 		switch {
@@ -38,7 +38,7 @@ func setPlaceholders(r *http.Request, v *visit) {
 		case key == "http.vipps_login.session" && v.session != nil:
 			return v.session.IDText(), true
 		case key == "http.vipps_login.error", key == "http.vipps_login.error_id", key == "http.vipps_login.login_url":
-			return "", true // of an error that is not ours; setErrorPlaceholders comes before this
+			return "", true // an error of another handler; setErrorPlaceholders takes precedence
 		}
 		name, ok := strings.CutPrefix(key, "http.auth.user.")
 		if !ok {
@@ -49,8 +49,8 @@ func setPlaceholders(r *http.Request, v *visit) {
 }
 
 // Placeholders are resolved when the config is loaded, by one rule for all fields: an unset or empty one is an error,
-// as is one that only a request could fill. In a list, one that gives several words gives several elements. Secrets go
-// another way (resolveSecret): what they resolve to is in no exported field.
+// as is one that only a request could fill. In a list, one with several words becomes several elements. Secrets are
+// resolved by resolveSecret, into unexported fields.
 
 // resolveText resolves the placeholders of one field.
 func resolveText(name string, value *string) error {
@@ -86,8 +86,8 @@ func resolveWords(name string, values *[]string) error {
 	return nil
 }
 
-// resolvePlaceholders resolves those of the handler's fields but secrets and the MSN, which may be known for each
-// request only. Hosts of merchants are resolved where they are added.
+// resolvePlaceholders resolves the placeholders of all fields but secrets and the MSN, which may depend on the request. Hosts
+// of merchants are resolved where they are added.
 func (h *Handler) resolvePlaceholders() error {
 	for _, field := range []struct {
 		name  string
@@ -136,7 +136,7 @@ func (h *Handler) resolveHeaders() error {
 	return nil
 }
 
-// resolvePlaceholders resolves those of a merchant's fields but its keys and MSN.
+// resolvePlaceholders resolves the placeholders of a merchant, but for its keys and MSN.
 func (m *Merchant) resolvePlaceholders() error {
 	if err := resolveWords("host", &m.Hosts); err != nil {
 		return err
@@ -147,9 +147,8 @@ func (m *Merchant) resolvePlaceholders() error {
 	return errors.Join(resolveText("market", &m.Market), resolveWords("claims", &m.Claims), resolveText("audience", &m.Audience))
 }
 
-// resolveSecret replaces the placeholders of a secret. Empty is an error, and so is a placeholder that
-// is empty or unknown: a secret that silently becomes nothing is how configs fail open
-// (CVE-2026-27586).
+// resolveSecret resolves the placeholders of a secret. An empty secret is an error, and so is a placeholder that is empty or
+// unknown: secrets that silently become empty make configs fail open (CVE-2026-27586).
 func resolveSecret(value string) (string, error) {
 	if value == "" {
 		return "", errors.New("it is empty: set it")
@@ -165,10 +164,10 @@ func resolveSecret(value string) (string, error) {
 	return resolved, nil
 }
 
-// minAPIKey is the least that a key which callers send may have, in characters.
+// minAPIKey is the minimum length of a key that callers send, in characters.
 const minAPIKey = 32
 
-// hashedKeys are keys that callers send, ready to be compared.
+// hashedKeys returns the hashes of keys that callers send, ready to be compared.
 func hashedKeys(name string, values []string) (hashes [][sha256.Size]byte, err error) {
 	for i, value := range values {
 		key, err := resolveSecret(value)

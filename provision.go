@@ -23,15 +23,14 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// What on_unauthenticated can be.
+// Values of on_unauthenticated.
 const (
 	unauthenticatedRedirect = "redirect"
 	unauthenticatedDeny     = "deny"
 	unauthenticatedPass     = "pass"
 )
 
-// Provision sets the handler up. Everything that can be found out about a request's answer before the
-// request is found out here.
+// Provision sets up the handler. It computes everything that does not depend on a request.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	app, err := ctx.App("vipps_login")
@@ -75,10 +74,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	return placement.Check(ctx, self)
 }
 
-// sampledHosts is how many hosts of a site are tried, where it has more.
+// sampledHosts is how many hosts of a site are tried, at most.
 const sampledHosts = 100
 
-// provisionEndpoints sets up what answers at the endpoints, and the secrets that it needs.
+// provisionEndpoints sets up the endpoints, and the secrets that they need.
 func (h *Handler) provisionEndpoints(ctx caddy.Context) error {
 	if err := h.provisionPhone(ctx); err != nil {
 		return err
@@ -138,7 +137,7 @@ func (h *Handler) provisionConsentWebhook() (err error) {
 	return err
 }
 
-// watchShutdown ends the waits for phone logins when a server shuts down: it waits for its requests.
+// watchShutdown makes requests that wait for a phone login return when a server shuts down, which waits for them.
 func (h *Handler) watchShutdown(ctx caddy.Context) {
 	h.stopping = make(chan struct{})
 	stop := sync.OnceFunc(func() { close(h.stopping) })
@@ -185,7 +184,7 @@ func (h *Handler) checkChoices() error {
 	return nil
 }
 
-// markets are those of Vipps MobilePay; none lets it choose.
+// markets are those of Vipps MobilePay. With an empty one it chooses.
 var markets = []string{"", "NO", "DK", "FI", "SE"}
 
 func oneOf(name, value string, of []string) error {
@@ -202,7 +201,7 @@ func (h *Handler) provisionSession() (err error) {
 	if h.idleTimeout, err = h.Session.IdleTimeout.resolveOrOff("session: idle_timeout"); err != nil {
 		return err
 	}
-	const least = time.Second // what a session counts in
+	const least = time.Second // the resolution of a session's times
 	if h.lifetime < least || h.idleTimeout != 0 && h.idleTimeout < least {
 		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
 	}
@@ -212,16 +211,16 @@ func (h *Handler) provisionSession() (err error) {
 	return nil
 }
 
-// framingFields cannot carry a claim: they say how the request itself is read.
+// framingFields cannot carry a claim: they control how the request is read.
 var framingFields = []string{
 	"connection", "content-length", "content-type", "cookie", "expect", "host", "keep-alive", "te", "trailer",
 	"transfer-encoding", "upgrade",
-	// and these say what we decide by, or are the proxy's own
+	// and these: we decide by them, or the proxy sets them
 	"accept", "origin", "proxy-authorization", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-purpose",
 	"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-requested-with",
 }
 
-// othersFields are fields that a prefix could take away with our own: one of each family there is.
+// othersFields has one field of each family that a header_prefix could remove along with our own.
 var othersFields = []string{
 	"accept-encoding", "access-control-request-method", "cache-control", "content-type", "if-none-match",
 	"proxy-authorization", "sec-fetch-mode", "transfer-encoding", "upgrade-insecure-requests", "user-agent",
@@ -234,7 +233,7 @@ func (h *Handler) checkHeaders() error {
 		return fmt.Errorf(`header_prefix: %q would take other headers with it: write the start of a field name that ends in "-", such as X-Vipps-`, h.HeaderPrefix)
 	}
 	seen := make(map[string]bool)
-	for _, field := range slices.Sorted(maps.Keys(h.Headers)) { // one config, one error
+	for _, field := range slices.Sorted(maps.Keys(h.Headers)) { // in order, so that a config always has the same error
 		claim, folded := h.Headers[field], identity.Fold(field)
 		switch {
 		case !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded):
@@ -253,7 +252,7 @@ func (h *Handler) checkHeaders() error {
 	return nil
 }
 
-// checkClaims refuses a header for a claim that is not kept: it would never be there.
+// checkClaims refuses a header for a claim that sessions do not keep: it would never be there.
 func (h *Handler) checkClaims(claims []string) error {
 	if len(claims) == 0 {
 		return nil
@@ -294,8 +293,7 @@ func (h *Handler) checkBasePath() error {
 	return nil
 }
 
-// checkScopes accepts scope tokens (RFC 6749 section 3.3) but those with a comma, which is always a list
-// that somebody wrote with the wrong separator.
+// checkScopes accepts scope tokens (RFC 6749 section 3.3) without a comma: a comma is always a list with the wrong separator.
 func checkScopes(name string, scopes []string) error {
 	for _, scope := range scopes {
 		if scope == "" || !userinfo.IsPlain(scope) || strings.ContainsAny(scope, ` ",\`) {

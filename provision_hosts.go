@@ -19,8 +19,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// provisionHosts builds the host table: from the MSN that stands for the whole site, from the merchants,
-// and from the merchants file.
+// provisionHosts builds the host table, from the MSN of the whole site, the merchants, and the merchants file.
 func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	if h.MSN == "" && len(h.Merchants) == 0 && h.MerchantsFile == "" {
 		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` or `merchants <file>` in its block")
@@ -32,7 +31,7 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	if err := h.addMerchants(table); err != nil {
 		return err
 	}
-	h.Merchants = nil // 100,000 of them would stay in memory twice
+	h.Merchants = nil // else 100,000 of them would be in memory twice
 	if h.MerchantsFile != "" {
 		return h.provisionMerchantsFile(table)
 	}
@@ -40,7 +39,7 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	return h.checkSiteKeys(table)
 }
 
-// addMerchants adds the merchants that the config itself names.
+// addMerchants adds the merchants of the config.
 func (h *Handler) addMerchants(table *merchant.Hosts) error {
 	for i := range h.Merchants {
 		if err := h.Merchants[i].resolvePlaceholders(); err != nil {
@@ -62,7 +61,7 @@ func (h *Handler) addMerchants(table *merchant.Hosts) error {
 	return nil
 }
 
-// merchantOf is a line of a merchants file in the shape that the rules for merchants are about.
+// merchantOf converts a line of a merchants file, so that the same rules apply to it.
 func merchantOf(l *merchant.Line) *Merchant {
 	return &Merchant{MSN: l.MSN, ClientID: l.ClientID, ClientSecret: l.ClientSecret, Scopes: strings.Fields(l.Scope), Market: l.Market, Claims: strings.Fields(l.Claims), Audience: l.Audience}
 }
@@ -70,7 +69,7 @@ func merchantOf(l *merchant.Line) *Merchant {
 func (h *Handler) newSalesUnit(m *Merchant) (*merchant.Unit, error) {
 	unit := &merchant.Unit{MSN: m.MSN, Scope: h.scope, Market: h.Market, Claims: h.Claims, Audience: h.Audience}
 	if len(m.Scopes) > 0 {
-		unit.Scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants ask for the same
+		unit.Scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants have the same
 	}
 	if m.Market != "" {
 		unit.Market = m.Market
@@ -112,7 +111,7 @@ func (h *Handler) needPartnerKeys() error {
 	return nil
 }
 
-// addSiteHosts gives every host of the site to one MSN, where there is one.
+// addSiteHosts adds every host of the site for the directive's MSN, if it has one.
 func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	if h.MSN == "" {
 		return nil
@@ -121,7 +120,7 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	if err != nil {
 		return err
 	}
-	// What is the same for every request is known now, and what it lacks as well.
+	// Placeholders that do not depend on the request are resolved now: an unset one is an error.
 	msn, err := caddy.NewReplacer().ReplaceOrErr(h.MSN, true, false)
 	if err != nil {
 		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
@@ -141,7 +140,7 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	return nil
 }
 
-// checkSiteKeys: hosts of the site that no merchant with keys of its own has taken need the partner's.
+// checkSiteKeys refuses a site without partner keys, unless merchants with keys of their own have all of its hosts.
 func (h *Handler) checkSiteKeys(table *merchant.Hosts) error {
 	if table.Site == nil || !table.UsesSite() {
 		return nil
@@ -149,8 +148,7 @@ func (h *Handler) checkSiteKeys(table *merchant.Hosts) error {
 	return h.needPartnerKeys()
 }
 
-// provisionMerchantsFile reads the file. Where that cannot be done, the config is not loaded: no host
-// would have a merchant.
+// provisionMerchantsFile reads the file. If that fails, the config is not loaded: no host would have a merchant.
 func (h *Handler) provisionMerchantsFile(configured *merchant.Hosts) error {
 	path, err := caddy.NewReplacer().ReplaceOrErr(h.MerchantsFile, true, true)
 	if err != nil {
@@ -176,7 +174,7 @@ func (h *Handler) provisionMerchantsFile(configured *merchant.Hosts) error {
 	return nil
 }
 
-// reportMerchantsFile logs what became of a version of a merchants file.
+// reportMerchantsFile logs whether a version of a merchants file was taken.
 func reportMerchantsFile(logger *zap.Logger, path string, hosts int, err error) {
 	if err != nil {
 		logger.Error("merchants file refused: the merchants are those of before", zap.String("file", path), zap.Error(err))
@@ -201,7 +199,7 @@ func (h *Handler) addFromFile(path string, content io.Reader, table *merchant.Ho
 	})
 }
 
-// provisionOrigins finds out how the origins of requests are found.
+// provisionOrigins sets up how the origin of a request is determined.
 func (h *Handler) provisionOrigins(ctx caddy.Context) error {
 	for _, ancestor := range ctx.Modules() {
 		if app, ok := ancestor.(*caddyhttp.App); ok {

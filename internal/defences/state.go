@@ -133,8 +133,8 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
 		File:   "app.go",
-		Old:    `	a.told = newLogLimiter()`,
-		New: `	a.told = newLogLimiter()
+		Old:    `	a.clientLogs = newLogLimiter()`,
+		New: `	a.clientLogs = newLogLimiter()
 	login.Used = login.NewSpent()`,
 		Test: "TestSpentThroughReloads",
 	},
