@@ -244,7 +244,7 @@ func TestSiteSessionExpiry(t *testing.T) {
 	}
 	plant()
 	setting(w)
-	visitor.Follow(visitor.Approved(shop+"/account/", harness.Bjorn)).WantStatus(t, http.StatusOK)
+	visitor.Get(visitor.Approved(shop+"/account/", harness.Bjorn).RedirectTo()).WantStatus(t, http.StatusFound)
 	if strings.Contains(visitor.Cookies(shop), "sid=") {
 		t.Errorf("after a login: %s", visitor.Cookies(shop))
 	}
