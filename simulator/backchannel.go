@@ -163,8 +163,8 @@ func (s *Simulator) userExists(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	number, ok := strings.CutPrefix(form.Get("login_hint"), hintPhoneNumber)
-	if !ok || !servedPattern.MatchString(number) {
-		notServed().write(w)
+	if !ok || !phonePattern.MatchString(number) {
+		badRequest("invalid_request", "The login_hint must be %s and digits with the country code.", hintPhoneNumber).write(w)
 		return
 	}
 	user := s.userByPhone(number)
