@@ -10,32 +10,32 @@ import (
 	"time"
 )
 
-// File is a merchants file that is followed: hosts belong to whom it says. It is looked at rather than watched, which
-// works on network file systems, and where Kubernetes swaps a link to a folder.
+// File is a merchants file that is followed. It is polled rather than watched, which works on network file systems, and where
+// Kubernetes swaps a link to a folder.
 type File struct {
 	Path string
 
-	// Build reads a version, and returns its table and how many hosts the file has.
+	// Build reads a version, and returns its table and the number of hosts in the file.
 	Build func(io.Reader) (*Hosts, int, error)
 
-	// Swap takes the table of a version that was read without an error.
+	// Swap puts the table of a good version into service.
 	Swap func(*Hosts)
 
-	// Report is told, by Follow, about each version: how many hosts it has, or why it was refused. The same error is
-	// reported once.
+	// Report is called by Follow for each version, with the number of hosts, or with the reason why it was refused. An
+	// error is reported once.
 	Report func(hosts int, err error)
 
-	hosts  int         // in the version that serves
-	read   fs.FileInfo // the version that was read last, good or not; nil: read it, whatever it is
+	hosts  int         // in the version in service
+	read   fs.FileInfo // the version that was read last, good or bad; nil: read any version
 	newer  fs.FileInfo // another version, which may still be being written
 	failed string      // the error that was reported last
 }
 
-// lookEvery is how often a merchants file is looked at. A version is read once it has stayed the same from
-// one look to the next, so that no half of a file is taken for the whole.
+// lookEvery is the interval of polls. A version is read once two polls have seen it, so that a half-written file is not taken
+// for the whole.
 const lookEvery = time.Second
 
-// Load reads the file, and puts what it says in the place of what was there, if all of it is right.
+// Load reads the file, and puts it into service if it has no mistake.
 func (f *File) Load() error {
 	f.read, f.newer = nil, nil
 	file, info, err := openFile(f.Path)
@@ -46,7 +46,7 @@ func (f *File) Load() error {
 	table, hosts, err := f.Build(file)
 	var unreadable *fs.PathError
 	if errors.As(err, &unreadable) {
-		return err // it may be readable soon, and look the same
+		return err // it may be readable soon, as the same version
 	}
 	f.read = info
 	if err != nil {
@@ -57,10 +57,10 @@ func (f *File) Load() error {
 	return nil
 }
 
-// openFile opens a file, and says which version of it that is.
+// openFile opens a file, and returns its version.
 func openFile(path string) (*os.File, fs.FileInfo, error) {
 	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for somebody to write
+	if err == nil && !info.Mode().IsRegular() { // opening a pipe would wait for a writer
 		return nil, nil, fmt.Errorf("%s is not a file: write the path of a CSV file", path)
 	}
 	file, err := os.Open(path)
@@ -73,7 +73,7 @@ func openFile(path string) (*os.File, fs.FileInfo, error) {
 	return file, info, err
 }
 
-// Follow takes new versions of the file until ctx ends.
+// Follow puts new versions of the file into service until ctx ends.
 func (f *File) Follow(ctx context.Context) {
 	f.Report(f.hosts, nil)
 	ticker := time.NewTicker(lookEvery)
@@ -88,7 +88,7 @@ func (f *File) Follow(ctx context.Context) {
 	}
 }
 
-// look reads the file if there is another version of it than the one that was read.
+// look reads the file if it is another version than the one that was read.
 func (f *File) look() {
 	info, err := os.Stat(f.Path)
 	switch {
@@ -108,7 +108,7 @@ func sameVersion(a, b fs.FileInfo) bool {
 	return b != nil && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
 
-// report reports what became of a version, and an error once.
+// report calls Report, but for an error once only.
 func (f *File) report(err error) {
 	switch {
 	case err == nil:

@@ -7,17 +7,17 @@ import (
 )
 
 // SharedHosts knows the hosts that belong to more than one merchant, on several ports. A browser sends the cookies of
-// one to the other (RFC 6265 section 8.5), so something else has to tell them apart there.
+// one to the other (RFC 6265 section 8.5), so their names have to differ.
 type SharedHosts struct {
 	mu     sync.Mutex
 	tables []func() *Hosts
-	found  atomic.Pointer[hostSets] // nil: to be looked up
+	found  atomic.Pointer[hostSets] // nil: not computed yet
 }
 
-// hostSets are such hosts; wildcards by what follows their first label.
+// hostSets are sets of hosts; wildcards without their first label.
 type hostSets struct{ exact, wildcard map[string]bool }
 
-// Add takes a site's table into account, which may be another one later: see Changed.
+// Add adds a site's table. If the function returns another table later, call Changed.
 func (s *SharedHosts) Add(table func() *Hosts) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -25,7 +25,7 @@ func (s *SharedHosts) Add(table func() *Hosts) {
 	s.found.Store(nil)
 }
 
-// Changed has the tables looked at anew.
+// Changed says that a table has changed.
 func (s *SharedHosts) Changed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -49,7 +49,7 @@ func (f *hostSets) has(host string) bool {
 	return f.exact[host] || f.wildcard[parent]
 }
 
-// look goes through all tables.
+// look compares all tables.
 func (s *SharedHosts) look() *hostSets {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +72,7 @@ func (s *SharedHosts) look() *hostSets {
 	return found
 }
 
-// note adds the hosts of one table to those that are known, and marks those that have another MSN there.
+// note adds the hosts of one table to known, and to twice those that have another MSN there.
 func note(known map[string]string, twice map[string]bool, hosts map[string]*Unit) {
 	for host, unit := range hosts {
 		if msn, ok := known[host]; ok && msn != unit.MSN {

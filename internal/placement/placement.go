@@ -1,6 +1,6 @@
 // Package placement tells where in a config the directive is: at which hosts its site is, whether requests for its
-// endpoints reach it, and whether routes use one of its placeholders. Caddy tells a handler none of this, so it is read
-// from the routes that are being loaded.
+// endpoints reach it, and whether routes use one of its placeholders. Caddy tells a handler none of this, so it reads
+// the routes that are being loaded.
 package placement
 
 import (
@@ -16,24 +16,24 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// ErrTwice is the error of a directive that a request meets twice.
+// ErrTwice says that a request passes two of the directives.
 var ErrTwice = errors.New("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
 
-// name is the handler's own, as Caddy's JSON has it.
+// name is the handler's name in Caddy's JSON.
 const name = "vipps_login"
 
 // Directive is the handler that is being provisioned.
 type Directive struct {
-	Hosts     []string // that requests are tried with
+	Hosts     []string // to try requests with
 	Endpoints []string // their paths, in the order they are tried
-	Callback  string   // the one of Endpoints that a site cannot close with an answer of its own
+	Callback  string   // the endpoint that a site cannot replace with an answer of its own
 }
 
 // Check refuses a directive that requests for its own endpoints cannot reach: inside a handle block for
-// other paths, behind a handler that answers first, or behind another vipps_login. People would be sent to Vipps
-// MobilePay and come back to a callback that something else answers.
+// other paths, behind a handler that answers first, or behind another vipps_login. Users would be sent to Vipps MobilePay and
+// return to a callback that another handler answers.
 //
-// It refuses only what is certain. A matcher that depends on more than method, host and path may match.
+// It refuses only what is certain: a matcher that depends on more than method, host and path may match.
 func Check(ctx caddy.Context, d Directive) error {
 	var refusal error
 	for _, place := range findPlaces(ctx) {
@@ -53,8 +53,8 @@ func (d Directive) checkPlace(place place) error {
 	for _, host := range d.Hosts {
 		reached, barrier := newProbe(place, host, "").walk()
 		if reached == no {
-			// Either another site's host, in a list of merchants that several sites share, or one that is
-			// redirected as a whole. Only where no host at all gets here is something wrong.
+			// Either another site's host, in a list of merchants that several sites share, or a host that is
+			// redirected. It is a mistake only if no host at all reaches the directive.
 			if barrier.answers() {
 				never = barrier.refusal(host, "/")
 			}
@@ -86,16 +86,16 @@ func (d Directive) checkEndpoint(place place, host, path string) error {
 	return barrier.refusal(host, path)
 }
 
-// barrier is what keeps a request from the directive.
+// barrier is the reason why a request does not reach the directive.
 type barrier struct {
-	handler string // the name of what answers before; "" where a block around the directive does not match
-	twice   bool   // another of us is on the way
+	handler string // the handler that answers first; "" where a block around the directive does not match
+	twice   bool   // another vipps_login is in the way
 }
 
-// answers reports whether something answers the request, rather than the block around the directive not matching it.
+// answers reports whether another handler answers the request, rather than the block around the directive not matching.
 func (b barrier) answers() bool { return b.handler != "" || b.twice }
 
-// deliberate reports whether a site closes an endpoint with an answer of its own, as in `respond /vipps/userinfo 404`.
+// deliberate reports whether a site replaces an endpoint with an answer of its own, as in `respond /vipps/userinfo 404`.
 func (b barrier) deliberate() bool { return b.handler == "static_response" || b.handler == "error" }
 
 func (b barrier) refusal(host, path string) error {
@@ -108,7 +108,7 @@ func (b barrier) refusal(host, path string) error {
 	return fmt.Errorf("%s%s never comes to vipps_login: the block around it takes other requests: write vipps_login at the top of the site, outside handle, handle_path and route, with what needs a login as its matcher, as in `vipps_login /account/* 123456`", host, path)
 }
 
-// names of handlers, where the Caddyfile has another.
+// names maps handlers to directives, where their names differ.
 type names map[string]string
 
 var directiveNames = names{"static_response": "respond", "subroute": "another block"}
@@ -120,7 +120,7 @@ func (n names) of(handler string) string {
 	return handler
 }
 
-// place is where a handler is in a server's routes, from the outside in.
+// place is the position of a handler in a server's routes, from the outside in.
 type place struct {
 	server *caddyhttp.Server
 	levels []level
@@ -132,11 +132,11 @@ type level struct {
 	current int
 }
 
-// findPlaces finds the handler that is being provisioned among the routes: one place for each server that may be the
-// one, none where the place cannot be known, as in error routes, named routes and other modules' routes.
+// findPlaces finds the handler that is being provisioned: one place for each server that may be its own, and none where the
+// place is unknown, as in error routes, named routes and routes of other modules.
 //
-// Caddy loads a list of routes in order, forgets the raw handlers of each when they are loaded, and loads all matchers
-// of a list before its handlers. So the current route of a list is the first that still has raw handlers.
+// Caddy loads a list of routes in order, clears the raw handlers of each once they are loaded, and loads all matchers of a
+// list before its handlers. So the current route of a list is the first that still has raw handlers.
 func findPlaces(ctx caddy.Context) []place {
 	var app *caddyhttp.App
 	var inner []level
@@ -175,7 +175,7 @@ func currentRoute(routes caddyhttp.RouteList) int {
 	return slices.IndexFunc(routes, func(route caddyhttp.Route) bool { return len(route.HandlersRaw) > 0 })
 }
 
-// hasPendingElsewhere reports whether a server whose routes are loaded has error routes or named routes to load.
+// hasPendingElsewhere reports whether a server whose routes are loaded still has error routes or named routes to load.
 func hasPendingElsewhere(server *caddyhttp.Server) bool {
 	if server.Errors != nil && currentRoute(server.Errors.Routes) >= 0 {
 		return true
@@ -190,7 +190,7 @@ func hasPendingElsewhere(server *caddyhttp.Server) bool {
 
 func mentionsDirective(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(`"`+name+`"`)) }
 
-// checkSiblings refuses two of us in one list of handlers: each would see every request.
+// checkSiblings refuses two vipps_login in one list of handlers: both would see every request.
 func (p place) checkSiblings() error {
 	for _, level := range p.levels {
 		ours := 0
@@ -206,7 +206,7 @@ func (p place) checkSiblings() error {
 	return nil
 }
 
-// certainlyHolds reports whether every request that comes to a handler comes to one of us.
+// certainlyHolds reports whether every request that reaches a handler reaches a vipps_login.
 func certainlyHolds(raw json.RawMessage) bool {
 	switch {
 	case !mentionsDirective(raw):
@@ -219,7 +219,7 @@ func certainlyHolds(raw json.RawMessage) bool {
 	})
 }
 
-// rawRoute is a route that Caddy has not loaded.
+// rawRoute is a route that is not loaded yet.
 type rawRoute struct {
 	Group  string            `json:"group"`
 	Match  []json.RawMessage `json:"match"`
@@ -230,11 +230,11 @@ func rawRoutes(subroute json.RawMessage) []rawRoute {
 	var config struct {
 		Routes []rawRoute `json:"routes"`
 	}
-	_ = json.Unmarshal(subroute, &config) // Caddy says what is wrong with it
+	_ = json.Unmarshal(subroute, &config) // Caddy reports the mistake
 	return config.Routes
 }
 
-// handlerName reads the name of a handler, and no more of it than that takes: it may have 100,000 merchants.
+// handlerName reads the name of a handler, and no more than it must: the handler may have 100,000 merchants.
 func handlerName(raw json.RawMessage) string {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if _, err := decoder.Token(); err != nil {
@@ -258,7 +258,7 @@ func handlerName(raw json.RawMessage) string {
 	return ""
 }
 
-// newProbe makes a request for a path at a host, or for no path in particular: then matchers of paths may match.
+// newProbe returns a probe for a path at a host, or for any path: then matchers of paths may match.
 func newProbe(place place, host, path string) *probe {
 	r, err := http.NewRequest(http.MethodGet, "http://"+host+path, nil)
 	if err != nil {

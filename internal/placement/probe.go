@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// certainty is what can be said before there is a request.
+// certainty is how certain something is before there is a request.
 type certainty int
 
 const (
@@ -19,17 +19,17 @@ const (
 	yes
 )
 
-// probe is a made-up request on its way through the routes. Handlers are never run; only matchers are asked, those
-// that depend on nothing but method, host and path.
+// probe is a made-up request on its way through the routes. It runs no handlers, and asks only those matchers that depend on
+// nothing but method, host and path.
 type probe struct {
 	place   place
 	request *http.Request
 	anyPath bool                 // the path is not known
-	groups  map[string]certainty // route groups of which one has matched
-	sure    bool                 // it has come as far as this for certain
+	groups  map[string]certainty // whether a route of the group has matched
+	sure    bool                 // it certainly gets here
 }
 
-// walk says whether the request reaches the directive, and what keeps it from it.
+// walk returns whether the request reaches the directive, and what stops it.
 func (p *probe) walk() (reached certainty, stopped barrier) {
 	p.sure = true
 	for i, level := range p.place.levels {
@@ -55,8 +55,8 @@ func (p *probe) walk() (reached certainty, stopped barrier) {
 	return maybe, barrier{}
 }
 
-// pass sends the request through a route before ours. It returns yes where the request certainly ends there, no where
-// it certainly comes out again.
+// pass sends the request through a route before ours. It returns yes where the request certainly ends there, and no where it
+// certainly goes on.
 func (p *probe) pass(route *caddyhttp.Route) (ends certainty, by barrier) {
 	matches := p.matches(route)
 	if matches == no {
@@ -102,7 +102,7 @@ func (p *probe) passHandler(handler caddyhttp.MiddlewareHandler) (ends certainty
 	case its == name:
 		return maybe, by
 	}
-	raw, _ := json.Marshal(handler) // what cannot be written may answer
+	raw, _ := json.Marshal(handler) // a handler that cannot be marshaled may answer
 	return p.passNamed(its, raw)
 }
 
@@ -112,7 +112,7 @@ func (p *probe) passSiblings(handlers []json.RawMessage, innermost bool) (ends c
 		its := handlerName(raw)
 		return innermost && its == name || !innermost && its == "subroute" && mentionsDirective(raw)
 	})
-	// Where several could be the one, only what is before all of them is.
+	// Where several could be ours, only those before the first certainly come before it.
 	return p.passRaw(handlers[:max(ours, 0)])
 }
 
@@ -136,7 +136,7 @@ func (p *probe) passRaw(handlers []json.RawMessage) (ends certainty, by barrier)
 	return ends, by
 }
 
-// passRawRoutes looks into a subroute. Its matchers are not loaded: a route with one may match.
+// passRawRoutes looks into a subroute that is not loaded: a route with a matcher may match.
 func (p *probe) passRawRoutes(raw json.RawMessage) (ends certainty, by barrier) {
 	routes := rawRoutes(raw)
 	for _, route := range routes {
@@ -153,7 +153,7 @@ func (p *probe) passRawRoutes(raw json.RawMessage) (ends certainty, by barrier) 
 	return ends, by
 }
 
-// passNamed sends the request through a handler of which its name and config are known.
+// passNamed sends the request through a handler with this name and config.
 func (p *probe) passNamed(handler string, raw json.RawMessage) (ends certainty, by barrier) {
 	ends = alwaysAnswers(handler, raw)
 	p.sure = p.sure && ends == no
@@ -161,13 +161,13 @@ func (p *probe) passNamed(handler string, raw json.RawMessage) (ends certainty, 
 	return ends, barrier{handler: handler}
 }
 
-// transparent are Caddy's handlers that hand every request on.
+// transparent are the handlers of Caddy that pass every request on.
 var transparent = []string{"encode", "headers", "log_append", "map", "request_body", "rewrite", "templates", "tracing", "vars"}
 
-// alwaysAnswers reports whether a handler of Caddy's answers whatever it is asked.
+// alwaysAnswers returns whether a handler of Caddy answers every request.
 func alwaysAnswers(handler string, raw json.RawMessage) certainty {
 	var config struct {
-		HandleResponse json.RawMessage     `json:"handle_response"` // forward_auth goes on after some
+		HandleResponse json.RawMessage     `json:"handle_response"` // forward_auth passes some on
 		PassThru       bool                `json:"pass_thru"`
 		Headers        map[string][]string `json:"headers"`
 	}
@@ -184,7 +184,7 @@ func alwaysAnswers(handler string, raw json.RawMessage) certainty {
 			return yes
 		}
 	case "static_response":
-		// A redirect of a whole site is how an old name leads to a new one, or a closed site away.
+		// A redirect of a whole site is deliberate: from an old name to a new one, or away from a closed site.
 		if readable && len(config.Headers["Location"]) == 0 {
 			return yes
 		}
@@ -201,7 +201,7 @@ func moduleName(module any) string {
 	return id[strings.LastIndexByte(id, '.')+1:]
 }
 
-// matches asks the matchers of a route. Of the routes of a group the first that matches is the only one.
+// matches asks the matchers of a route. In a group of routes only the first that matches is run.
 func (p *probe) matches(route *caddyhttp.Route) certainty {
 	result := no
 	if len(route.MatcherSets) == 0 {
@@ -244,7 +244,7 @@ func (p *probe) matcherMatches(matcher any) certainty {
 	return maybe
 }
 
-// ask asks a matcher whose answer is known before a request: no pattern has a placeholder.
+// ask asks a matcher, if its answer can be known before a request: no pattern may have a placeholder.
 func (p *probe) ask(matcher caddyhttp.RequestMatcherWithError, patterns []string, known bool) certainty {
 	if !known || slices.ContainsFunc(patterns, func(pattern string) bool { return strings.Contains(pattern, "{") }) {
 		return maybe

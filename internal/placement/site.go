@@ -13,10 +13,9 @@ import (
 // SiteHosts returns the host names of the site that is being provisioned: those of the host matcher of
 // its top-level route, which a site block's addresses become.
 //
-// Caddy does not tell a handler which route it is in. It provisions routes in order and forgets their
-// raw handlers one by one, so ours is the first of its server that still has them. Where several
-// servers are, the one that holds a directive with our MSN is ours; where two hold one, their hosts
-// belong to the same merchant.
+// Caddy does not tell a handler which route it is in. It provisions routes in order and clears their raw handlers one by one,
+// so ours is the first of its server that still has them. Of several servers, ours is the one with a directive with our MSN;
+// if two have one, their hosts belong to the same merchant.
 func SiteHosts(ctx caddy.Context, msn string) ([]string, error) {
 	var hosts []string
 	inSite := false
@@ -125,14 +124,14 @@ func Mentions(ctx caddy.Context, placeholder string) bool {
 	return false
 }
 
-// routesMention reports whether text stands in a config of routes, which may be loaded or not.
+// routesMention reports whether the config of routes has a text, whether they are loaded or not.
 func routesMention(routes caddyhttp.RouteList, text string) bool {
 	mentions := func(part any) bool {
 		if subroute, ok := part.(*caddyhttp.Subroute); ok {
 			return routesMention(subroute.Routes, text)
 		}
 		raw, err := json.Marshal(part)
-		return err != nil || bytes.Contains(raw, []byte(text)) // what cannot be written may
+		return err != nil || bytes.Contains(raw, []byte(text)) // a part that cannot be marshaled may have it
 	}
 	for i := range routes {
 		if slices.ContainsFunc(routes[i].HandlersRaw, func(raw json.RawMessage) bool { return bytes.Contains(raw, []byte(text)) }) ||
