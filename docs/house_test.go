@@ -122,6 +122,30 @@ func TestRooms(t *testing.T) {
 	}
 }
 
+// TestRoomsInOrder: in the table of docs/code.md, each room is below those that it imports.
+func TestRoomsInOrder(t *testing.T) {
+	_, table, _ := strings.Cut(readPage(t, "docs/code.md").text, "| package | its job |")
+	above := make(map[string]bool)
+	for line := range strings.Lines(table) {
+		name, _, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "`")
+		if !ok || !strings.HasPrefix(line, "| `") {
+			if len(above) > 0 {
+				break
+			}
+			continue
+		}
+		for _, imported := range rooms[name].ours {
+			if !above[imported] {
+				t.Errorf("%s imports %s, which is not above it", name, imported)
+			}
+		}
+		above[name] = true
+	}
+	if len(above) != len(rooms) {
+		t.Errorf("the table has %d rooms of %d", len(above), len(rooms))
+	}
+}
+
 // TestRoomsAreClosed: the check of TestRooms sees what it should.
 func TestRoomsAreClosed(t *testing.T) {
 	for name, path := range map[string]string{

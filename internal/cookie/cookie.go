@@ -199,7 +199,7 @@ func SessionValues(header http.Header, base string, secure bool) (values []strin
 		}
 		for i := range found {
 			// The first of two cookies with one name has the longer path or is older (RFC 6265 section 5.4). With __Host- there is
-				// only ours.
+			// only ours.
 			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
 				found[i], any = value, true
 			}

@@ -167,7 +167,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "a signature",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old: `	valid := false
 `,
 		New: `	valid := true
@@ -177,7 +177,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over path and query",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old:    `"POST\n" + target + `,
 		New:    `"POST\n" + r.URL.Path + `,
 		Test:   "TestPing",
@@ -185,7 +185,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over the host",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old:    `";" + host + ";"`,
 		New:    `";" + strings.ToLower(host) + ";"`,
 		Test:   "TestPing",
@@ -193,7 +193,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over the body",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old: `	hash := base64.StdEncoding.EncodeToString(sum[:])
 `,
 		New: `	hash := base64.StdEncoding.EncodeToString(sum[:])
@@ -204,7 +204,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "nobody's signature is none",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old: `	valid := false
 `,
 		New: `	valid := len(secrets) == 0
@@ -355,7 +355,7 @@ var life = []Defence{
 		Threat: "logins lost under load",
 		Name:   "a login's state is in the browser, and opens at every instance",
 		File:   "internal/seal/seal.go",
-		Old: `// deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
+		Old: `// deriveKey derives the key for one purpose from a secret (HKDF, RFC 5869).
 func deriveKey(environment, secret, purpose string) ([]byte, error) {
 `,
 		New: `var ofThisProcess = string(RandomBytes(8))

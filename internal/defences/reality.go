@@ -69,7 +69,7 @@ var reality = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "a 401 about the client is not about the token",
-		File:   "internal/vipps/token.go",
+		File:   "internal/vipps/partnertoken.go",
 		Old:    `refused.Status == http.StatusUnauthorized && refused.Code != "invalid_client"`,
 		New:    `refused.Status == http.StatusUnauthorized`,
 		Test:   "TestRevokedTokenBesideAMisconfiguredMerchant",

@@ -141,7 +141,7 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "PKCE: the challenge",
-		File:   "internal/vipps/authorization.go",
+		File:   "internal/vipps/authorizationurl.go",
 		Old:    `add("code_challenge", `,
 		New:    `add("x", `,
 		Test:   "TestTabsMixedUp",
