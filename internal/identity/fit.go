@@ -7,8 +7,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// Fit returns the claims that fit in a limit, and the names of those that do not: the largest are left out, until size
-// says that the rest fits. sub always stays.
+// Fit leaves out the largest claims until the size of the rest is at most limit. It returns the claims that fit, and the names
+// of those that do not. sub always stays.
 func Fit(claims []userinfo.Claim, limit int, size func([]userinfo.Claim) int) (fitting []userinfo.Claim, left []string) {
 	if size(claims) <= limit {
 		return claims, nil

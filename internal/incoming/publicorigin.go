@@ -11,15 +11,15 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
-// hostPlaceholders stand for the host of the request. Caddy's adapter makes the second of the first.
+// hostPlaceholders stand for the host of the request. Caddy's adapter turns the first into the second.
 var hostPlaceholders = []string{"{host}", "{http.request.host}"}
 
-// anyHost stands for them while the rest is read.
+// anyHost replaces them while the rest is parsed.
 const anyHost = "host.invalid"
 
 var errPublicOrigin = errors.New("it is no origin: write scheme, host and port as browsers see them, such as https://shop.example.no or https://shop.example.no:8443, without a path")
 
-// ParsePublicOrigin reads the origin that a config says browsers see. Placeholders are resolved. Its host is "" where that is the request's.
+// ParsePublicOrigin parses the configured origin and resolves its placeholders. The host is "" for the request's host.
 func ParsePublicOrigin(text string) (Origin, error) {
 	for _, placeholder := range hostPlaceholders {
 		text = strings.Replace(text, "://"+placeholder, "://"+anyHost, 1)

@@ -8,23 +8,23 @@ import (
 	gocache "github.com/patrickmn/go-cache"
 )
 
-// A client that makes up codes has Vipps MobilePay called for each. Codes that are refused count for the client that
-// brought them; good ones never do, so that an office behind one address is not locked out by its own logins.
+// A client that makes up authorization codes causes a call to Vipps MobilePay for each. Refused codes count against the
+// client; good ones never do, so that an office behind one address is not locked out by its own logins.
 
 const (
 	maxRefusedCodes    = 20
 	refusedCodesWindow = time.Minute
-	// maxCodeClients bounds the memory. Past it the oldest knowledge goes.
+	// maxCodeClients limits memory. Beyond it all entries are dropped.
 	maxCodeClients = 10_000
 )
 
-// RefusedCodes counts refused codes by client. It outlives a reload, which forgives nobody.
+// RefusedCodes counts refused codes by client. It survives reloads.
 type RefusedCodes struct {
 	mu      sync.Mutex
 	clients *gocache.Cache // of lists of times, the oldest first, at most maxRefusedCodes
 }
 
-// NewRefusedCodes returns a count of none.
+// NewRefusedCodes returns an empty RefusedCodes.
 func NewRefusedCodes() *RefusedCodes {
 	return &RefusedCodes{clients: gocache.New(refusedCodesWindow, 0)}
 }
@@ -58,7 +58,7 @@ func (c *RefusedCodes) Wait(client string, now time.Time) time.Duration {
 	return max(refusedCodesWindow-now.Sub(times[0]), 0)
 }
 
-// network is a client's address, or the network that one subscriber has with IPv6 (RFC 6177).
+// network returns a client's IPv4 address, or its IPv6 network of one subscriber (RFC 6177).
 func network(client string) string {
 	address, err := netip.ParseAddr(client)
 	if err != nil || address.Is4() || address.Is4In6() {
