@@ -10,8 +10,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// partnerAccount is what Vipps MobilePay says about the partner: its sales units, by the Management API, and where
-// pings are sent, by the Webhooks API. Neither is needed for logins, so nothing fails where they cannot be read.
+// partnerAccount has the partner's sales units, from the Management API, and the registrations of pings, from the Webhooks API.
+// Logins need neither, so no check fails if they cannot be read.
 type partnerAccount struct {
 	units       map[string]string // names by MSN; nil: not known
 	webhooks    []vipps.Webhook   // the partner's own, for all of its sales units
@@ -20,7 +20,7 @@ type partnerAccount struct {
 
 var errNoPartner = errors.New("only partner keys that were accepted can read the registrations")
 
-// readAccount reads both. Partner keys, and the Management API, are there in production only.
+// readAccount reads both. Partner keys and the Management API work in production only.
 func (c *Checker) readAccount(ctx context.Context) {
 	if c.client.Keys == (vipps.Keys{}) || c.noToken || c.client.Base == vipps.TestURL {
 		c.account.webhooksErr = errNoPartner
@@ -74,7 +74,7 @@ var (
 	errNoSecret       = errors.New("a registration of the ping has an address at this host, and the site has no webhook_secret")
 )
 
-// webhook looks whether the ping comes to the host: a registration of the partner's, or of the sales unit's.
+// webhook checks whether a registration of the partner or of the sales unit sends the ping to the host.
 func (c *Checker) webhook(ctx context.Context, t *Target) []Finding {
 	switch {
 	case t.WebhookURL == "" && !slices.ContainsFunc(c.account.webhooks, func(w vipps.Webhook) bool { return isAtHost(w, t) }):

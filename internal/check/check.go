@@ -23,7 +23,7 @@ import (
 
 const (
 	skewWarning = 5 * time.Second
-	// skewFailure is what the checks of an ID token forgive.
+	// skewFailure is the leeway of the checks of an ID token.
 	skewFailure = idtoken.Leeway
 )
 
@@ -34,26 +34,25 @@ type Target struct {
 
 	RedirectURI      string
 	PhoneRedirectURI string // "" where no phone login ends in a browser
-	WebhookURL       string // where the ping is taken; "" where none is
+	WebhookURL       string // of the ping; "" where none is taken
 	AppAuth          bool   // logins are to be confirmed in the app
 	AnyBrowser       bool   // logins may be completed in any browser
 
 	// shownClientID is the client_id that Vipps MobilePay's redirect has shown for the MSN; "" where none has.
 	shownClientID string
 
-	// Unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
-	// are known.
+	// Unchecked says why the MSN or the redirect URI is unknown before a request; "" if they are known.
 	Unchecked string
 }
 
 // KnownMSN reports whether the MSN is the same for every request.
 func (t *Target) KnownMSN() bool { return merchant.IsMSN(t.Unit.MSN) }
 
-// Checker checks what a config needs of Vipps MobilePay.
+// Checker checks whether Vipps MobilePay is set up for a config.
 type Checker struct {
 	client   *vipps.Client
 	parallel int    // calls at the same time, at most
-	step     func() // tells the progress; called by many at once
+	step     func() // reports progress; called concurrently
 	keys     *seal.Keys
 
 	doc     vipps.Discovery
@@ -63,7 +62,7 @@ type Checker struct {
 	silence atomic.Int32
 }
 
-// New makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
+// New returns a Checker. It seals its states like those of logins, with a random key.
 func New(client *vipps.Client, parallel int, step func()) (*Checker, error) {
 	keys, err := seal.NewKeys(client.Base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
 	return &Checker{client: client, parallel: parallel, step: step, keys: keys}, err
@@ -76,8 +75,8 @@ func (c *Checker) Partner(ctx context.Context) []Finding {
 	return found
 }
 
-// Targets checks the merchants' hosts, and returns what was found in their order. Keys that several
-// hosts share are checked once.
+// Targets checks the merchants' hosts, and returns the findings in the same order. Keys that several hosts share are checked
+// once.
 func (c *Checker) Targets(ctx context.Context, targets []*Target) [][]Finding {
 	var group errgroup.Group
 	group.SetLimit(c.parallel)
@@ -93,14 +92,14 @@ func (c *Checker) Targets(ctx context.Context, targets []*Target) [][]Finding {
 	for i, t := range targets {
 		group.Go(func() error { hosts[i] = c.host(ctx, t); c.step(); return nil })
 	}
-	_ = group.Wait() // what failed is in the findings
+	_ = group.Wait() // failures are in the findings
 	for i, t := range targets {
 		hosts[i] = append([]Finding{*keys[keysOf(t)]}, hosts[i]...)
 	}
 	return hosts
 }
 
-// Steps is how often Targets calls step.
+// Steps returns how often Targets calls step.
 func Steps(targets []*Target) int {
 	keys := make(map[string]bool)
 	for _, t := range targets {
@@ -109,7 +108,7 @@ func Steps(targets []*Target) int {
 	return len(keys) + len(targets)
 }
 
-// keysOf names the keys that logins at a target use.
+// keysOf identifies the keys of logins at a target.
 func keysOf(t *Target) string {
 	return string(seal.Context(t.Unit.MSN, t.Unit.ClientID, t.Unit.ClientSecret))
 }
@@ -171,8 +170,8 @@ func (c *Checker) clock(ctx context.Context) Finding {
 	return c.judge(aboutClock, nil, "within "+skewWarning.String()+" of Vipps MobilePay's", nil)
 }
 
-// merchantKeys redeems a code that nobody was given: "invalid_grant" comes from a token endpoint that has
-// accepted the keys, and nobody is logged in (RFC 6749 section 5.2).
+// merchantKeys redeems a made-up code. "invalid_grant" means that the token endpoint has accepted the keys (RFC 6749 section
+// 5.2). No user is logged in.
 func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	reason := c.givenUp(ctx)
 	switch {
@@ -206,8 +205,8 @@ func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	return c.judge(aboutMerchantKeys, c.explained(err, t), "accepted by the token endpoint", t)
 }
 
-// host opens the login page of a host, and that of logins from a phone number that end in a browser, and looks whether
-// the ping is registered.
+// host opens the login page of a host, also with the redirect URI of logins from a phone number, and checks whether the ping is
+// registered.
 func (c *Checker) host(ctx context.Context, t *Target) []Finding {
 	if reason := cmp.Or(t.Unchecked, c.givenUp(ctx)); reason != "" {
 		return c.hostNotChecked(t, reason)
@@ -231,7 +230,7 @@ func (c *Checker) host(ctx context.Context, t *Target) []Finding {
 	return append(append(found, c.audience(t)...), c.webhook(ctx, t)...)
 }
 
-// msn judges the step from msn to client_id.
+// msn checks that Vipps MobilePay has replaced the msn by a client_id.
 func (c *Checker) msn(t *Target, clientID string, err error) Finding {
 	if clientID == "" && err == nil {
 		return Finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
@@ -243,7 +242,7 @@ func (c *Checker) msn(t *Target, clientID string, err error) Finding {
 	return c.judge(aboutMSN, c.explained(err, t), "known", t)
 }
 
-// loginURL is where the plugin itself would send the browser.
+// loginURL returns where the plugin would send the browser.
 func (c *Checker) loginURL(t *Target) string {
 	l := login.New("/", time.Now())
 	request := vipps.AuthorizationRequest{

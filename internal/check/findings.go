@@ -19,14 +19,14 @@ const (
 	aboutRedirectURI  = "redirect_uri"
 	// aboutPhoneRedirectURI never fails: only logins with `finish: browser` need it.
 	aboutPhoneRedirectURI = "phone_redirect_uri"
-	// aboutAudience is there where the config pins one.
+	// aboutAudience is checked where the config pins one.
 	aboutAudience = "audience"
-	// aboutWebhook never fails: without the ping, logins are polled. It is there where the site takes pings, or a
+	// aboutWebhook never fails: without pings, logins are polled. It is checked where the site takes pings, or a
 	// registration sends them there.
 	aboutWebhook = "webhook"
 )
 
-// What a check can come to.
+// The statuses of checks.
 const (
 	statusOK         = "ok"
 	statusWarning    = "warning"
@@ -34,8 +34,8 @@ const (
 	statusNotChecked = "not_checked"
 )
 
-// Finding is the outcome of one check. Its texts are ours but for hosts, MSNs, HTTP statuses and OAuth
-// error codes: nothing secret can be in them.
+// Finding is the outcome of one check. Its texts are ours, with hosts, MSNs, HTTP statuses, OAuth error codes, client_ids and
+// names of sales units: no secret can be in them.
 type Finding struct {
 	Name   string `json:"name"`
 	Status string `json:"status"`
@@ -56,7 +56,7 @@ type fix struct {
 	text  string // with {msn}, {uri} and {environment}
 }
 
-// fixes is the one table from failed checks to what to do. The first row that fits counts.
+// fixes is the one table from failed checks to what to do. The first matching row counts.
 var fixes = []fix{
 	{"", vipps.ErrBusy, "Run the check again in a while, with a lower --parallel."},
 	{"", vipps.ErrNoAnswer, "See that this machine reaches {environment} (DNS, firewall, outgoing proxy), then look at Vipps MobilePay's status page."},
@@ -130,7 +130,7 @@ func notChecked(name, reason string) Finding {
 	return Finding{Name: name, Status: statusNotChecked, Detail: reason}
 }
 
-// hostNotChecked are the findings of a host that was not asked about.
+// hostNotChecked returns the findings of a host that was not checked.
 func (c *Checker) hostNotChecked(t *Target, reason string) []Finding {
 	var found []Finding
 	if !t.Unit.HasOwnKeys() {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// registrationAddress is where partners have redirect URIs registered: merchants do it themselves in the business portal.
+// registrationAddress is the partner team's, which registers redirect URIs for partners. Merchants use the business portal.
 const registrationAddress = "partner@vippsmobilepay.com"
 
 // WriteMail prints the e-mail that a partner sends to have Login activated and the redirect URIs registered that are
@@ -18,7 +18,7 @@ func (r *Report) WriteMail(w io.Writer) (missing bool, err error) {
 		for _, f := range host.Checks {
 			switch {
 			case f.Name == aboutRedirectURI && f.Status == statusFailed,
-				f.Name == aboutMSN && f.Status == statusFailed && host.SalesUnit != "": // the partner's, and without Login
+				f.Name == aboutMSN && f.Status == statusFailed && host.SalesUnit != "": // connected to the partner, and without Login
 				uris = append(uris, host.RedirectURI)
 			case f.Name == aboutPhoneRedirectURI && f.Status == statusWarning:
 				uris = append(uris, host.phoneRedirectURI+"  (logins from a phone number that end in the browser)")

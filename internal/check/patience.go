@@ -9,14 +9,13 @@ import (
 )
 
 const (
-	maxTries    = 3                // where Vipps MobilePay asks to come later
+	maxTries    = 3                // if Vipps MobilePay is busy
 	maxPatience = 10 * time.Second // between them
-	// maxSilence is how many calls in a row may stay without an answer before no more are made.
+	// maxSilence is how many calls in a row may have no answer before no more are made.
 	maxSilence = 10
 )
 
-// patiently makes a call again when Vipps MobilePay asks to come later, and counts calls without an
-// answer.
+// patiently repeats a call while Vipps MobilePay is busy, and counts calls without an answer.
 func (c *Checker) patiently(ctx context.Context, call func() error) error {
 	for try := 1; ; try++ {
 		err := call()
@@ -38,7 +37,7 @@ func (c *Checker) patiently(ctx context.Context, call func() error) error {
 	}
 }
 
-// givenUp says why no more calls are made, or "".
+// givenUp returns why no more calls are made, or "".
 func (c *Checker) givenUp(ctx context.Context) string {
 	switch {
 	case ctx.Err() != nil:

@@ -10,10 +10,9 @@ import (
 	"text/tabwriter"
 )
 
-// Report is what `caddy vipps-login check --json` prints. Its shape is stable: fields and checks may
-// be added, and none goes away.
+// Report is the output of `caddy vipps-login check --json`. Fields and checks may be added to it, but are never removed.
 type Report struct {
-	// OK is false where a check failed. Warnings and what was not checked leave it true.
+	// OK is false if a check failed. Warnings, and checks that were not made, leave it true.
 	OK bool `json:"ok"`
 	// Environment is the base URL of Vipps MobilePay.
 	Environment string       `json:"environment"`
@@ -25,18 +24,18 @@ type Report struct {
 type hostReport struct {
 	MSN  string `json:"msn"`  // as configured, where it is a placeholder
 	Host string `json:"host"` // or "*." and a host
-	// SalesUnit is its name at Vipps MobilePay, where the partner's list has it.
+	// SalesUnit is its name at Vipps MobilePay, if the partner's list has it.
 	SalesUnit string `json:"sales_unit,omitempty"`
-	// ClientID is what Vipps MobilePay's redirect shows for the MSN: what audience can be.
+	// ClientID is the client_id that Vipps MobilePay's redirect shows for the MSN: a value for audience.
 	ClientID string `json:"client_id,omitempty"`
-	// RedirectURI is what must be registered; left out for a wildcard.
+	// RedirectURI must be registered. It is missing for a wildcard.
 	RedirectURI string    `json:"redirect_uri,omitempty"`
 	Checks      []Finding `json:"checks"`
 
 	phoneRedirectURI string
 }
 
-// NewReport puts together what Partner and Targets have found.
+// NewReport combines the findings of Partner and Targets.
 func (c *Checker) NewReport(partner []Finding, targets []*Target, hosts [][]Finding) *Report {
 	report := &Report{Environment: c.client.Base, Partner: partner, Merchants: []hostReport{}}
 	for i, t := range targets {
@@ -50,7 +49,7 @@ func (c *Checker) NewReport(partner []Finding, targets []*Target, hosts [][]Find
 	return report
 }
 
-// count is how many checks came to a status.
+// count returns how many checks have a status.
 func (r *Report) count(status string) int {
 	n := 0
 	count := func(found []Finding) {
@@ -80,7 +79,7 @@ var merchantColumns = []struct{ check, title string }{
 	{aboutAudience, "AUDIENCE"}, {aboutWebhook, "WEBHOOK"},
 }
 
-// WriteTable prints a line for each of the partner's checks and each host, and then what is not well.
+// WriteTable writes a line for each of the partner's checks and for each host, and then the problems.
 func (r *Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(table, "Vipps MobilePay at %s\n\n", r.Environment)
@@ -100,7 +99,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
-// writeMerchants writes a line for each host. Columns that no host has anything in are left out, but for the first.
+// writeMerchants writes a line for each host. It leaves out the optional columns that are empty.
 func (r *Report) writeMerchants(w io.Writer) {
 	if len(r.Merchants) == 0 {
 		return
@@ -142,14 +141,14 @@ func (h hostReport) cell(check string) string {
 	return "-"
 }
 
-// trouble is one thing that is not well, and whose.
+// trouble is a problem, and the hosts that have it.
 type trouble struct {
 	Finding
 	subjects []string
 }
 
-// troubles are the findings that are not well. Those that say the same are one, so that a thousand
-// merchants whose check waits for one thing are not a thousand lines.
+// troubles returns the problems. Equal findings are one, so that a thousand merchants with one problem are not a thousand
+// lines.
 func (r *Report) troubles() []*trouble {
 	var all []*trouble
 	known := make(map[Finding]*trouble)
@@ -172,10 +171,10 @@ func (r *Report) troubles() []*trouble {
 	return all
 }
 
-// maxSubjects is how many hosts of one trouble are named in the table. JSON names all.
+// maxSubjects is how many hosts of one problem the table names. JSON has all.
 const maxSubjects = 3
 
-// writeTroubles says of all that is not well why, and what to do.
+// writeTroubles writes each problem, its reason, and what to do.
 func (r *Report) writeTroubles(w io.Writer) {
 	for _, t := range r.troubles() {
 		subjects := strings.Join(t.subjects[:min(maxSubjects, len(t.subjects))], ", ")
@@ -193,7 +192,7 @@ func words(name string) string {
 	return strings.NewReplacer("_", " ", "uri", "URI", "msn", "MSN").Replace(name)
 }
 
-// shown is how a status looks in a table: a failure must not be missed among hundreds.
+// shown returns a status for the table. A failure must stand out among hundreds.
 func shown(status string) string {
 	if status == statusFailed {
 		return "FAILED"

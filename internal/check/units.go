@@ -13,17 +13,17 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// ListedUnit is a sales unit, and what the config has of it.
+// ListedUnit is a sales unit, and its hosts in the config.
 type ListedUnit struct {
 	MSN   string   `json:"msn"`
 	Name  string   `json:"name"`
 	Hosts []string `json:"hosts"`
-	// Reached is false for an MSN of the config that is none of the partner's: inactive, or not connected.
+	// Reached is false for an MSN of the config that is not among the partner's: it is inactive, or not connected.
 	Reached bool `json:"reached"`
 }
 
-// ListUnits puts the partner's sales units and the config's hosts together, by MSN. Merchants with keys of their own need
-// no partner.
+// ListUnits combines the partner's sales units with the config's hosts, by MSN. Merchants with keys of their own need not be
+// among the partner's.
 func ListUnits(found []vipps.SalesUnit, targets []*Target) []ListedUnit {
 	byMSN := make(map[string]*ListedUnit)
 	for _, unit := range found {
@@ -81,7 +81,7 @@ func WriteUnitsTable(w io.Writer, units []ListedUnit) error {
 	return table.Flush()
 }
 
-// WriteUnitsCSV writes a merchants file: names, and units without a host, are comments.
+// WriteUnitsCSV writes a merchants file, with names and units without a host as comments.
 func WriteUnitsCSV(w io.Writer, units []ListedUnit) error {
 	if _, err := fmt.Fprintln(w, "host,msn"); err != nil {
 		return err
@@ -109,7 +109,7 @@ func WriteUnitsCSV(w io.Writer, units []ListedUnit) error {
 	return lines.Error()
 }
 
-// OneLine keeps what somebody else wrote from being more than a part of a line.
+// OneLine replaces control characters, so that text from outside stays on one line.
 func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {

@@ -54,7 +54,7 @@ const (
 // keepEnded is how long the end of a login can be read, at least.
 const keepEnded = 5 * time.Minute
 
-// end gives the login its last status.
+// end sets the final status of a login.
 func (l *Login) end(status Status, reason string, now time.Time) {
 	l.Status, l.Error, l.Tokens = status, reason, nil
 	if later := now.Add(keepEnded); l.Forgotten.Before(later) {
@@ -62,8 +62,7 @@ func (l *Login) end(status Status, reason string, now time.Time) {
 	}
 }
 
-// at is the login as it stands now: one that nobody answered in time has expired, whether or not
-// anybody has written that down.
+// at returns the login as it is now: one that was not answered in time has expired, whether that is stored or not.
 func (l *Login) at(now time.Time) *Login {
 	if l.Status != Pending || now.Before(l.lastPoll()) {
 		return l
@@ -77,7 +76,7 @@ func (l *Login) at(now time.Time) *Login {
 	return &over
 }
 
-// Flow is what metrics and logs call it.
+// Flow returns the flow for metrics and logs.
 func (l *Login) Flow() string {
 	if l.Finish == FinishBrowser {
 		return FlowBrowser
@@ -85,13 +84,13 @@ func (l *Login) Flow() string {
 	return Flow
 }
 
-// What a login from a phone number can be, as a label and in log lines.
+// Flows of logins from a phone number, as a label and in log lines.
 const (
 	Flow        = "phone"
 	FlowBrowser = "phone_browser" // with finish browser
 )
 
-// Where a login ends: with the answer in the app, or in the phone's browser.
+// Where a login ends: in the app, or in the phone's browser.
 const (
 	FinishApp     = "app"
 	FinishBrowser = "browser"
@@ -106,7 +105,7 @@ type Store struct {
 	Keys   *seal.Keys
 }
 
-// Folders are the folders in Caddy's storage that hold what ends by itself.
+// Folders are the folders in Caddy's storage with records that expire.
 var Folders = []string{loginFolder, requestFolder, askedFolder}
 
 const (
@@ -114,13 +113,13 @@ const (
 	requestFolder = store.Prefix + "/phone_request"
 	askedFolder   = store.Prefix + "/phone_asked"
 
-	// cachedFor is how long an instance believes what it read of a login that another one may change.
+	// cachedFor is how long an instance caches a login, which another instance may change.
 	cachedFor = time.Second
 )
 
 func phoneKey(id string) string { return loginFolder + "/" + id }
 
-// read returns a login of this merchant. It takes no lock.
+// read returns a login of this merchant, without a lock.
 func (s Store) read(ctx context.Context, id, msn string) (*Login, error) {
 	if found, ok := s.Memory.logins.Get(msn + "/" + id); ok {
 		return found.(*Login).known(time.Now())
@@ -133,7 +132,7 @@ func (s Store) read(ctx context.Context, id, msn string) (*Login, error) {
 	return l.known(time.Now())
 }
 
-// known fails for a login whose time to be read is over.
+// known returns the login, or ErrUnknown if it has been forgotten.
 func (l *Login) known(now time.Time) (*Login, error) {
 	if now.After(l.Forgotten) {
 		return nil, ErrUnknown
@@ -141,7 +140,7 @@ func (l *Login) known(now time.Time) (*Login, error) {
 	return l.at(now), nil
 }
 
-// load reads from storage. A login of another merchant does not open, and so does not exist.
+// load reads a login from storage. One of another merchant cannot be opened, and so is unknown.
 func (s Store) load(ctx context.Context, id, msn string) (*Login, error) {
 	sealed, err := s.Shared.Load(ctx, phoneKey(id))
 	switch {
@@ -174,7 +173,7 @@ func (s Store) save(ctx context.Context, l *Login, msn string) error {
 	return nil
 }
 
-// remember keeps what is known of a login for a moment.
+// remember caches a login for a moment.
 func (s Store) remember(l *Login, msn string) {
 	known := *l
 	s.Memory.logins.Set(msn+"/"+l.ID, &known, cachedFor)
@@ -183,8 +182,8 @@ func (s Store) remember(l *Login, msn string) {
 	}
 }
 
-// update changes a login under its lock, on whatever instance: do sees it as it is, and says whether to
-// save what it did. All who wait for the login are woken.
+// update changes a login under its lock, which all instances share. do gets the login, and returns whether it has changed it.
+// All that wait for the login are woken.
 func (s Store) update(ctx context.Context, id, msn string, patience time.Duration, do func(*Login) (changed bool, err error)) (*Login, error) {
 	unlock := s.Memory.locks.lock(id)
 	defer unlock()
@@ -208,7 +207,7 @@ func (s Store) update(ctx context.Context, id, msn string, patience time.Duratio
 	return l.known(time.Now())
 }
 
-// create writes a new login, and the way to it from Vipps MobilePay's handle.
+// create stores a new login, and an index entry for its auth_req_id.
 func (s Store) create(ctx context.Context, l *Login, msn string) error {
 	if err := s.save(ctx, l, msn); err != nil {
 		return err
@@ -218,8 +217,7 @@ func (s Store) create(ctx context.Context, l *Login, msn string) error {
 	return s.Shared.Write(ctx, name, s.Keys.Phone.Seal([]byte(msn+" "+l.ID), seal.Context(name)))
 }
 
-// indexNames are where storage says which login Vipps MobilePay calls authReqID: under the newest secret
-// first.
+// indexNames returns the names of the index entry for an auth_req_id: that of the newest secret first.
 func (s Store) indexNames(authReqID string) []string {
 	names := s.Keys.IndexNames("auth_req_id", authReqID)
 	for i, name := range names {
@@ -228,7 +226,7 @@ func (s Store) indexNames(authReqID string) []string {
 	return names
 }
 
-// find returns the merchant and the id of the login that Vipps MobilePay calls authReqID.
+// find returns the merchant and the id of the login with this auth_req_id.
 func (s Store) find(ctx context.Context, authReqID string) (msn, id string, err error) {
 	for _, name := range s.indexNames(authReqID) {
 		sealed, err := s.Shared.Load(ctx, name)
@@ -243,7 +241,7 @@ func (s Store) find(ctx context.Context, authReqID string) (msn, id string, err 
 	return "", "", ErrUnknown
 }
 
-// Remove forgets a login.
+// Remove deletes a login.
 func (s Store) Remove(ctx context.Context, id, msn string) error {
 	unlock := s.Memory.locks.lock(id)
 	defer unlock()
@@ -264,17 +262,17 @@ func (s Store) Remove(ctx context.Context, id, msn string) error {
 }
 
 const (
-	maxAsked    = 5 // logins one person can be asked for in askedWindow, by all callers together
+	maxAsked    = 5 // logins that a user can be asked for in askedWindow, by all callers together
 	askedWindow = 10 * time.Minute
 )
 
-// AskedTooOften says that a person's phone has rung often enough.
+// AskedTooOften says that a user was asked too often.
 type AskedTooOften struct{ Wait time.Duration }
 
 func (AskedTooOften) Error() string { return "this person was asked too often" }
 
-// ask counts a login for the person behind hint, and fails when there were too many: nobody's phone is
-// made to ring without end. Storage sees a name that tells nothing about the number.
+// ask counts a login for the user of a login hint, and fails if there were too many, so that no phone rings without end. The
+// name in storage does not reveal the number.
 func (s Store) ask(ctx context.Context, hint string, now time.Time) error {
 	names := s.Keys.IndexNames("asked", hint)
 	name := askedFolder + "/" + names[0]

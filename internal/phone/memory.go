@@ -5,11 +5,11 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Memory is what this process knows of logins from phone numbers, through reloads: storage knows the rest.
+// Memory is what this process knows of logins from phone numbers, across reloads. The rest is in storage.
 type Memory struct {
 	logins  *gocache.Cache // in front of storage, by MSN and id
 	locks   keyedLocks
-	polls   singleflight.Group // by MSN and id: who waits for one login shares one poll
+	polls   singleflight.Group // by MSN and id: all that wait for a login share one poll
 	waiters waiters
 	leases  *gocache.Cache // of this instance, by MSN and id
 	pending *gocache.Cache // ids of logins that were started here and have not ended, to count
@@ -23,7 +23,7 @@ func NewMemory() *Memory {
 	}
 }
 
-// DeleteExpired makes room.
+// DeleteExpired removes expired entries.
 func (m *Memory) DeleteExpired() {
 	m.logins.DeleteExpired()
 	m.leases.DeleteExpired()

@@ -15,28 +15,26 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// lease is an instance's right to poll for one login. It is taken under the login's lock, which says who
-// of all instances asks, and lasts for a few polls: a lock for each of them would cost more than all the
-// rest (bench/phone).
+// lease is an instance's right to poll for one login. It is taken under the login's lock, so that one instance has it, and
+// lasts for a few polls: a lock for each poll would cost more than everything else (bench/phone).
 type lease struct {
 	until time.Time // no other instance polls before; NextPoll in storage says so
-	next  time.Time // this one does not poll before
+	next  time.Time // this instance does not poll before
 }
 
-// maxLease is how many intervals a lease lasts at the most. An instance that dies keeps the others from
-// polling for that long.
+// maxLease is the maximum length of a lease, in intervals. An instance that dies keeps the others from polling for that long.
 const maxLease = 3
 
-// polled reports whether the login is one that Vipps MobilePay is asked about. It is not asked about one
-// that ends in the phone's browser, whose token can be fetched once only, with the browser's code.
+// polled reports whether Vipps MobilePay is polled for the login. A login that ends in the phone's browser is not polled: its
+// token can be fetched once, with the browser's code.
 func (l *Login) polled() bool {
 	return l.Status == Pending && (l.Finish == FinishApp || l.Tokens != nil)
 }
 
-// lastPoll is when asking ends: an interval late, so that an answer in the last moment is heard.
+// lastPoll returns when polling ends: an interval late, so that an answer in the last moment counts.
 func (l *Login) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
 
-// nextPoll is when this instance may ask next.
+// nextPoll returns when this instance may poll next.
 func (m *Memory) nextPoll(l *Login, msn string) time.Time {
 	// Storage says whose lease it is: after a ping another instance may have taken it.
 	if held, ok := m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {
@@ -45,7 +43,7 @@ func (m *Memory) nextPoll(l *Login, msn string) time.Time {
 	return l.NextPoll
 }
 
-// due reports whether this instance may ask now.
+// due reports whether this instance may poll now.
 func (m *Memory) due(l *Login, msn string, now time.Time) bool {
 	return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))
 }
@@ -57,29 +55,28 @@ func (m *Memory) lease(id, msn string) (lease, bool) {
 }
 
 func (m *Memory) setLease(id, msn string, held lease) {
-	if left := time.Until(held.until); left > 0 { // go-cache keeps for ever what has no time left
+	if left := time.Until(held.until); left > 0 { // go-cache never removes an entry without time left
 		m.leases.Set(msn+"/"+id, held, left)
 	}
 }
 
-// pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
-// as it is then. However many requests call it, here and on other instances, one asks. The request
-// waits for the login as long as wait.
+// pollIfDue polls Vipps MobilePay for a pending login if its interval allows, and returns the login after that. However many
+// requests call it, on all instances, one polls. The request waits for the login as long as wait.
 func (d *Desk) pollIfDue(ctx context.Context, l *Login, wait time.Duration) (*Login, error) {
 	if !d.Memory.due(l, d.MSN, time.Now()) {
 		return l, nil
 	}
 	polled, err, _ := d.Memory.polls.Do(d.MSN+"/"+l.ID, func() (any, error) {
-		// The exchange succeeds once: it goes on when the client that asked has left.
+		// The exchange succeeds once, so it goes on after the client has left.
 		return d.claimAndPoll(context.WithoutCancel(ctx), l.ID, wait)
 	})
 	if errors.Is(err, store.ErrLocked) {
-		return l, nil // another instance asks, or died asking: then its lock ends by itself
+		return l, nil // another instance polls, or has died: then its lock expires
 	}
 	return polled.(*Login), err
 }
 
-// claimAndPoll asks once if this instance is the one to ask, and writes down what has changed.
+// claimAndPoll polls once if this instance has the lease, and stores what has changed.
 func (d *Desk) claimAndPoll(ctx context.Context, id string, wait time.Duration) (*Login, error) {
 	l, claimed, err := d.claim(ctx, id, wait)
 	if err != nil || !claimed {
@@ -90,7 +87,7 @@ func (d *Desk) claimAndPoll(ctx context.Context, id string, wait time.Duration) 
 	if held, ok := d.Memory.lease(id, d.MSN); ok {
 		held.next = polled.NextPoll
 		d.Memory.setLease(id, d.MSN, held)
-		if held.next.Before(held.until) { // else Vipps asked for a longer pause than the lease is
+		if held.next.Before(held.until) { // else Vipps MobilePay asked for a pause longer than the lease
 			polled.NextPoll = l.NextPoll // the end of the lease
 		}
 	}
@@ -100,8 +97,7 @@ func (d *Desk) claimAndPoll(ctx context.Context, id string, wait time.Duration) 
 	return d.writeDown(ctx, &polled)
 }
 
-// writeDown saves what a poll has found out. It tries more than once: what the exchange gave, Vipps
-// MobilePay does not give again.
+// writeDown stores the result of a poll. It tries more than once: Vipps MobilePay gives the tokens once.
 func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err error) {
 	for try := range 3 {
 		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
@@ -116,8 +112,8 @@ func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err erro
 	return nil, fmt.Errorf("%w: %s", store.ErrUnavailable, err.Error()) // not store.ErrLocked any more
 }
 
-// merge takes over what a poll has found out, as far as nothing better was written down meanwhile by
-// another instance or a ping. It reports whether anything was.
+// merge takes over the result of a poll, unless another instance or a ping has stored something better in between. It reports
+// whether l has changed.
 func (d *Desk) merge(l, polled *Login) bool {
 	lost := l.Status == Failed && l.Error == d.reason(vipps.ErrCodeRefused)
 	if l.Status != Pending && !(lost && polled.Status == Complete) {
@@ -129,14 +125,14 @@ func (d *Desk) merge(l, polled *Login) bool {
 		found.Tokens = l.Tokens
 	}
 	if l.Pinged && !polled.Pinged {
-		found.NextPoll = l.NextPoll // the ping came meanwhile
+		found.NextPoll = l.NextPoll // the ping came in between
 	}
 	*l = found
 	return true
 }
 
-// claim makes sure that this instance is the one to ask, and returns the login as it is. The claim is
-// written down before the call: an instance that dies during it has still asked.
+// claim takes the lease for this instance, and returns the login as it is. The lease is stored before the call: an instance
+// that dies during it has still polled.
 func (d *Desk) claim(ctx context.Context, id string, wait time.Duration) (l *Login, claimed bool, err error) {
 	held, ok := d.Memory.lease(id, d.MSN)
 	if l, err = d.load(ctx, id, d.MSN); err != nil {
@@ -153,11 +149,11 @@ func (d *Desk) claim(ctx context.Context, id string, wait time.Duration) (l *Log
 	l, err = d.update(ctx, id, d.MSN, cachedFor, func(l *Login) (bool, error) {
 		now := time.Now()
 		if claimed = d.Memory.due(l, d.MSN, now); !claimed {
-			return false, nil // another instance asks, or has asked
+			return false, nil // another instance polls, or has polled
 		}
-		// Half an interval more, so that a poll that ends late is still within.
+		// Half an interval more, so that a poll that ends late is still within the lease.
 		span := min(max(wait, l.Interval), maxLease*l.Interval) + l.Interval/2
-		held = lease{until: now.Add(span).Round(0), next: now.Add(l.Interval)} // this poll is as good as done
+		held = lease{until: now.Add(span).Round(0), next: now.Add(l.Interval)} // this poll counts as done
 		l.NextPoll = held.until
 		return true, nil
 	})
@@ -167,7 +163,7 @@ func (d *Desk) claim(ctx context.Context, id string, wait time.Duration) (l *Log
 	return l, claimed, err
 }
 
-// release lets other instances poll, when the last request that waits here has left.
+// release gives the lease back when the last waiting request has left.
 func (d *Desk) release(ctx context.Context, l *Login) {
 	held, ok := d.Memory.lease(l.ID, d.MSN)
 	if !ok || !l.polled() || d.Memory.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
@@ -182,22 +178,22 @@ func (d *Desk) release(ctx context.Context, l *Login) {
 		return true, nil
 	})
 	if err != nil && !errors.Is(err, ErrUnknown) {
-		d.Logger.Debug("phone login: lease kept", zap.String("msn", d.MSN), zap.Error(err)) // it ends by itself
+		d.Logger.Debug("phone login: lease kept", zap.String("msn", d.MSN), zap.Error(err)) // it expires
 	}
 }
 
-// poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
+// poll polls once, and puts the answer into l. After an error that may pass, l stays pending.
 func (d *Desk) poll(ctx context.Context, l *Login) {
 	began := time.Now()
 	if l.Tokens == nil {
 		got, err := d.Client.PollPhone(ctx, d.Unit, d.MSN, l.AuthReqID)
-		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
+		l.NextPoll = time.Now().Add(l.Interval) // from the answer: the call may have waited for a token
 		if err != nil {
 			d.endPoll(l, err, errors.Is(err, vipps.ErrUnusable)) // the exchange succeeds once
 			return
 		}
 		l.Tokens = &got
-		// Before anything else: they are given once.
+		// Before anything else: Vipps MobilePay gives them once.
 		if _, err := d.writeDown(ctx, l); err != nil {
 			return
 		}
@@ -214,8 +210,8 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 	d.Outcomes.PhoneCompleted(l.Flow(), claims, l.Started, time.Since(began))
 }
 
-// sameRequest is the poll's side of checkRequest: the answer to our auth_req_id is about it, and where
-// the token says so too it must not say otherwise.
+// sameRequest is for the check of a polled ID token. The answer to our auth_req_id is about that login; a token that names
+// another is refused.
 func (l *Login) sameRequest(authReqID string) (nonce string, err error) {
 	if authReqID != "" && authReqID != l.AuthReqID {
 		return "", idtoken.ErrRequest
@@ -225,7 +221,7 @@ func (l *Login) sameRequest(authReqID string) (nonce string, err error) {
 
 var ErrOtherNumber = errors.New("somebody else than the person asked has answered")
 
-// checkNumber compares the number that was asked to the one in userinfo, where there are both.
+// checkNumber compares the number that was asked with the one in userinfo, if there are both.
 func (l *Login) checkNumber(claims []userinfo.Claim) error {
 	for _, c := range claims {
 		if c.Name != "phone_number" || l.MSISDN == "" {
@@ -238,19 +234,19 @@ func (l *Login) checkNumber(claims []userinfo.Claim) error {
 	return nil
 }
 
-// complete ends a login well.
+// complete completes a login.
 func (l *Login) complete(claims []userinfo.Claim) {
 	l.end(Complete, "", time.Now())
 	l.Userinfo = string(userinfo.JSON(claims))
 }
 
-// endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.
+// endPoll sets what an error of a poll means for the login. lost says that no later poll can succeed.
 func (d *Desk) endPoll(l *Login, err error, lost bool) {
 	now := time.Now()
 	if errors.Is(err, vipps.ErrSlowDown) {
 		l.Interval += 5 * time.Second // OpenID CIBA Core section 11: at least, for this and all later polls
 	}
-	// The longer pause counts, whatever asked for it.
+	// The longer pause counts.
 	l.NextPoll = now.Add(max(l.Interval, vipps.PauseAfter(err)))
 	switch {
 	case errors.Is(err, vipps.ErrPending), errors.Is(err, vipps.ErrSlowDown):
@@ -260,21 +256,21 @@ func (d *Desk) endPoll(l *Login, err error, lost bool) {
 	case errors.Is(err, vipps.ErrExpired):
 		l.end(Expired, "expired_token", now)
 	case errors.Is(err, vipps.ErrCodeRefused) && !l.Refused:
-		// Another instance may have exchanged it a moment ago, and be about to write that down.
+		// Another instance may have exchanged it a moment ago, and be about to store that.
 		l.Refused, l.NextPoll = true, now.Add(2*vipps.CallTimeout)
 		return
 	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, ErrOtherNumber), errors.Is(err, vipps.ErrCodeRefused),
 		errors.Is(err, vipps.ErrNotConnected):
 		l.end(Failed, d.reason(err), now)
 	default:
-		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.
+		// Vipps MobilePay is unavailable, or its answer is invalid: a later poll can still succeed.
 		d.Logger.Warn("phone login: poll failed", zap.String("msn", d.MSN), zap.Error(err))
 		return
 	}
 	d.Outcomes.PhoneFailed(l.Flow(), err)
 }
 
-// reason is an error in one word, as a till reads it.
+// reason returns the reason of an error, as a till gets it.
 func (d *Desk) reason(err error) string {
 	if errors.Is(err, ErrOtherNumber) {
 		return "other_number"
@@ -282,15 +278,14 @@ func (d *Desk) reason(err error) string {
 	return d.Outcomes.PhoneReason(err)
 }
 
-// otherInstances is how often a request that waits looks whether another instance has ended the login.
+// otherInstances is the interval at which a waiting request checks whether another instance has ended the login.
 const otherInstances = 2 * time.Second
 
-// Wait returns the login when it has ended, or as it is when the wait is over. While it waits, the
-// request that waits is the one that polls.
+// Wait returns the login when it has ended, or as it is after wait. The waiting request is the one that polls.
 func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login, error) {
 	deadline := time.Now().Add(wait)
 	for {
-		// Before the look, so that nothing is missed between the two.
+		// Before the read, so that no change is missed in between.
 		woken, done := d.Memory.waiters.wait(id)
 		l, err := d.read(ctx, id, d.MSN)
 		if err == nil {
@@ -314,7 +309,7 @@ func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login,
 		case <-timer.C:
 		case <-ctx.Done():
 		case <-d.Stopping:
-			deadline = time.Now() // the client asks again, and comes to the next config
+			deadline = time.Now() // the client repeats the request, which the next config gets
 		}
 		timer.Stop()
 		done()

@@ -2,7 +2,7 @@ package phone
 
 import "sync"
 
-// waiters lets requests wait for something that another request in this process does.
+// waiters lets requests wait for another request of this process.
 type waiters struct {
 	mu    sync.Mutex
 	waits map[string]*wait
@@ -13,7 +13,7 @@ type wait struct {
 	count int
 }
 
-// wait returns a channel that wake closes, and what to call when nobody waits on it any more.
+// wait returns a channel that wake closes, and a function to call at the end of the wait.
 func (w *waiters) wait(id string) (woken <-chan struct{}, done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +42,7 @@ func (w *waiters) waiting(id string) bool {
 	return w.waits[id] != nil
 }
 
-// wake wakes all who wait for id.
+// wake wakes all that wait for id.
 func (w *waiters) wake(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -52,8 +52,8 @@ func (w *waiters) wake(id string) {
 	}
 }
 
-// keyedLocks is a mutex for each key that is in use. It stands before the lock in Caddy's storage, so
-// that the requests of one process do not poll for that one against each other.
+// keyedLocks is a mutex for each key in use. It is taken before the lock in Caddy's storage, so that requests of one process do
+// not compete for that by polling.
 type keyedLocks struct {
 	mu    sync.Mutex
 	locks map[string]*keyedLock
@@ -64,7 +64,7 @@ type keyedLock struct {
 	count int
 }
 
-// lock waits for the key's mutex, and returns what to call to give it back.
+// lock locks the key's mutex, and returns the function to unlock it.
 func (k *keyedLocks) lock(key string) (unlock func()) {
 	k.mu.Lock()
 	if k.locks == nil {

@@ -19,12 +19,12 @@ type AuthorizationRequest struct {
 	State       string
 	Nonce       string
 	Verifier    string // PKCE, RFC 7636 section 4.1
-	Scope       string // what is asked for; "" for the unit's own
+	Scope       string // "" for the unit's own
 	AppAuth     bool   // the login is to be confirmed in the app
 	AnyBrowser  bool   // the app may return to another browser than the one it came from
 }
 
-// URL returns where the browser is sent. A partner puts the msn in the place of the client_id, which it does not know
+// URL returns where the browser is sent. A partner sends msn in place of the client_id, which it does not know
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
 func (a AuthorizationRequest) URL(endpoint string) string {
 	challenge := sha256.Sum256([]byte(a.Verifier))
@@ -35,7 +35,7 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 	if strings.Contains(endpoint, "?") {
 		separator = '&'
 	}
-	// Not url.Values, whose map and sorting are 22 allocations more for every crawler (BenchmarkRequest).
+	// Not url.Values, whose map and sorting take 22 more allocations for every crawler (BenchmarkRequest).
 	add := func(name, value string) {
 		address.WriteByte(separator)
 		address.WriteString(name)

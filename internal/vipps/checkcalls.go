@@ -20,28 +20,27 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
-// The calls that only `caddy vipps-login check` makes. None of them logs anybody in.
+// The calls of `caddy vipps-login check` alone. None of them logs a user in.
 
 var (
-	// ErrPageRefused is an error page in the place of the login.
+	// ErrPageRefused is an error page in place of the login page.
 	ErrPageRefused = errors.New("the login page was refused by Vipps MobilePay")
-	// ErrNoLoginClient is an error page that names the client: there is none for logins.
+	// ErrNoLoginClient is an error page about the client: it is not set up for logins.
 	ErrNoLoginClient = fmt.Errorf("%w: no such client", ErrPageRefused)
-	// ErrRequestRefused is an error that came back to the redirect URI, which is registered then
+	// ErrRequestRefused is an error at the redirect URI, which is registered then
 	// (RFC 6749 section 4.1.2.1).
 	ErrRequestRefused = errors.New("the redirect URI is registered, but the login is refused")
 	ErrNoDate         = errors.New("the answer has no date")
 )
 
-// maxHops is how many redirects of the authorization endpoint are followed: from msn to client_id is one.
+// maxHops is how many redirects of the authorization endpoint are followed. From msn to client_id is one.
 const maxHops = 4
 
-// OpenAuthorization opens the login page as a browser does whose user then goes away, and follows
-// redirects within the origin of the authorization endpoint, nowhere else. It is nil where a login page
-// comes, or a redirect that goes on to one. The client_id is the one that Vipps MobilePay put in the place of the
-// msn, or that was there from the beginning; "" where it knows no such msn.
+// OpenAuthorization opens the login page, as if the user left it then, and follows redirects within the origin of the
+// authorization endpoint only. The error is nil for a login page, or a redirect to another origin. The client_id is the one
+// that Vipps MobilePay has put in place of the msn, or that address has; "" if it does not know the msn.
 //
-// It does not promise that somebody can log in: no user, no consent and no code come into it.
+// It does not promise that a user can log in: no user, no consent and no code are involved.
 func (c *Client) OpenAuthorization(ctx context.Context, address, redirectURI string) (clientID string, err error) {
 	at, err := url.Parse(address)
 	if err != nil {
@@ -88,7 +87,7 @@ func (c *Client) openPage(ctx context.Context, at *url.URL) (next *url.URL, err 
 		return nil, connectionError(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // a page; it is closed with its connection past that
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody)) // a page; the rest is dropped with the connection
 	switch status := resp.StatusCode; {
 	case err != nil:
 		return nil, ErrNoAnswer
@@ -105,8 +104,8 @@ func (c *Client) openPage(ctx context.Context, at *url.URL) (next *url.URL, err 
 	return nil, newStatusError(resp, body)
 }
 
-// redirectedError sorts a redirect that carries an error: to our redirect URI it says that the URI is
-// registered, to anywhere else it is an error page (seen: "invalid_request: The redirect_uri provided with
+// redirectedError sorts a redirect with an error. One to our redirect URI says that the URI is registered; others lead to an
+// error page (seen: "invalid_request: The redirect_uri provided with
 // your request does not match", https://github.com/vippsas/vipps-login-api/issues/68).
 func redirectedError(to *url.URL, redirectURI string) error {
 	code := to.Query().Get("error")
@@ -115,7 +114,7 @@ func redirectedError(to *url.URL, redirectURI string) error {
 	}
 	switch {
 	case withoutParameters(to) == redirectURI && !to.Query().Has("error"):
-		return ErrBadAnswer // back without a login: nobody was there to approve it
+		return ErrBadAnswer // a login without a user
 	case withoutParameters(to) == redirectURI:
 		return fmt.Errorf("%w: %s", ErrRequestRefused, code)
 	case code == "invalid_client" || code == "unauthorized_client":
@@ -134,9 +133,8 @@ func withoutParameters(u *url.URL) string {
 	return bare.String()
 }
 
-// ClockSkew is how far this machine's clock is ahead of Vipps MobilePay's, to a second or so: the Date
-// header has no fractions, and the answer was on its way for a while. An answer from a cache says how old
-// it is (RFC 9111 section 5.1).
+// ClockSkew returns how far this machine's clock is ahead of Vipps MobilePay's, to a second or so: the Date header has no
+// fractions, and the answer takes a while. An answer from a cache has its age (RFC 9111 section 5.1).
 func (c *Client) ClockSkew(ctx context.Context) (time.Duration, error) {
 	var document json.RawMessage
 	asked := time.Now()

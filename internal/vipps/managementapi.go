@@ -15,7 +15,7 @@ type SalesUnit struct {
 	Name string
 }
 
-// UnmarshalJSON reads the MSN as a number, which it is in lists, or as text, which it is in details.
+// UnmarshalJSON reads the MSN, which is a number in lists and a string in details.
 func (u *SalesUnit) UnmarshalJSON(text []byte) error {
 	var unit struct {
 		MSN  json.RawMessage `json:"msn"`

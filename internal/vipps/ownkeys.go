@@ -10,9 +10,9 @@ import (
 )
 
 // postWithOwnKeys posts a form with a sales unit's own keys (client_secret_basic). RFC 6749 section 2.3.1 form-encodes
-// both before they are joined; Vipps MobilePay's documentation joins them as they are, and nobody knows what each of its
-// services takes. So the other form is tried once on a 401, and remembered where it was taken. A code that comes with a
-// refused client is not spent.
+// both before they are joined; Vipps MobilePay's documentation joins them unencoded, and it is unknown what each of its
+// services accepts. So the other form is tried once after a 401, and remembered if it is accepted. A refused client does not
+// spend a code.
 func (c *Client) postWithOwnKeys(ctx context.Context, unit *merchant.Unit, msn, endpoint string, form url.Values, answer any) error {
 	key := unit.ClientID + " " + endpoint
 	_, raw := c.rawBasic.Load(key)
@@ -34,7 +34,7 @@ func (c *Client) postWithOwnKeys(ctx context.Context, unit *merchant.Unit, msn, 
 	case isUnauthorized(other):
 		return err
 	case other != nil && !errors.As(other, &answered):
-		return other // it did not answer: this tells nothing about the form
+		return other // no answer, which tells nothing about the form
 	}
 	if raw {
 		c.rawBasic.Delete(key)

@@ -39,8 +39,8 @@ func (c *Client) fetchToken(ctx context.Context) (Token, time.Duration, error) {
 	return Token(answer.AccessToken), TokenLife(int64(answer.ExpiresIn)), nil
 }
 
-// TokenLife is how long a token is used: a little less than it lives. One that does not say is used
-// for a minute rather than taken as expired, which would fetch another for every login.
+// TokenLife returns how long a token is used: a little less than its lifetime. A token without one is used for a minute, rather
+// than fetched for every login.
 func TokenLife(expiresIn int64) time.Duration {
 	if expiresIn <= 0 {
 		return time.Minute
@@ -49,15 +49,14 @@ func TokenLife(expiresIn int64) time.Duration {
 	return life - min(life/10, time.Minute)
 }
 
-// isTokenRefused reports whether an answer is about the partner's token. One that names the client is about the
-// sales unit.
+// isTokenRefused reports whether an answer refuses the partner's token. One about the client refuses the sales unit.
 func isTokenRefused(err error) bool {
 	var refused StatusError
 	return errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && refused.Code != "invalid_client"
 }
 
-// replaceToken returns another partner token than the one that was refused for a sales unit. A token that is new, and
-// still refused, is not to blame: then it stays, and whoever logs in at that sales unit does not cost a token each.
+// replaceToken returns another partner token than the one that was refused for a sales unit. If a new token is refused as
+// well, the token is not the reason: it stays, so that logins at that sales unit do not fetch a token each.
 func (c *Client) replaceToken(ctx context.Context, refused Token, msn string) (Token, bool) {
 	now, ok := c.Token.load()
 	switch {
