@@ -153,7 +153,7 @@ var requests = []Defence{
 		File:   "module.go",
 		Old: `	h.identity.Strip(r)
 	if r.Context`,
-		New: `	if _, sent := cookie.SessionValues(r.Header, cookie.Plain.Session, true); sent {
+		New: `	if len(r.Header["Cookie"]) > 0 {
 		h.identity.Strip(r)
 	}
 	if r.Context`,
