@@ -203,7 +203,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, incoming.AsSent(r), v)
 	}
-	return h.serveSite(w, r, v, next)
+	return h.serveSite(w, r, v, h.takeCookies(r, v), next)
 }
 
 // serveUser hands the request of a person with a session to the site.
@@ -216,8 +216,9 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if err != nil {
 		return h.fail(w, incoming.AsSent(r), v, err, incoming.WantedPage(incoming.AsSent(r)))
 	}
+	found := h.takeCookies(r, v) // before Present, which copies the header
 	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
-	return h.serveSite(w, r, v, next)
+	return h.serveSite(w, r, v, found, next)
 }
 
 // serveErrorRoute is the way of a request that has failed, in the site's handle_errors: what the client
@@ -238,13 +239,14 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		// A site that is asked for what was refused answers with it (CVE-2025-31492).
 		return h.failAgain(w, incoming.AsSent(r), v)
 	}
+	found := h.takeCookies(r, v)
 	if v.session == nil {
-		return h.serveSite(w, r, v, next)
+		return h.serveSite(w, r, v, found, next)
 	}
 	if proof, err := h.assertionFor(r, v); err == nil { // else nobody is known: never without the proof
 		h.identity.Present(r, v.session, v.msn, false, proof)
 	}
-	return h.serveSite(w, r, v, next)
+	return h.serveSite(w, r, v, found, next)
 }
 
 // errMatcher does not say what the matcher says: that may quote the request.

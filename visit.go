@@ -38,7 +38,7 @@ type visit struct {
 	invalid bool             // there are session cookies, and they are no good
 	refused bool             // what was asked of the site was not given
 
-	filtered bool // the site's own session cookies in the request are those that fit
+	fitting *string // the first of the request's Cookie lines, where the site's session cookies in them are those that fit
 
 	lapsed *session.Session // a session that is over by itself: what it remembers of the browser's logins
 	demand *demand          // what is required for the request, or the login; nil: nothing

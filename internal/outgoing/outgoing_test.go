@@ -62,8 +62,10 @@ func TestAnswersBegin(t *testing.T) {
 			w.WriteHeader(http.StatusTeapot)
 			_, _ = w.Write([]byte("x"))
 		},
-		"body":           func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")) },
-		"copied body":    func(w http.ResponseWriter, _ *http.Request) { _, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("x")) },
+		"body": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("x")) },
+		"copied body": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("x"))
+		},
 		"flush":          func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
 		"flush of today": func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() },
 		"nothing":        func(http.ResponseWriter, *http.Request) {},
