@@ -1,10 +1,12 @@
 package vippslogin
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -19,12 +21,12 @@ func init() { caddy.RegisterModule(new(adminAPI)) }
 // adminAPI lets operators end sessions, at Caddy's admin endpoint:
 //
 //	DELETE /vipps_login/sessions?session=<id>         one session; its id is in the line of its login
-//	DELETE /vipps_login/sessions?sub=<sub>[&msn=<msn>] all of a person
+//	DELETE /vipps_login/sessions?sub=<sub>[&msn=<msn>] all of a user
 //	DELETE /vipps_login/sessions?msn=<msn>            all of a merchant
 //	DELETE /vipps_login/sessions?all=true             all
 //
-// It answers 204 when the end is written down; every instance knows of it within seconds. What is begun
-// later is not ended.
+// It answers 204 when the revocation is stored; every instance knows of it within seconds. Sessions that begin later are
+// not affected.
 type adminAPI struct {
 	ctx    caddy.Context
 	logger *zap.Logger
@@ -52,7 +54,7 @@ func (a *adminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", http.MethodDelete)
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: errors.New("use DELETE")}
 	}
-	// Now, not at Provision: without a global option it is the directive that brings the app up, later.
+	// Not at Provision: without the global option, it is the directive that loads the app, later.
 	configured, err := a.ctx.AppIfConfigured("vipps_login")
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("vipps_login is not configured")}
@@ -72,8 +74,8 @@ func (a *adminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 
 var errWhichSessions = errors.New("say which sessions: session=<id>, or sub=<sub> with msn=<msn> or without, or msn=<msn>, or all=true")
 
-// sessionsIn reads which sessions a query means. Nothing unknown, nothing twice and nothing empty: a typo
-// must not end more than was meant.
+// sessionsIn reads which sessions a query names. Unknown, repeated and empty parameters are errors: a typo must not end more
+// sessions than intended.
 func (a *App) sessionsIn(query string) (revocation.Entry, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -107,3 +109,52 @@ var (
 	_ caddy.AdminRouter = (*adminAPI)(nil)
 	_ caddy.Provisioner = (*adminAPI)(nil)
 )
+
+// followRevocations keeps the list of ended sessions up to date: it reads what other instances have added, and stores what
+// could not be stored before.
+func (a *App) followRevocations(ctx context.Context) {
+	ticker := time.NewTicker(revocation.RefreshEvery)
+	defer ticker.Stop()
+	working := true
+	for {
+		err := a.exchangeRevocations(ctx)
+		if (err == nil) != working && ctx.Err() == nil { // once for each change
+			working = err == nil
+			if working {
+				a.logger.Info("the list of ended sessions is up to date again")
+			} else {
+				a.logger.Error("the list of ended sessions cannot be brought up to date: sessions that other instances end go on here", zap.Error(err))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			_ = a.exchangeRevocations(context.WithoutCancel(ctx)) // whatever this instance has not stored yet
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (a *App) exchangeRevocations(ctx context.Context) error {
+	keys, err := a.cookieKeys(ctx)
+	if err != nil {
+		return err
+	}
+	at := revocation.Access{Shared: a.storage, Keys: keys}
+	return errors.Join(a.shared.revocations.Flush(ctx, at), a.shared.revocations.Refresh(ctx, at))
+}
+
+// endSessions ends sessions before their time, here at once and at every instance within seconds.
+func (a *App) endSessions(ctx context.Context, entry revocation.Entry) error {
+	keys, err := a.cookieKeys(ctx)
+	if err != nil {
+		return err
+	}
+	return a.shared.revocations.Add(ctx, revocation.Access{Shared: a.storage, Keys: keys}, entry)
+}
+
+// sessionsUntilNow returns a revocation of all present sessions of a user, of a merchant, or of everybody.
+func (a *App) sessionsUntilNow(msn, sub string) revocation.Entry {
+	now := time.Now()
+	return revocation.Entry{MSN: msn, Sub: sub, Before: now.Unix(), Until: now.Add(session.MaxLifetime).Unix()}
+}

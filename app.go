@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -52,7 +53,7 @@ type App struct {
 	// well, in Europe/Oslo. Default: 2027-01-12, when MobilePay becomes Vipps.
 	MobilePayUntil string `json:"mobilepay_until,omitempty"`
 
-	// Metrics says what the metrics tell. Default: nothing of single merchants.
+	// Metrics sets up the metrics. Default: no series for single merchants.
 	Metrics *MetricsConfig `json:"metrics,omitempty"`
 
 	logger         *zap.Logger
@@ -62,25 +63,25 @@ type App struct {
 	partnerKeys    vipps.Keys
 	perMerchant    bool
 	mobilePayUntil time.Time
-	told           *logLimiter // how often what one client causes is logged
-	sweeps         bool        // a site keeps what ends by itself in storage
-	files          []*merchantsFile
-	twins          twins // hosts of more than one merchant
+	clientLogs     *logLimiter // limits the log lines that one client can cause
+	sweeps         bool        // a site stores records that expire
+	files          []*merchant.File
+	sharedHosts    merchant.SharedHosts
 
-	keys     atomic.Pointer[seal.Keys] // nil until they were read from storage
+	keys     atomic.Pointer[seal.Keys] // nil until they are read from storage
 	keysLock sync.Mutex
 	stop     context.CancelFunc
 }
 
-// MetricsConfig says what the metrics tell.
+// MetricsConfig sets up the metrics.
 type MetricsConfig struct {
 	// PerMerchant gives the metrics of logins and sessions the label "msn": as many series as there are
 	// merchants, times the other labels. An MSN that comes from a placeholder is left out. Default: false.
 	PerMerchant bool `json:"per_merchant,omitempty"`
 }
 
-// merchantLabel is the value of the label msn. An MSN that a placeholder makes of the request is none: there
-// would be as many as somebody likes to make up.
+// merchantLabel returns the value of the label msn. An MSN that comes from a placeholder of the request gets none:
+// clients could make up as many series as they like.
 func (a *App) merchantLabel(v *visit) string {
 	if a.perMerchant && v.unit != nil && v.msn == v.unit.MSN {
 		return v.msn
@@ -93,11 +94,11 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "vipps_login", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision resolves keys and secrets. It does no network: Caddy starts while Vipps is down.
+// Provision resolves keys and secrets. It makes no network calls, so Caddy starts while Vipps MobilePay is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
 	a.storage = store.New(ctx.Storage())
-	a.told = newLogLimiter()
+	a.clientLogs = newLogLimiter()
 	if err := a.resolveBrandDay(); err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return counted.register(ctx.GetMetricsRegistry(), a.shared)
 }
 
-const maxSystemHeader = 30 // characters, as Vipps MobilePay has it
+const maxSystemHeader = 30 // characters, the limit of Vipps MobilePay
 
 func (a *App) systemHeaders() (vipps.System, error) {
 	version, _ := caddy.Version()
@@ -157,7 +158,7 @@ func (a *App) systemHeaders() (vipps.System, error) {
 
 func cut(s string, n int) string { return s[:min(n, len(s))] }
 
-// PluginVersion is the version of this module in the running binary.
+// pluginVersion returns the version of this module in the running binary.
 func pluginVersion() string {
 	const self = "github.com/caddy-vipps/vippslogin"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -172,7 +173,7 @@ func pluginVersion() string {
 
 func (a *App) resolveCookieSecrets(base string) error {
 	if len(a.CookieSecrets) == 0 {
-		return nil // generated, when the first request or Start asks
+		return nil // one is generated when the first request or Start needs it
 	}
 	var secrets []string
 	for i, value := range a.CookieSecrets {
@@ -202,12 +203,12 @@ func (a *App) Start() error {
 	go a.sweep(ctx)
 	go a.followRevocations(ctx)
 	for _, file := range a.files {
-		go file.follow(ctx) // not from Provision, which runs on `caddy validate`, too
+		go file.Follow(ctx) // not in Provision, which `caddy validate` runs as well
 	}
 	return nil
 }
 
-// Stop ends what Start began.
+// Stop ends the goroutines of Start.
 func (a *App) Stop() error {
 	if a.stop != nil {
 		a.stop()
@@ -215,7 +216,7 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup gives back what Provision took.
+// Cleanup releases what Provision acquired.
 func (a *App) Cleanup() error {
 	if a.shared == nil {
 		return nil
@@ -223,7 +224,7 @@ func (a *App) Cleanup() error {
 	return releaseShared(a.sharedKey)
 }
 
-// seal.Keys returns the keys, reading them from storage when a request comes before Start did.
+// cookieKeys returns the cookie keys. A request that comes before Start reads them from storage.
 func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
@@ -244,8 +245,7 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	return keys, err
 }
 
-// storedSecret returns the secret that all instances on the storage share, and makes it if there is
-// none.
+// storedSecret returns the secret that all instances on the storage share, and generates it if there is none.
 func storedSecret(ctx context.Context, shared store.Store) (secret string, err error) {
 	if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
@@ -262,7 +262,7 @@ func storedSecret(ctx context.Context, shared store.Store) (secret string, err e
 
 const secretKey = store.Prefix + "/cookie_secret"
 
-// loadSecret reads the secret. One that is too short is an error: a second one would log everybody out.
+// loadSecret reads the secret. A secret that is too short is an error: generating another would log everybody out.
 func loadSecret(ctx context.Context, shared store.Store) (string, error) {
 	stored, err := shared.Load(ctx, secretKey)
 	if err == nil && len(stored) < seal.MinSecretBytes {
@@ -314,5 +314,5 @@ var (
 	_ caddy.CleanerUpper = (*App)(nil)
 )
 
-// sweptFolders hold what ends by itself.
+// sweptFolders hold records that expire.
 var sweptFolders = append([]string{login.RedeemedFolder}, phone.Folders...)

@@ -12,13 +12,13 @@ import (
 func init() {
 	httpcaddyfile.RegisterGlobalOption("vipps_login", parseGlobalOption)
 	httpcaddyfile.RegisterDirective("vipps_login", parseDirective)
-	// Where Caddy's own authentication is, so that everything that can tell about the user comes after.
+	// Where Caddy's own authentication is, so that every directive that can use the identity comes after it.
 	httpcaddyfile.RegisterDirectiveOrder("vipps_login", httpcaddyfile.Before, "basic_auth")
 }
 
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
-		d.Next() // the option's name, for the line
+		d.Next() // the option's name, which has the line number
 		return nil, d.Err("the global option vipps_login is already set: put everything into one block")
 	}
 	app := new(App)
@@ -169,7 +169,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return h.unmarshal(httpcaddyfile.Helper{Dispenser: d}) // which knows no named matchers
+	return h.unmarshal(httpcaddyfile.Helper{Dispenser: d}) // it knows no named matchers
 }
 
 func (h *Handler) unmarshal(d httpcaddyfile.Helper) error {

@@ -45,7 +45,7 @@ type checkOptions struct {
 
 const (
 	defaultParallel = 10
-	maxParallel     = 50 // Vipps MobilePay's limits are for all of a partner's logins together
+	maxParallel     = 50 // Vipps MobilePay's limits apply to all of a partner's logins together
 	defaultTimeout  = 10 * time.Minute
 )
 
@@ -79,18 +79,14 @@ otherwise, also where there are warnings or something could not be checked.`,
 	return cmd
 }
 
-// errChecksFailed makes the exit status 1. The report has said why.
+// errChecksFailed makes the exit status 1. The report says why.
 var errChecksFailed = errors.New("a check failed")
 
 func runCheck(cmd *cobra.Command, options checkOptions) error {
 	if options.parallel < 1 || options.parallel > maxParallel || options.timeout <= 0 {
 		return fmt.Errorf("--parallel is 1 to %d, and --timeout more than 0", maxParallel)
 	}
-	config, err := readConfig(options.config, options.adapter)
-	if err != nil {
-		return err
-	}
-	app, targets, err := findTargets(config)
+	app, targets, err := readTargets(options.config, options.adapter)
 	if err != nil {
 		return err
 	}
@@ -134,7 +130,7 @@ func writeMail(cmd *cobra.Command, report *check.Report) error {
 	return err
 }
 
-// narrow keeps the targets of some MSNs, or all where none is named.
+// narrow returns the targets of the given MSNs, or all of them where none is given.
 func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 	if len(msns) == 0 {
 		return targets, nil
@@ -157,10 +153,10 @@ func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target
 	partner := c.Partner(ctx)
 	hosts := c.Targets(ctx, targets)
 	_ = bar.Finish()
-	return check.NewReport(client.Base, partner, targets, hosts), nil
+	return c.NewReport(partner, targets, hosts), nil
 }
 
-// newProgress is a bar on a terminal, and shows nothing elsewhere and next to JSON.
+// newProgress returns a progress bar, which is invisible where there is no terminal, and with JSON.
 func newProgress(steps int, quiet bool) *progressbar.ProgressBar {
 	var to io.Writer = io.Discard
 	visible := !quiet && term.IsTerminal(int(os.Stderr.Fd()))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -328,5 +329,24 @@ func TestAssertedClaims(t *testing.T) {
 	}
 	if len(token) > i.Size(about) || i.Size(about) > len(token)+8 {
 		t.Errorf("%d characters, foreseen were %d", len(token), i.Size(about))
+	}
+}
+
+// TestStoredAssertionKeys: keys that an earlier version has stored sign on (testdata/stored/v3.json).
+func TestStoredAssertionKeys(t *testing.T) {
+	content, err := os.ReadFile("../../testdata/stored/v3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored struct{ Files map[string][]byte }
+	if err := json.Unmarshal(content, &stored); err != nil {
+		t.Fatal(err)
+	}
+	storage := storetest.New()
+	storage.Files = stored.Files
+	at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
+	keys, whole, err := at.load(t.Context(), "123456")
+	if err != nil || !whole || len(keys) != 1 || keys[0].ID == "" || !keys[0].From.Equal(time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("%v %t %v", keys, whole, err)
 	}
 }

@@ -22,20 +22,20 @@ import (
 )
 
 const (
-	// MaxLifetime is the longest an assertion can be good for.
+	// MaxLifetime is the maximum lifetime of an assertion.
 	MaxLifetime = time.Hour
 
-	// KeysMaxAge is how long a site may keep the public keys.
+	// KeysMaxAge is how long sites may cache the public keys.
 	KeysMaxAge = 5 * time.Minute
 
 	// signsFor is how long a key signs.
 	signsFor = 30 * 24 * time.Hour
 
-	// publishedBefore is how long the next key is among the public keys before it signs: longer than the other
-	// instances' memory of the keys and the sites' together.
+	// publishedBefore is how long the next key is published before it signs: longer than other instances and sites together
+	// cache the keys.
 	publishedBefore = 15 * time.Minute
 
-	// rereadAfter is how long an instance goes by the keys it has read.
+	// rereadAfter is how long an instance uses the keys that it has read.
 	rereadAfter = 5 * time.Minute
 
 	folder = store.Prefix + "/assertion_keys"
@@ -45,12 +45,12 @@ const (
 type key struct {
 	ID      string    `json:"kid"`
 	Private []byte    `json:"private"` // PKCS #8
-	From    time.Time `json:"from"`    // it signs from then on, until the next one does
+	From    time.Time `json:"from"`    // when it begins to sign; it ends when the next one begins
 
 	signer *ecdsa.PrivateKey
 }
 
-// ring is the keys of one merchant, the oldest first.
+// ring has the keys of one merchant, the oldest first.
 type ring struct {
 	keys []*key
 	read time.Time // from storage
@@ -73,7 +73,7 @@ func (r *ring) needsNext(now time.Time) bool {
 	return !now.Before(newest.From.Add(signsFor - publishedBefore))
 }
 
-// withoutExpired returns the keys of which something that they signed may still be good.
+// withoutExpired returns the keys whose assertions may still be valid.
 func withoutExpired(keys []*key, now time.Time) []*key {
 	for len(keys) > 1 && now.Sub(keys[1].From) > MaxLifetime+publishedBefore {
 		keys = keys[1:]
@@ -81,14 +81,13 @@ func withoutExpired(keys []*key, now time.Time) []*key {
 	return keys
 }
 
-// Access is what it takes to read and write the keys: the storage that the instances share, and the cookie keys, which
-// seal them there.
+// Access is needed to read and write the keys: the shared storage, and the cookie keys, which seal them.
 type Access struct {
 	Shared store.Store
 	Keys   *seal.Keys
 }
 
-// names are where a merchant's keys are: under the newest cookie secret first.
+// names returns the names of a merchant's keys in storage: that of the newest cookie secret first.
 func (at Access) names(msn string) []string {
 	names := at.Keys.IndexNames("assertion", msn)
 	for i, name := range names {
@@ -97,10 +96,10 @@ func (at Access) names(msn string) []string {
 	return names
 }
 
-// sealedFor is what stored keys are bound to.
+// sealedFor returns the context that stored keys are bound to.
 func sealedFor(name, msn string) []byte { return seal.Context(name, msn) }
 
-// Memory is what an instance knows of the keys. It outlives a config.
+// Memory caches the keys of an instance. It outlives a config.
 type Memory struct {
 	mu     sync.RWMutex
 	rings  map[string]*ring // by the name in storage
@@ -116,8 +115,8 @@ func (m *Memory) known(name string) *ring {
 	return m.rings[name]
 }
 
-// get returns the keys of a merchant. What is known serves while it is read anew in the background, and for as long as
-// storage is away; only where nothing is known does the caller wait, and get an error.
+// get returns the keys of a merchant. Known keys are used while they are read again in the background, and while storage is
+// unavailable. Only if no keys are known does the caller wait, and get errors.
 func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	name := at.names(msn)[0]
 	known := m.known(name)
@@ -139,12 +138,12 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 	}
 }
 
-// refresh reads the keys, and makes what is missing.
+// refresh reads the keys, and makes missing ones.
 func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	names := at.names(msn)
 	known := m.known(names[0])
 	if known != nil && now.Sub(known.read) < rereadAfter {
-		return known, nil // another caller's refresh has just ended
+		return known, nil // another caller has just refreshed them
 	}
 	keys, whole, err := at.load(ctx, msn)
 	if err != nil {
@@ -162,7 +161,7 @@ func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Ti
 	return r, nil
 }
 
-// load reads what is stored. whole says that it is there, under the newest secret.
+// load reads the stored keys. whole says that they are there, sealed with the newest secret.
 func (at Access) load(ctx context.Context, msn string) (keys []*key, whole bool, err error) {
 	for i, name := range at.names(msn) {
 		sealed, err := at.Shared.Load(ctx, name)
@@ -178,7 +177,7 @@ func (at Access) load(ctx context.Context, msn string) (keys []*key, whole bool,
 				return keys, i == 0, nil
 			}
 		}
-		// What no secret opens is replaced: it was sealed under one that is gone, or is damaged.
+		// Keys that no secret opens are replaced: their secret was removed, or they are damaged.
 	}
 	return nil, false, nil
 }
@@ -204,8 +203,8 @@ func parseKeys(plain []byte) (keys []*key, err error) {
 	return keys, nil
 }
 
-// write makes the keys that are missing, unless another instance was faster, and stores them all. Keys that storage has
-// lost and this instance knows are stored again: sites have them, and what they signed is good.
+// write makes missing keys, unless another instance was faster, and stores them all. Keys that storage has lost and this
+// instance knows are stored again: sites have them, and their assertions are valid.
 func (m *Memory) write(ctx context.Context, at Access, msn string, now time.Time) (keys []*key, err error) {
 	name := at.names(msn)[0]
 	err = at.Shared.WithLock(ctx, store.Prefix+"_assertion_"+name[len(folder)+1:], store.LockTimeout, func(ctx context.Context) error {

@@ -38,6 +38,9 @@ type Target struct {
 	AppAuth          bool   // logins are to be confirmed in the app
 	AnyBrowser       bool   // logins may be completed in any browser
 
+	// shownClientID is the client_id that Vipps MobilePay's redirect has shown for the MSN; "" where none has.
+	shownClientID string
+
 	// Unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
 	// are known.
 	Unchecked string
@@ -56,6 +59,7 @@ type Checker struct {
 	doc     vipps.Discovery
 	noDoc   bool // there is no discovery document
 	noToken bool // there is no partner access token
+	account partnerAccount
 	silence atomic.Int32
 }
 
@@ -67,7 +71,9 @@ func New(client *vipps.Client, parallel int, step func()) (*Checker, error) {
 
 // Partner checks what all merchants have in common.
 func (c *Checker) Partner(ctx context.Context) []Finding {
-	return []Finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
+	found := []Finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
+	c.readAccount(ctx)
+	return found
 }
 
 // Targets checks the merchants' hosts, and returns what was found in their order. Keys that several
@@ -197,42 +203,44 @@ func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	if errors.Is(err, vipps.ErrKeysRefused) && t.Unit.HasOwnKeys() {
 		err = fmt.Errorf("token: %w", errOwnKeysRefused)
 	}
-	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
+	return c.judge(aboutMerchantKeys, c.explained(err, t), "accepted by the token endpoint", t)
 }
 
-// host opens the login page of a host, and that of logins from a phone number that end in a browser.
+// host opens the login page of a host, and that of logins from a phone number that end in a browser, and looks whether
+// the ping is registered.
 func (c *Checker) host(ctx context.Context, t *Target) []Finding {
 	if reason := cmp.Or(t.Unchecked, c.givenUp(ctx)); reason != "" {
 		return c.hostNotChecked(t, reason)
 	}
 	address := c.loginURL(t)
-	named, err := c.open(ctx, address, t.RedirectURI)
+	clientID, err := c.open(ctx, address, t.RedirectURI)
 	var found []Finding
 	if !t.Unit.HasOwnKeys() {
-		found = append(found, c.msn(t, named, err))
+		found = append(found, c.msn(t, clientID, err))
+		t.shownClientID = clientID
 	}
-	if !named {
-		return append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
+	if clientID == "" {
+		found = append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
+		return append(found, c.webhook(ctx, t)...)
 	}
 	found = append(found, c.judge(aboutRedirectURI, err, t.RedirectURI+" is registered", t))
-	phoneURI := t.PhoneRedirectURI
-	if phoneURI == "" {
-		return found
+	if phoneURI := t.PhoneRedirectURI; phoneURI != "" {
+		_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
+		found = append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
 	}
-	_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
-	return append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
+	return append(append(found, c.audience(t)...), c.webhook(ctx, t)...)
 }
 
 // msn judges the step from msn to client_id.
-func (c *Checker) msn(t *Target, named bool, err error) Finding {
-	if !named && err == nil {
+func (c *Checker) msn(t *Target, clientID string, err error) Finding {
+	if clientID == "" && err == nil {
 		return Finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
 			Fix: "Log in at the site yourself to see."}
 	}
-	if named {
+	if clientID != "" {
 		err = nil
 	}
-	return c.judge(aboutMSN, err, "known", t)
+	return c.judge(aboutMSN, c.explained(err, t), "known", t)
 }
 
 // loginURL is where the plugin itself would send the browser.
@@ -257,53 +265,10 @@ func withRedirectURI(address, redirectURI string) string {
 	return u.String()
 }
 
-func (c *Checker) open(ctx context.Context, address, redirectURI string) (named bool, err error) {
+func (c *Checker) open(ctx context.Context, address, redirectURI string) (clientID string, err error) {
 	err = c.patiently(ctx, func() error {
-		named, err = c.client.OpenAuthorization(ctx, address, redirectURI)
+		clientID, err = c.client.OpenAuthorization(ctx, address, redirectURI)
 		return err
 	})
-	return named, err
-}
-
-const (
-	maxTries    = 3                // where Vipps MobilePay asks to come later
-	maxPatience = 10 * time.Second // between them
-	// maxSilence is how many calls in a row may stay without an answer before no more are made.
-	maxSilence = 10
-)
-
-// patiently makes a call again when Vipps MobilePay asks to come later, and counts calls without an
-// answer.
-func (c *Checker) patiently(ctx context.Context, call func() error) error {
-	for try := 1; ; try++ {
-		err := call()
-		if errors.Is(err, vipps.ErrNoAnswer) {
-			c.silence.Add(1)
-			return err
-		}
-		c.silence.Store(0)
-		if !errors.Is(err, vipps.ErrBusy) || try == maxTries {
-			return err
-		}
-		var refused vipps.StatusError
-		errors.As(err, &refused)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(min(max(refused.RetryAfter, time.Second), maxPatience)):
-		}
-	}
-}
-
-// givenUp says why no more calls are made, or "".
-func (c *Checker) givenUp(ctx context.Context) string {
-	switch {
-	case ctx.Err() != nil:
-		return "the time for all checks is over: see --timeout"
-	case c.noDoc:
-		return "there is no discovery document"
-	case c.silence.Load() >= maxSilence:
-		return "Vipps MobilePay does not answer any more"
-	}
-	return ""
+	return clientID, err
 }

@@ -19,6 +19,11 @@ const (
 	aboutRedirectURI  = "redirect_uri"
 	// aboutPhoneRedirectURI never fails: only logins with `finish: browser` need it.
 	aboutPhoneRedirectURI = "phone_redirect_uri"
+	// aboutAudience is there where the config pins one.
+	aboutAudience = "audience"
+	// aboutWebhook never fails: without the ping, logins are polled. It is there where the site takes pings, or a
+	// registration sends them there.
+	aboutWebhook = "webhook"
 )
 
 // What a check can come to.
@@ -63,13 +68,22 @@ var fixes = []fix{
 	{aboutClock, errSkew, "Set this machine's clock by NTP."},
 
 	{aboutMerchantKeys, errOwnKeysRefused, "In the business portal, sales unit {msn}: compare client_id and client_secret, and let the token endpoint authentication method be client_secret_basic."},
+	{aboutMerchantKeys, errNotReached, "See in the business portal that sales unit {msn} is connected to the partner and active: it is not among your sales units. If it is another merchant's, correct the MSN."},
+	{aboutMerchantKeys, errReached, "Sales unit {msn} is connected to the partner. In the business portal, set up Login for it, with the token endpoint authentication method client_secret_basic, or ask the partner team to activate it (--registration-mail)."},
 	{aboutMerchantKeys, vipps.ErrNotConnected, "In the business portal: see that sales unit {msn} is active, connected to the partner, and has Login set up."},
 	{aboutMerchantKeys, vipps.ErrKeysRefused, "In the business portal: see that sales unit {msn} is connected to the partner and has Login set up, with the token endpoint authentication method client_secret_basic."},
+	{aboutMSN, errNotReached, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be active and connected to the partner: it is not among your sales units."},
+	{aboutMSN, errReached, "Sales unit {msn} is connected to the partner, and Login is not set up for it: set it up in the business portal, or ask the partner team to activate it (--registration-mail)."},
 	{aboutMSN, vipps.ErrPageRefused, "Compare the MSN with the business portal: sales unit {msn} must exist in this environment, be connected to the partner, and have Login set up."},
 	{aboutRedirectURI, vipps.ErrNoLoginClient, "In the business portal, sales unit {msn}: set up Login, and compare client_id where the merchant has keys of its own."},
 	{aboutRedirectURI, vipps.ErrPageRefused, "In the business portal, sales unit {msn}: register the redirect URI {uri}"},
 	{aboutRedirectURI, vipps.ErrRequestRefused, "Compare scope with what the agreement of sales unit {msn} has, and report the code to Vipps MobilePay if that is right."},
 	{aboutPhoneRedirectURI, vipps.ErrPageRefused, "For finish: browser only. In the business portal, sales unit {msn}: register the redirect URI {uri}"},
+	{aboutAudience, errOtherAudience, "Nobody can log in at sales unit {msn}: let audience be the client_id that Vipps MobilePay shows, if it is the one in the merchant's business portal, or leave audience out."},
+	{aboutWebhook, errNoRegistration, "Logins are polled without it. Register it: caddy vipps-login webhook register --url {uri}"},
+	{aboutWebhook, errNoSecret, "Vipps MobilePay deletes a registration that does not answer for two weeks: write its webhook_secret into the site's phone block, or delete it (caddy vipps-login webhook list)."},
+	{aboutWebhook, vipps.ErrNotConnected, "See in the business portal that sales unit {msn} is active and connected to the partner."},
+	{aboutWebhook, vipps.ErrKeysRefused, "The partner keys may not read registrations: ask Vipps MobilePay for the Webhooks API."},
 
 	{"", vipps.ErrBadAnswer, "Run the check again. If it stays so, tell Vipps MobilePay what was answered."},
 }
@@ -122,13 +136,20 @@ func (c *Checker) hostNotChecked(t *Target, reason string) []Finding {
 	if !t.Unit.HasOwnKeys() {
 		found = append(found, notChecked(aboutMSN, reason))
 	}
-	return append(found, c.redirectsNotChecked(t, reason)...)
+	found = append(found, c.redirectsNotChecked(t, reason)...)
+	if t.WebhookURL != "" {
+		found = append(found, notChecked(aboutWebhook, reason))
+	}
+	return found
 }
 
 func (c *Checker) redirectsNotChecked(t *Target, reason string) []Finding {
 	found := []Finding{notChecked(aboutRedirectURI, reason)}
 	if t.PhoneRedirectURI != "" {
 		found = append(found, notChecked(aboutPhoneRedirectURI, reason))
+	}
+	if t.Unit.Audience != "" {
+		found = append(found, notChecked(aboutAudience, reason))
 	}
 	return found
 }

@@ -9,15 +9,16 @@ import (
 // registrationAddress is where partners have redirect URIs registered: merchants do it themselves in the business portal.
 const registrationAddress = "partner@vippsmobilepay.com"
 
-// WriteMail prints the e-mail that a partner sends to have the redirect URIs registered that are missing, and reports
-// whether any is. A phone login's redirect URI is among them: it is needed for logins that end in the browser only.
+// WriteMail prints the e-mail that a partner sends to have Login activated and the redirect URIs registered that are
+// missing, and reports whether any is. A phone login's redirect URI is among them: it is needed for logins that end in the browser only.
 func (r *Report) WriteMail(w io.Writer) (missing bool, err error) {
 	var list strings.Builder
 	for _, host := range r.Merchants {
 		var uris []string
 		for _, f := range host.Checks {
 			switch {
-			case f.Name == aboutRedirectURI && f.Status == statusFailed:
+			case f.Name == aboutRedirectURI && f.Status == statusFailed,
+				f.Name == aboutMSN && f.Status == statusFailed && host.SalesUnit != "": // the partner's, and without Login
 				uris = append(uris, host.RedirectURI)
 			case f.Name == aboutPhoneRedirectURI && f.Status == statusWarning:
 				uris = append(uris, host.phoneRedirectURI+"  (logins from a phone number that end in the browser)")

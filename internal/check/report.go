@@ -1,9 +1,11 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -23,6 +25,10 @@ type Report struct {
 type hostReport struct {
 	MSN  string `json:"msn"`  // as configured, where it is a placeholder
 	Host string `json:"host"` // or "*." and a host
+	// SalesUnit is its name at Vipps MobilePay, where the partner's list has it.
+	SalesUnit string `json:"sales_unit,omitempty"`
+	// ClientID is what Vipps MobilePay's redirect shows for the MSN: what audience can be.
+	ClientID string `json:"client_id,omitempty"`
 	// RedirectURI is what must be registered; left out for a wildcard.
 	RedirectURI string    `json:"redirect_uri,omitempty"`
 	Checks      []Finding `json:"checks"`
@@ -30,10 +36,11 @@ type hostReport struct {
 	phoneRedirectURI string
 }
 
-func NewReport(environment string, partner []Finding, targets []*Target, hosts [][]Finding) *Report {
-	report := &Report{Environment: environment, Partner: partner, Merchants: []hostReport{}}
+// NewReport puts together what Partner and Targets have found.
+func (c *Checker) NewReport(partner []Finding, targets []*Target, hosts [][]Finding) *Report {
+	report := &Report{Environment: c.client.Base, Partner: partner, Merchants: []hostReport{}}
 	for i, t := range targets {
-		host := hostReport{MSN: t.Unit.MSN, Host: t.Origin.Host, Checks: hosts[i]}
+		host := hostReport{MSN: t.Unit.MSN, Host: t.Origin.Host, SalesUnit: c.account.name(t.Unit.MSN), ClientID: OneLine(t.shownClientID), Checks: hosts[i]}
 		if !strings.HasPrefix(t.Origin.Host, "*.") {
 			host.RedirectURI, host.phoneRedirectURI = t.RedirectURI, t.PhoneRedirectURI
 		}
@@ -70,6 +77,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // merchantColumns are the columns of the merchants' table.
 var merchantColumns = []struct{ check, title string }{
 	{aboutMerchantKeys, "KEYS"}, {aboutMSN, "MSN KNOWN"}, {aboutRedirectURI, "REDIRECT URI"}, {aboutPhoneRedirectURI, "PHONE REDIRECT URI"},
+	{aboutAudience, "AUDIENCE"}, {aboutWebhook, "WEBHOOK"},
 }
 
 // WriteTable prints a line for each of the partner's checks and each host, and then what is not well.
@@ -92,21 +100,36 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
+// writeMerchants writes a line for each host. Columns that no host has anything in are left out, but for the first.
 func (r *Report) writeMerchants(w io.Writer) {
 	if len(r.Merchants) == 0 {
 		return
 	}
-	fmt.Fprint(w, "\nMSN\tHOST")
-	for _, column := range merchantColumns {
-		fmt.Fprintf(w, "\t%s", column.title)
+	type column struct {
+		title string
+		cell  func(hostReport) string
+	}
+	columns := []column{{"MSN", func(h hostReport) string { return h.MSN }}, {"HOST", func(h hostReport) string { return h.Host }}}
+	for i, c := range merchantColumns {
+		if i < 4 || slices.ContainsFunc(r.Merchants, func(h hostReport) bool { return h.cell(c.check) != "-" }) {
+			columns = append(columns, column{c.title, func(h hostReport) string { return h.cell(c.check) }})
+		}
+	}
+	columns = append(columns, column{"CLIENT ID", func(h hostReport) string { return cmp.Or(h.ClientID, "-") }})
+	if slices.ContainsFunc(r.Merchants, func(h hostReport) bool { return h.SalesUnit != "" }) {
+		columns = append(columns, column{"SALES UNIT", func(h hostReport) string { return cmp.Or(h.SalesUnit, "-") }})
+	}
+	line := func(cell func(column) string) {
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			cells[i] = cell(c)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	fmt.Fprintln(w)
+	line(func(c column) string { return c.title })
 	for _, host := range r.Merchants {
-		fmt.Fprintf(w, "%s\t%s", host.MSN, host.Host)
-		for _, column := range merchantColumns {
-			fmt.Fprintf(w, "\t%s", host.cell(column.check))
-		}
-		fmt.Fprintln(w)
+		line(func(c column) string { return c.cell(host) })
 	}
 }
 

@@ -69,7 +69,7 @@ var reality = []Defence{
 	{
 		Threat: "broken, huge, slow or hostile answers",
 		Name:   "a 401 about the client is not about the token",
-		File:   "internal/vipps/token.go",
+		File:   "internal/vipps/partnertoken.go",
 		Old:    `refused.Status == http.StatusUnauthorized && refused.Code != "invalid_client"`,
 		New:    `refused.Status == http.StatusUnauthorized`,
 		Test:   "TestRevokedTokenBesideAMisconfiguredMerchant",
@@ -109,7 +109,7 @@ var reality = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "a client that makes up codes is stopped",
-		File:   "handler_refusedcodes.go",
+		File:   "internal/login/refused.go",
 		Old:    `if len(times) < maxRefusedCodes {`,
 		New:    `if true {`,
 		Test:   "TestRefusedCodes",

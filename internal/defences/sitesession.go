@@ -77,7 +77,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a site that goes by a session of its own",
 		Name:   "trailers too",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old: `	sitesession.DropTrailer(r)
 `,
 		New:  ``,
@@ -86,7 +86,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a site that goes by a session of its own",
 		Name:   "and once",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `len(lines) == 0 || &lines[0] == v.fitting`,
 		New:    `len(lines) == 0`,
 		Test:   "TestSiteSessionErrorRoutes",
@@ -94,7 +94,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a site that goes by a session of its own",
 		Name:   "its own cookies are not the site's",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `cookie.IsOwn(name)`,
 		New:    `false`,
 		Test:   "TestBadCaddyfiles",
@@ -147,7 +147,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a session cookie of the site that gets out unbound",
 		Name:   "interim answers",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `Interim: h.siteCookies.Remove,`,
 		New:    `Interim: func(http.Header) func() { return func() {} },`,
 		Test:   "TestSiteSessionInterimAnswers",
@@ -155,7 +155,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a session cookie of the site that gets out unbound",
 		Name:   "trailers",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old: `	h.siteCookies.RemoveTrailers(w.Header())
 `,
 		New:  ``,
@@ -164,7 +164,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a session cookie of the site that gets out unbound",
 		Name:   "an answer that failed",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `		h.siteCookies.Remove(w.Header()) // of an answer that failed`,
 		New:    `		_ = site`,
 		Test:   "TestSiteSessionOfAnAnswerThatFailed",
@@ -172,7 +172,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a session cookie of the site that gets out unbound",
 		Name:   "an answer without a word",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `		site.Begin()`,
 		New:    `		_ = site`,
 		Test:   "TestSiteSessionOfAnAnswerThatFailed",
@@ -258,7 +258,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a visitor's session that becomes somebody else's",
 		Name:   "not when such a login is told again",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `v.session != nil || v.invalid && v.lapsed == nil`,
 		New:    `v.session != nil`,
 		Test:   "TestSiteSessionKeptWhenToldAgain",
@@ -306,7 +306,7 @@ var siteSessions = []Defence{
 	{
 		Threat: "a session at the site that outlives its user",
 		Name:   "late answers end nothing",
-		File:   "handler_sitesession.go",
+		File:   "handler_site.go",
 		Old:    `	expires := incoming.IsNavigation(r) && `,
 		New:    `	expires := `,
 		Test:   "TestSiteSessionExpiry",

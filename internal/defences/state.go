@@ -45,8 +45,8 @@ var state = []Defence{
 		Name:   "a login ends the session it replaces",
 		File:   "handler_callback.go",
 		Old: `	h.endReplaced(r, v)
-`,
-		New:  ``,
+	h.recordLogin(v, flowBrowser`,
+		New:  `	h.recordLogin(v, flowBrowser`,
 		Test: "TestLateAnswer",
 	},
 	{
@@ -86,9 +86,9 @@ var state = []Defence{
 	{
 		Threat: "two merchants on two ports of a host",
 		Name:   "the MSN is in the names of cookies",
-		File:   "provision_twins.go",
-		Old:    `	if found.has(host) {`,
-		New:    `	if found.has(host) && false {`,
+		File:   "visit.go",
+		Old:    `h.app.sharedHosts.Has(v.Host) {`,
+		New:    `false {`,
 		Test:   "TestOneHostTwoMerchants",
 	},
 	{
@@ -133,15 +133,15 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
 		File:   "app.go",
-		Old:    `	a.told = newLogLimiter()`,
-		New: `	a.told = newLogLimiter()
+		Old:    `	a.clientLogs = newLogLimiter()`,
+		New: `	a.clientLogs = newLogLimiter()
 	login.Used = login.NewSpent()`,
 		Test: "TestSpentThroughReloads",
 	},
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "PKCE: the challenge",
-		File:   "internal/vipps/authorization.go",
+		File:   "internal/vipps/authorizationurl.go",
 		Old:    `add("code_challenge", `,
 		New:    `add("x", `,
 		Test:   "TestTabsMixedUp",
@@ -366,7 +366,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "every instance reads the others' parts",
-		File:   "app_sessions.go",
+		File:   "admin.go",
 		Old:    `a.shared.revocations.Refresh(ctx, at))`,
 		New:    `nil)`,
 		Test:   "TestRevocationsInACluster",
@@ -374,7 +374,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
-		File:   "app_sessions.go",
+		File:   "admin.go",
 		Old:    `a.shared.revocations.Flush(ctx, at), `,
 		New:    `nil, `,
 		Test:   "TestReloadWhileStorageIsAway",

@@ -368,7 +368,7 @@ var tokens = []Defence{
 	{
 		Threat: "a token answer without",
 		Name:   "a minute",
-		File:   "internal/vipps/token.go",
+		File:   "internal/vipps/partnertoken.go",
 		Old:    `		return time.Minute`,
 		New:    `		return 0`,
 		Test:   "TestTokenLife",

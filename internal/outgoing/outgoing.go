@@ -16,7 +16,7 @@ type Hooks struct {
 	Answer func(header http.Header)
 
 	// Interim is called for each interim answer (RFC 9110 section 15.2), such as early hints. The header is the one that the
-	// answer may have, too: what Interim returns puts it back.
+	// answer may have, too: what Interim returns puts it back. Nil changes nothing.
 	Interim func(header http.Header) (restore func())
 }
 
@@ -46,10 +46,11 @@ func (w *Writer) Begun() bool { return w.begun }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *Writer) WriteHeader(status int) {
-	if isInterim(status) {
-		defer w.hooks.Interim(w.Header())()
-	} else {
+	switch {
+	case !isInterim(status):
 		w.Begin()
+	case w.hooks.Interim != nil:
+		defer w.hooks.Interim(w.Header())()
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

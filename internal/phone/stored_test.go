@@ -2,6 +2,7 @@ package phone
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"testing"
@@ -56,5 +57,30 @@ func storedPhoneLogins() map[string]*Login {
 			Started: startedAt, Expires: startedAt.Add(10 * time.Minute), Forgotten: startedAt.Add(15 * time.Minute),
 			Interval: 5 * time.Second, NextPoll: startedAt.Add(5 * time.Second), Finish: FinishApp, Userinfo: `{"sub":"c06c4afe"}`,
 		},
+	}
+}
+
+// TestStoredAskedCount: how often a number was asked counts on (v3).
+func TestStoredAskedCount(t *testing.T) {
+	content, err := os.ReadFile("../../testdata/stored/v3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored struct{ Files map[string][]byte }
+	if err := json.Unmarshal(content, &stored); err != nil {
+		t.Fatal(err)
+	}
+	storage := storetest.New()
+	storage.Files = stored.Files
+	phones := Store{Shared: store.New(storage), Memory: NewMemory(), Keys: sealtest.Keys(t)}
+	at := startedAt.Add(3 * time.Minute)
+	for range maxAsked - 3 { // three were counted, a minute apart
+		if err := phones.ask(t.Context(), "urn:msisdn:4712345678", at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var often AskedTooOften
+	if err := phones.ask(t.Context(), "urn:msisdn:4712345678", at); !errors.As(err, &often) || often.Wait != 7*time.Minute {
+		t.Errorf("the sixth: %v, wait %s", err, often.Wait)
 	}
 }

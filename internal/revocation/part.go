@@ -16,10 +16,10 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
-// A stored part is the name of the key that sealed it, a dot, and the sealed entries: so a part that is
-// damaged is known from one that strangers wrote with another secret on the same storage.
+// A stored part is the name of the key that sealed it, a dot, and the sealed entries. This tells a damaged part from one that
+// other instances wrote with another secret on the same storage.
 
-// partKeyNames are the names of the keys, the newest first.
+// partKeyNames returns the names of the keys, the newest first.
 func (at Access) partKeyNames() []string { return at.Keys.IndexNames("revoked part") }
 
 func (r *List) storePart(ctx context.Context, at Access, p revokedPart) error {
@@ -41,7 +41,7 @@ func (r *List) storePart(ctx context.Context, at Access, p revokedPart) error {
 
 var errDamaged = errors.New("a part of the list of ended sessions is damaged: restore it, or delete it, and the sessions that it ended live again")
 
-// loadPart reads the entries of a part; none of a stranger's.
+// loadPart reads the entries of a part. A part with another secret has none.
 func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, err error) {
 	stored, err := at.Shared.Load(ctx, name)
 	switch {
@@ -61,9 +61,8 @@ func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, er
 	return entries, nil
 }
 
-// listParts returns the names of all parts. Caddy's file storage looks at one file of the folder after the
-// other, and breaks off where one has gone meanwhile, as another instance's temporary files do: then it is
-// asked again, since such a list is not whole.
+// listParts returns the names of all parts. Caddy's file storage fails if a file is removed while it lists the folder, as
+// another instance's temporary files are: then it is asked again, since such a list may be incomplete.
 func (at Access) listParts(ctx context.Context) (names []string, err error) {
 	for range 10 {
 		if names, err = at.Shared.List(ctx, folder); !errors.Is(err, fs.ErrNotExist) {
@@ -73,15 +72,15 @@ func (at Access) listParts(ctx context.Context) (names []string, err error) {
 	if len(names) > 0 {
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
-	return nil, nil // nobody has written any yet
+	return nil, nil // there is none yet
 }
 
-// partName is what newRevokedPart makes. Other names are not ours: a storage may list what only begins alike,
-// and the file storage's temporary files are in the same folder, those of dead instances for ever.
+// partName matches the names that newRevokedPart makes. Some storages list names that only begin with the folder's, and the
+// file storage has temporary files in the same folder, those of dead instances for ever.
 var partName = regexp.MustCompile(`^` + folder + `/[0-9]+-[A-Za-z0-9_-]+$`)
 
-// take makes what was read known to requests; whole says that nothing is missing. The whole list is made
-// anew now and then only: what has come since the last time is little.
+// take puts the parts that were read into service; whole says that none is missing. The whole list is rebuilt now and then
+// only, since few entries are added in between.
 func (r *List) take(read []*revokedPart, now time.Time, whole bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -92,11 +91,11 @@ func (r *List) take(read []*revokedPart, now time.Time, whole bool) {
 		case !p.mine && len(p.entries) > len(known.entries):
 			r.recent = append(r.recent, p.entries[len(known.entries):]...)
 		case !p.mine:
-			continue // a part only grows: less is an older copy
+			continue // a part only grows: a shorter one is an older copy
 		}
 		r.parts[p.name] = p
 	}
-	// What is not in storage any more is not forgotten for that: it may be the wrong folder.
+	// Parts that are gone from storage are not forgotten: it may be the wrong folder.
 	maps.DeleteFunc(r.parts, func(_ string, p *revokedPart) bool {
 		return p.over(now) && (!p.mine || p.stored == len(p.entries))
 	})
@@ -106,7 +105,7 @@ func (r *List) take(read []*revokedPart, now time.Time, whole bool) {
 	r.Now.added.Store(newRevoked(now, r.recent))
 }
 
-// rebuild makes now.read of all parts. It lets go of mu meanwhile: nobody's logout waits for it.
+// rebuild builds now.read from all parts. It releases mu while it works, so that no logout waits.
 func (r *List) rebuild(now time.Time) {
 	var lists [][]Entry
 	for _, p := range r.parts {

@@ -8,24 +8,23 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
-// Sessions are in browsers, and end by themselves. What ends one before its time, everywhere, is a short
-// list that every instance holds in memory: no request waits for storage to see whether its session is
-// on it. revocationstore.go brings the instances' lists together.
+// Sessions are in browsers, and expire. A short list of revocations ends them early at all instances. Every instance has the
+// list in memory, so that no request waits for storage. store.go shares the list between instances.
 
-// Entry ends sessions: the one named, or all of a person, of a merchant, or of everybody that
-// began no later than Before.
+// Entry revokes sessions: the one with an id, or all that began no later than Before, of a user, of a merchant, or of
+// everybody.
 type Entry struct {
 	Session string `json:"session,omitempty"` // the id of one session, as text
 	MSN     string `json:"msn,omitempty"`     // "" for every merchant
-	Sub     string `json:"sub,omitempty"`     // "" for every person
+	Sub     string `json:"sub,omitempty"`     // "" for every user
 	Before  int64  `json:"before"`            // seconds since 1970
-	Until   int64  `json:"until"`             // when the last such session has ended by itself
+	Until   int64  `json:"until"`             // when the last such session has expired
 }
 
-// person is somebody at a merchant; msn is "" where the sub is enough.
+// person is a user at a merchant; msn is "" where the sub is enough.
 type person struct{ msn, sub string }
 
-// revoked is a list of revocations, made to be asked. It never changes.
+// revoked is an index of revocations. It never changes.
 type revoked struct {
 	everybody int64
 	merchants map[string]int64
@@ -33,7 +32,7 @@ type revoked struct {
 	sessions  map[string]bool
 }
 
-// newRevoked makes the list of those that still count.
+// newRevoked builds the index of those that still count.
 func newRevoked(now time.Time, lists ...[]Entry) *revoked {
 	r := &revoked{merchants: make(map[string]int64), persons: make(map[person]int64), sessions: make(map[string]bool)}
 	for _, list := range lists {
@@ -49,7 +48,7 @@ func newRevoked(now time.Time, lists ...[]Entry) *revoked {
 func (r *revoked) add(entry Entry) {
 	switch {
 	case entry.Session != "":
-		id, _ := base64.RawURLEncoding.DecodeString(entry.Session) // what is no id matches no session
+		id, _ := base64.RawURLEncoding.DecodeString(entry.Session) // an invalid id matches no session
 		r.sessions[string(id)] = true
 	case entry.Sub != "":
 		who := person{entry.MSN, entry.Sub}
@@ -61,8 +60,7 @@ func (r *revoked) add(entry Entry) {
 	}
 }
 
-// has reports whether the session of a merchant is on the list. A login in the very second of a
-// revocation counts as before it.
+// has reports whether a session of a merchant is revoked. A login in the same second as a revocation counts as before it.
 func (r *revoked) has(s *session.Session, msn string) bool {
 	if r == nil {
 		return false
@@ -78,8 +76,8 @@ func (r *revoked) has(s *session.Session, msn string) bool {
 	return began <= r.persons[person{msn, sub}] || began <= r.persons[person{"", sub}]
 }
 
-// revokedNow is what a request looks at: what was read from storage, and what this instance has added
-// since, which is little and so can be made anew for each addition.
+// revokedNow is what requests use: the index of what was read from storage, and of the few entries that this instance has
+// added since, which is rebuilt for each addition.
 type revokedNow struct {
 	read, added atomic.Pointer[revoked]
 }

@@ -19,30 +19,29 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
-// List brings the list to all instances, through Caddy's storage. Each instance writes parts of
-// its own, so that none waits for a lock of another; all read all parts. A part is only ever added to,
-// and after a while not even that. What an instance knows outlives its configs (pool.go): a reload while
-// storage is away forgets nothing.
+// List shares the list with all instances through Caddy's storage. Each instance writes parts of its own, so that none waits
+// for a lock of another, and reads all parts. Entries are only ever added to a part, and after a while not even that. A List
+// outlives a config: a reload while storage is unavailable forgets nothing.
 type List struct {
 	Now revokedNow
 
-	mu     sync.Mutex // guards the next three; not held while storage works
+	mu     sync.Mutex // guards the next three; not held during storage operations
 	parts  map[string]*revokedPart
 	own    *revokedPart // the one this instance adds to; nil before the first
 	recent []Entry      // what now.added is made of
 
-	io       chan struct{} // holds one element while somebody works with storage, who alone touches the rest
+	io       chan struct{} // a semaphore for storage operations, which guards the rest
 	from     store.Store
 	version  string
-	untold   bool // a part is stored, and the version does not say so yet
+	untold   bool // a part is stored, and the version not yet changed
 	listed   time.Time
 	built    time.Time // now.read
 	reading  attempt
 	flushing attempt
 }
 
-// attempt is how the last pass ended. Who has waited for one that failed does not try again at once: where
-// storage hangs, all who come would wait for one another.
+// attempt is the outcome of the last pass. Callers that have waited for one that failed do not try again at once: if storage
+// hangs, they would all wait for one another.
 type attempt struct {
 	err   error
 	retry time.Time
@@ -62,11 +61,11 @@ type revokedPart struct {
 	name    string
 	entries []Entry
 	mine    bool
-	began   time.Time // of mine: created, by a clock that nobody sets
-	stored  int       // of mine: how many entries storage has
+	began   time.Time // of our own parts: when it was created, by the monotonic clock
+	stored  int       // of our own parts: how many entries are stored
 }
 
-// Access is where the parts are, and what opens them.
+// Access has the storage of the parts, and the keys that open them.
 type Access struct {
 	Shared store.Store
 	Keys   *seal.Keys
@@ -74,26 +73,25 @@ type Access struct {
 
 const (
 	folder = store.Prefix + "/revoked"
-	// revokedVersionKey holds a text that changes when any part does: one small read tells whether there
-	// is anything new.
+	// revokedVersionKey has a text that changes with every part: one small read tells whether there is anything new.
 	revokedVersionKey = store.Prefix + "/revoked_version"
 
-	// RefreshEvery is how often an instance looks for what others have revoked.
+	// RefreshEvery is the interval at which an instance reads the revocations of others.
 	RefreshEvery = 3 * time.Second
-	// listEvery is how often it looks at all parts, whatever the version says, and makes now.read anew.
+	// listEvery is the interval at which it lists all parts, whatever the version is, and rebuilds now.read.
 	listEvery = time.Minute
 
-	// partLife and partSize end the additions to a part, after which nobody reads it a second time.
+	// partLife and partSize close a part. A closed part is read once.
 	partLife = time.Hour
 	partSize = 1000
 
-	// readersAtOnce is how many parts are read at the same time, when an instance starts above all.
+	// readersAtOnce is how many parts are read at the same time, mostly at the start of an instance.
 	readersAtOnce = 16
 
-	// logoutWaits is how long somebody waits until an end is written down.
+	// logoutWaits is how long a logout waits for storage.
 	logoutWaits = 3 * time.Second
 
-	// strangersKept is how long a part stays that nobody here can read: longer than any session lasts.
+	// strangersKept is how long a part with another secret is kept: longer than any session lasts.
 	strangersKept = 401 * 24 * time.Hour
 )
 
@@ -101,7 +99,8 @@ func NewList() *List {
 	return &List{parts: make(map[string]*revokedPart), io: make(chan struct{}, 1)}
 }
 
-// withStorage runs pass alone. It waits for its turn as long as ctx, and goes on when the client has left.
+// withStorage runs pass while no other pass runs. It waits for that as long as ctx, and then ignores ctx, so that it
+// continues after the client has left.
 func (r *List) withStorage(ctx context.Context, last *attempt, pass func(context.Context) error) error {
 	select {
 	case r.io <- struct{}{}:
@@ -112,8 +111,8 @@ func (r *List) withStorage(ctx context.Context, last *attempt, pass func(context
 	return last.do(func() error { return pass(context.WithoutCancel(ctx)) })
 }
 
-// Loaded reads the list where that was never done. Until then there is no telling which sessions are
-// good: one that was ended must not live again because storage is away when an instance starts.
+// Loaded reads the list if that was never done. Until then no session is valid: a revoked one must not become valid again
+// because storage is unavailable when an instance starts.
 func (r *List) Loaded(ctx context.Context, at Access) error {
 	if r.Now.read.Load() != nil {
 		return nil
@@ -121,8 +120,8 @@ func (r *List) Loaded(ctx context.Context, at Access) error {
 	return r.Refresh(ctx, at)
 }
 
-// Add revokes here at once, and everywhere within RefreshEvery after it has returned. With an error it
-// does so once storage works again: flush is called until then.
+// Add revokes sessions at this instance at once, and at all others within RefreshEvery after it has returned. After an error,
+// others learn of it once storage works again: Flush is called until then.
 func (r *List) Add(ctx context.Context, at Access, entry Entry) error {
 	now := time.Now()
 	r.mu.Lock()
@@ -143,15 +142,15 @@ func (r *List) Add(ctx context.Context, at Access, entry Entry) error {
 	}
 }
 
-// openPart begins a part of this instance. mu is held.
+// openPart returns the open part of this instance, or a new one. mu is held.
 func (r *List) openPart(now time.Time) {
 	random := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
 	r.own = &revokedPart{name: fmt.Sprintf("%s/%d-%s", folder, now.Unix(), random), mine: true, began: now}
 	r.parts[r.own.name] = r.own
 }
 
-// reopen moves what an old part of ours has and storage has not into a new one: nobody reads an old part
-// again. mu is held.
+// reopen moves entries that are not stored from a closed part into a new one, since closed parts are not read again. mu is
+// held.
 func (r *List) reopen(now time.Time) {
 	for name, p := range r.parts {
 		if !p.mine || p.stored == len(p.entries) || now.Sub(p.began) <= partLife {
@@ -166,22 +165,21 @@ func (r *List) reopen(now time.Time) {
 	}
 }
 
-// created is when the part was begun, which its name says.
+// created returns when the part was created, by its name.
 func (p *revokedPart) created() time.Time {
 	seconds, _, _ := strings.Cut(strings.TrimPrefix(p.name, folder+"/"), "-")
 	unix, _ := strconv.ParseInt(seconds, 10, 64)
 	return time.Unix(unix, 0)
 }
 
-// closed reports whether nobody adds to the part any more, by any clock that is not far off.
+// closed reports whether the part is closed, by any clock that is not far off.
 func (p *revokedPart) closed(now time.Time) bool {
 	return now.Sub(p.created()) > partLife+session.ClockSkew
 }
 
-// over reports whether every session that it ended has ended by itself. One that strangers wrote says
-// nothing but its age.
+// over reports whether every session that the part revokes has expired. Of a part with another secret, only the age is known.
 func (p *revokedPart) over(now time.Time) bool {
-	if !p.closed(now) { // first: an open one may be added to at this moment
+	if !p.closed(now) { // first: an open one may be growing right now
 		return false
 	}
 	for _, entry := range p.entries {
@@ -192,8 +190,8 @@ func (p *revokedPart) over(now time.Time) bool {
 	return len(p.entries) > 0 || now.Sub(p.created()) > strangersKept
 }
 
-// Flush writes what this instance has added and storage does not have. Who waits here for another's
-// write has nothing left to do if that wrote theirs, too.
+// Flush stores the entries that this instance has added. Callers that wait for another's Flush have nothing left to do if it
+// stored theirs as well.
 func (r *List) Flush(ctx context.Context, at Access) error {
 	return r.withStorage(ctx, &r.flushing, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, store.Timeout)
@@ -216,7 +214,7 @@ func (r *List) Flush(ctx context.Context, at Access) error {
 	})
 }
 
-// unstored returns copies of the parts that storage does not have whole.
+// unstored returns copies of the parts with entries that are not stored.
 func (r *List) unstored(now time.Time) (parts []revokedPart) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -229,7 +227,7 @@ func (r *List) unstored(now time.Time) (parts []revokedPart) {
 	return parts
 }
 
-// Refresh reads what others have revoked.
+// Refresh reads the revocations of other instances.
 func (r *List) Refresh(ctx context.Context, at Access) error {
 	return r.withStorage(ctx, &r.reading, func(ctx context.Context) error { return r.read(ctx, at, time.Now()) })
 }
@@ -248,8 +246,8 @@ func (r *List) read(ctx context.Context, at Access, now time.Time) error {
 		return err
 	}
 	parts, err := r.readParts(context.WithoutCancel(ctx), at, names, now)
-	// Fail closed: what could not be read may have ended any session. What could is kept, and the next pass
-	// goes on from there.
+	// Fail closed: a part that could not be read may revoke any session. The others are kept, and the next pass goes on
+	// from there.
 	r.take(parts, now, err == nil || !never)
 	if err == nil {
 		r.from, r.version, r.listed = at.Shared, string(version), now
@@ -257,11 +255,11 @@ func (r *List) read(ctx context.Context, at Access, now time.Time) error {
 	return err
 }
 
-// readParts reads what may have changed, several at once. With an error, the first of them, it returns what
-// it could read, and what it knew of the others.
+// readParts reads the parts that may have changed, several at once. With the first error, it also returns the parts that it
+// could read, and the old copies of the others.
 func (r *List) readParts(ctx context.Context, at Access, names []string, now time.Time) ([]*revokedPart, error) {
 	parts, damaged := make([]*revokedPart, len(names)), make([]error, len(names))
-	readers, ctx := errgroup.WithContext(ctx) // where storage fails, the rest is left to the next pass
+	readers, ctx := errgroup.WithContext(ctx) // after a failure of storage, the rest is left to the next pass
 	readers.SetLimit(readersAtOnce)
 	for i, name := range names {
 		if !partName.MatchString(name) {
@@ -278,7 +276,7 @@ func (r *List) readParts(ctx context.Context, at Access, names []string, now tim
 				case err == nil:
 					parts[i] = &revokedPart{name: name, entries: entries}
 				case errors.Is(err, errDamaged):
-					damaged[i] = err // and the others count all the same
+					damaged[i] = err // the others count nevertheless
 					return nil
 				}
 				return err
@@ -291,7 +289,7 @@ func (r *List) readParts(ctx context.Context, at Access, names []string, now tim
 	}
 	for i, p := range parts {
 		if p != nil && p.over(now) {
-			_ = at.Shared.Delete(ctx, p.name) // each instance tries; the next pass does, too
+			_ = at.Shared.Delete(ctx, p.name) // every instance tries, and so does the next pass
 			parts[i] = nil
 		}
 	}

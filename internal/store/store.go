@@ -17,20 +17,20 @@ import (
 )
 
 const (
-	// Prefix is where everything of ours is in Caddy's storage.
+	// Prefix begins all of our keys in Caddy's storage.
 	Prefix  = "vipps_login"
 	Timeout = 10 * time.Second
 
-	// LockTimeout is longer than the lock of an instance that died stays (certmagic's file storage: 10 s).
+	// LockTimeout is longer than the lock of a dead instance lasts (certmagic's file storage: 10 s).
 	LockTimeout = 20 * time.Second
 
-	// storedFor is longer than anything in the swept folders is of use after it was last written.
+	// storedFor is longer than a record in the swept folders is useful after it was written.
 	storedFor = 40 * time.Minute
 )
 
 var ErrUnavailable = errors.New("the storage of Caddy does not work")
 
-// ErrLocked says that another instance is at it.
+// ErrLocked says that another instance has the lock.
 var ErrLocked = errors.New("locked by another request")
 
 // Store is Caddy's storage as the plugin uses it: every call has a deadline of Timeout, and fails with fs.ErrNotExist
@@ -40,12 +40,12 @@ type Store struct{ storage certmagic.Storage }
 // New returns a Store on Caddy's storage.
 func New(storage certmagic.Storage) Store { return Store{storage} }
 
-// Same reports whether both are on one storage. Storages of a type that cannot be compared never are.
+// Same reports whether both use the same storage. It is false for storages of a type that cannot be compared.
 func (s Store) Same(other Store) bool {
 	return reflect.TypeOf(s.storage) != nil && reflect.TypeOf(s.storage).Comparable() && s.storage == other.storage
 }
 
-// call runs one call with its deadline, and names its error.
+// call runs one call with its deadline, and wraps its error.
 func call(ctx context.Context, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
@@ -56,7 +56,7 @@ func call(ctx context.Context, do func(context.Context) error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// Load returns a copy of what is stored: a storage may keep what it gave, and opening a sealed value overwrites it.
+// Load returns a copy of a value: a storage may return its own, and opening a sealed value overwrites it.
 func (s Store) Load(ctx context.Context, name string) (value []byte, err error) {
 	err = call(ctx, func(ctx context.Context) error {
 		value, err = s.storage.Load(ctx, name)
@@ -70,7 +70,7 @@ func (s Store) Write(ctx context.Context, name string, value []byte) error {
 	return call(ctx, func(ctx context.Context) error { return s.storage.Store(ctx, name, value) })
 }
 
-// Delete removes what may be there.
+// Delete removes a value, if there is one.
 func (s Store) Delete(ctx context.Context, name string) error {
 	err := call(ctx, func(ctx context.Context) error { return s.storage.Delete(ctx, name) })
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +91,7 @@ func (s Store) Exists(ctx context.Context, name string) (bool, error) {
 	return err == nil, err
 }
 
-// List returns the names in a folder, as the storage has them: it may list what only begins alike.
+// List returns the names in a folder. Some storages include names that only begin with the folder's.
 func (s Store) List(ctx context.Context, folder string) (names []string, err error) {
 	err = call(ctx, func(ctx context.Context) error {
 		names, err = s.storage.List(ctx, folder, false)
@@ -100,9 +100,8 @@ func (s Store) List(ctx context.Context, folder string) (names []string, err err
 	return names, err
 }
 
-// WithLock runs do while no other instance runs anything under the same lock, and waits for the lock as long as
-// patience. All that do does has one deadline of Timeout. A holder that dies loses the lock after seconds
-// (certmagic.Locker, and breakAbandoned).
+// WithLock runs do while no other instance holds the same lock, for which it waits as long as patience. All of do has one
+// deadline of Timeout. A holder that dies loses the lock after seconds (certmagic.Locker, and breakAbandoned).
 func (s Store) WithLock(ctx context.Context, name string, patience time.Duration, do func(context.Context) error) error {
 	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -118,10 +117,10 @@ func (s Store) WithLock(ctx context.Context, name string, patience time.Duration
 	return do(workCtx)
 }
 
-// maxHeld is longer than anything of ours holds a lock.
+// maxHeld is longer than we ever hold a lock.
 const maxHeld = Timeout + 2*time.Second
 
-// lockStorage takes a lock. In Caddy's file storage it looks meanwhile for one that nobody holds.
+// lockStorage takes a lock. In Caddy's file storage it breaks one that a dead instance has left.
 func lockStorage(ctx context.Context, storage certmagic.Storage, name string) error {
 	files, ok := storage.(*certmagic.FileStorage)
 	if !ok {
@@ -139,13 +138,13 @@ func lockStorage(ctx context.Context, storage certmagic.Storage, name string) er
 	}
 }
 
-// breakAbandoned deletes a lock that is older than maxHeld. Such a lock is a dead instance's, and still can
-// look fresh for ever: certmagic keeps the lock file of a name fresh until it finds none, every 5 seconds,
-// and so one that another instance has made in between.
+// breakAbandoned deletes a lock that is older than maxHeld. It belongs to a dead instance, and can still look fresh for ever:
+// certmagic refreshes the lock file of a name every 5 seconds until there is none, and so refreshes one that another instance
+// has created in between.
 func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
 	content, err := os.ReadFile(filepath.Join(files.Path, "locks", certmagic.StorageKeys.Safe(name)+".lock"))
 	if err != nil {
-		return // nobody has it
+		return // there is none
 	}
 	var lock struct{ Created time.Time }
 	if json.Unmarshal(content, &lock) == nil && !lock.Created.IsZero() && now.Sub(lock.Created) > maxHeld {
@@ -153,7 +152,7 @@ func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
 	}
 }
 
-// Sweep deletes from folders what is of no use to anybody any more.
+// Sweep deletes expired records from folders.
 func (s Store) Sweep(ctx context.Context, folders []string, now time.Time) error {
 	for _, folder := range folders {
 		names, err := s.storage.List(ctx, folder, false) // without a deadline: a folder may be large
@@ -165,7 +164,7 @@ func (s Store) Sweep(ctx context.Context, folders []string, now time.Time) error
 		}
 		for _, name := range names {
 			info, err := s.storage.Stat(ctx, name)
-			// A storage may list what only begins alike, or know no time: that is not ours to delete.
+			// Some storages list names outside the folder, or have no times: those are not deleted.
 			ours := err == nil && info.IsTerminal && !info.Modified.IsZero() && strings.HasPrefix(name, folder+"/")
 			if ours && now.Sub(info.Modified) > storedFor {
 				err = s.storage.Delete(ctx, name)
