@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
@@ -166,8 +165,7 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, v *visit, f f
 	if w.Header().Get("Content-Security-Policy") != "" { // ours: the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
-	cookie.RemoveOwn(r.Header) // handle_errors may proxy to the site as well
-	h.filterSiteSession(r, v)
+	h.takeCookies(r, v) // handle_errors may proxy to the site as well
 	pages.Challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := incoming.OriginalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {

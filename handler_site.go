@@ -63,23 +63,29 @@ func (v *visit) owner(s *session.Session) sitesession.Owner {
 	return o
 }
 
-// filterSiteSession removes the site's session cookies that do not fit from a request. It does so once: the site's error
-// routes see the same request again.
-func (h *Handler) filterSiteSession(r *http.Request, v *visit) (found sitesession.Found) {
-	if h.siteCookies == nil || v.filtered {
+// takeCookies removes from a request what is not the site's business: our cookies, and those of the site's session cookies
+// that do not fit. The site's error routes see the same request again: lines that were filtered are not filtered twice.
+func (h *Handler) takeCookies(r *http.Request, v *visit) (found sitesession.Found) {
+	cookie.RemoveOwn(r.Header)
+	if h.siteCookies == nil {
 		return found
 	}
-	v.filtered = true
-	return h.siteCookies.Filter(r.Header, v.owner(v.session))
+	sitesession.DropTrailer(r)
+	if lines := r.Header["Cookie"]; len(lines) == 0 || &lines[0] == v.fitting {
+		return found
+	}
+	found = h.siteCookies.Filter(r.Header, v.owner(v.session))
+	if lines := r.Header["Cookie"]; len(lines) > 0 {
+		v.fitting = &lines[0]
+	}
+	return found
 }
 
-// serveSite hands a request to the site, without our cookies, and binds what the site sets.
-func (h *Handler) serveSite(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
-	cookie.RemoveOwn(r.Header)
+// serveSite hands a request to the site, and binds what the site sets.
+func (h *Handler) serveSite(w http.ResponseWriter, r *http.Request, v *visit, found sitesession.Found, next caddyhttp.Handler) error {
 	if h.siteCookies == nil {
 		return next.ServeHTTP(w, r)
 	}
-	found := h.filterSiteSession(r, v)
 	path := incoming.OriginalPath(r)
 	// Other answers may arrive after a later login. In error routes it may be unknown whether there is a session.
 	expires := incoming.IsNavigation(r) && r.Context().Value(caddyhttp.ErrorCtxKey) == nil

@@ -202,7 +202,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, incoming.AsSent(r), v)
 	}
-	return h.serveSite(w, r, v, next)
+	return h.serveSite(w, r, v, h.takeCookies(r, v), next)
 }
 
 // serveUser hands a request with a session to the site.
@@ -215,8 +215,9 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if err != nil {
 		return h.fail(w, incoming.AsSent(r), v, err, incoming.WantedPage(incoming.AsSent(r)))
 	}
+	found := h.takeCookies(r, v) // before Present, which copies the header
 	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
-	return h.serveSite(w, r, v, next)
+	return h.serveSite(w, r, v, found, next)
 }
 
 // serveErrorRoute handles a failed request in the site's handle_errors: identity headers are removed and set as always, but
@@ -236,13 +237,14 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 		// The site would answer with the page that was refused (CVE-2025-31492).
 		return h.failAgain(w, incoming.AsSent(r), v)
 	}
+	found := h.takeCookies(r, v)
 	if v.session == nil {
-		return h.serveSite(w, r, v, next)
+		return h.serveSite(w, r, v, found, next)
 	}
 	if proof, err := h.assertionFor(r, v); err == nil { // else no identity is presented: never without the assertion
 		h.identity.Present(r, v.session, v.msn, false, proof)
 	}
-	return h.serveSite(w, r, v, next)
+	return h.serveSite(w, r, v, found, next)
 }
 
 // errMatcher does not wrap the matcher's error, which may quote the request.

@@ -38,7 +38,7 @@ type visit struct {
 	invalid bool             // there are session cookies, and they are invalid
 	refused bool             // the request was refused
 
-	filtered bool // the site's session cookies were filtered
+	fitting *string // the first Cookie line whose site's session cookies were filtered
 
 	lapsed *session.Session // an expired session, for its history of logins
 	demand *demand          // what the request, or the login, requires; nil: nothing

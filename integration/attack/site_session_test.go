@@ -2,22 +2,25 @@ package attack_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/caddy-vipps/vippslogin/internal/harness"
 	"github.com/caddy-vipps/vippslogin/simulator"
@@ -293,28 +296,27 @@ func TestSiteSessionInterimAnswers(t *testing.T) {
 	}
 }
 
-// openWebsocket opens one, and returns the answer and what writes to it.
-func openWebsocket(t *testing.T, w *harness.World, major int, cookies ...string) (*http.Response, io.Writer) {
+// socket is an open websocket: how it was answered, and both of its directions.
+type socket struct {
+	status int
+	header http.Header
+	io.Reader
+	io.Writer
+}
+
+// openWebsocket opens one at /socket over HTTP/1.1 (RFC 6455), HTTP/2 (RFC 8441) or HTTP/3 (RFC 9220).
+func openWebsocket(t *testing.T, w *harness.World, major int, cookies string) socket {
 	t.Helper()
+	local := fmt.Sprintf("127.0.0.1:%d", w.HTTPS)
+	if major == 2 {
+		return openHTTP2Websocket(t, local, cookies)
+	}
 	reader, writer := io.Pipe()
 	t.Cleanup(func() { writer.Close() })
-	address := w.SecureShop("shop-a.localhost") + "/socket"
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, address, reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	local := fmt.Sprintf("127.0.0.1:%d", w.HTTPS)
-	var transport http.RoundTripper
-	switch major {
-	case 1: // RFC 6455
-		r = harness.NewRequest(t, http.MethodGet, w.Shop("shop-a.localhost")+"/socket", nil, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-		transport = harness.NewBrowser(t).Client.Transport
-	case 2: // RFC 8441
-		r.Header[":protocol"] = []string{"websocket"}
-		transport = &http2.Transport{DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
-			return (&tls.Dialer{Config: rawTLS("h2")}).DialContext(ctx, "tcp", local)
-		}}
-	case 3: // RFC 9220
+	r := harness.NewRequest(t, http.MethodGet, w.Shop("shop-a.localhost")+"/socket", nil, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+	transport := harness.NewBrowser(t).Client.Transport
+	if major == 3 {
+		r = harness.NewRequest(t, http.MethodConnect, w.SecureShop("shop-a.localhost")+"/socket", reader)
 		r.Proto = "websocket"
 		quick := &http3.Transport{TLSClientConfig: rawTLS("h3"), Dial: func(ctx context.Context, _ string, config *tls.Config, quicConfig *quic.Config) (*quic.Conn, error) {
 			return quic.DialAddrEarly(ctx, local, config, quicConfig)
@@ -322,18 +324,65 @@ func openWebsocket(t *testing.T, w *harness.World, major int, cookies ...string)
 		t.Cleanup(func() { _ = quick.Close() })
 		transport = quick
 	}
-	r.Header["Sec-Websocket-Version"] = []string{"13"}
-	r.Header.Set("Cookie", strings.Join(cookies, "; "))
-	resp, err := transport.RoundTrip(r)
+	r.Header.Set("Sec-WebSocket-Version", "13")
+	r.Header.Set("Cookie", cookies)
+	resp, err := transport.RoundTrip(r.WithContext(t.Context()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
+	opened := socket{resp.StatusCode, resp.Header, resp.Body, writer}
 	if both, ok := resp.Body.(io.Writer); ok {
-		return resp, both
+		opened.Writer = both
 	}
-	return resp, writer
+	return opened
 }
+
+// openHTTP2Websocket writes the frames itself: no client of Go's sends :protocol.
+func openHTTP2Websocket(t *testing.T, address, cookies string) (opened socket) {
+	t.Helper()
+	conn, err := tls.Dial("tcp", address, rawTLS("h2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":authority", "shop-a.localhost"}, {":path", "/socket"}, {"sec-websocket-version", "13"}, {"cookie", cookies}} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}) // to memory
+	}
+	_, err = io.WriteString(conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	if err := errors.Join(err, framer.WriteSettings(), framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})); err != nil {
+		t.Fatal(err)
+	}
+	reader, received := io.Pipe()
+	t.Cleanup(func() { reader.Close() })
+	opened = socket{header: http.Header{}, Reader: reader, Writer: dataFrames{framer}}
+	answered := make(chan struct{})
+	go func() {
+		for {
+			switch frame, err := framer.ReadFrame(); frame := frame.(type) {
+			case *http2.HeadersFrame:
+				_, _ = hpack.NewDecoder(4096, func(f hpack.HeaderField) { opened.header.Add(f.Name, f.Value) }).Write(frame.HeaderBlockFragment())
+				close(answered)
+			case *http2.DataFrame:
+				_, _ = received.Write(frame.Data())
+			case nil:
+				received.CloseWithError(err)
+				return
+			}
+		}
+	}()
+	<-answered
+	opened.status, _ = strconv.Atoi(opened.header.Get(":status"))
+	return opened
+}
+
+// dataFrames writes to the stream of an HTTP/2 websocket.
+type dataFrames struct{ framer *http2.Framer }
+
+func (d dataFrames) Write(b []byte) (int, error) { return len(b), d.framer.WriteData(1, false, b) }
 
 // TestSiteSessionUpgrades: a websocket gets the user's own cookie, what it sets is bound, and both sides are heard; over
 // HTTP/1.1, 2 and 3.
@@ -360,18 +409,18 @@ func TestSiteSessionUpgrades(t *testing.T) {
 		kari.Login(shop+"/account/", harness.Kari).WantStatus(t, http.StatusOK)
 		own, visitors := boundAt(t, w, kari, shop+"/", "karis"), boundAt(t, w, harness.NewBrowser(t), shop+"/", "visitors")
 		answering(w, upgrading)
-		resp, writer := openWebsocket(t, w, major, kari.Cookies(shop+"/"), "sid=evil", visitors, own)
-		if set := resp.Header.Get("Set-Cookie"); resp.StatusCode != status || resp.ProtoMajor != major || !strings.HasPrefix(set, "sid=") || strings.Contains(set, "socket") {
-			t.Errorf("HTTP/%d: %d, sets %q", resp.ProtoMajor, resp.StatusCode, set)
+		opened := openWebsocket(t, w, major, kari.Cookies(shop+"/")+"; sid=evil; "+visitors+"; "+own)
+		if set := opened.header.Get("Set-Cookie"); opened.status != status || !strings.HasPrefix(set, "sid=") || strings.Contains(set, "socket") {
+			t.Errorf("HTTP/%d: %d, sets %q", major, opened.status, set)
 		}
-		socket := bufio.NewReader(resp.Body)
-		if line, err := socket.ReadString('\n'); line != "hello sid=karis\n" {
+		lines := bufio.NewReader(opened)
+		if line, err := lines.ReadString('\n'); line != "hello sid=karis\n" {
 			t.Errorf("HTTP/%d: %q, %v", major, line, err)
 		}
-		if _, err := io.WriteString(writer, "me\n"); err != nil {
+		if _, err := io.WriteString(opened, "me\n"); err != nil {
 			t.Error(err)
 		}
-		if line, err := socket.ReadString('\n'); line != "heard me\n" {
+		if line, err := lines.ReadString('\n'); line != "heard me\n" {
 			t.Errorf("HTTP/%d: %q, %v", major, line, err)
 		}
 	}
@@ -464,6 +513,7 @@ func TestSiteSessionWithoutALogin(t *testing.T) {
 
 // TestSiteSessionErrorRoutes: the site's error pages get what fits, once, whatever has failed, and bind what they set.
 func TestSiteSessionErrorRoutes(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "none") // tracing hands on a copy of the request
 	w := harness.NewWorld(t)
 	shop := w.Shop("shop-a.localhost")
 	const directive = "\tvipps_login /account/* 123456 {\n\t\tsite_session sid\n\t\terror_pages off\n\t}\n"
@@ -474,6 +524,8 @@ func TestSiteSessionErrorRoutes(t *testing.T) {
 	}{
 		"the site's proxy fails":                {"", directive, "/broken", true},
 		"the site's proxy fails, no directive":  {"", "", "/broken", false},
+		"the proxy fails, behind a copy":        {"\ttracing\n", directive, "/broken", true},
+		"behind a copy, no directive":           {"\ttracing\n", "", "/broken", false},
 		"something before the directive fails":  {"\ttry_files {path} {path}/nothing =404\n", directive, "/first", true},
 		"a callback":                            {"", directive, "/vipps/callback?state=x&code=y", true},
 		"a callback, no directive":              {"", "", "/vipps/callback?state=x&code=y", false},
@@ -503,6 +555,22 @@ func TestSiteSessionErrorRoutes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestSiteSessionInTrailers: a cookie behind the body of a request is none.
+func TestSiteSessionInTrailers(t *testing.T) {
+	w := newSiteSessionWorld(t)
+	w.StartHTTP3(strings.ReplaceAll(siteSessionShops, "$HTTPS", "$HTTP")+"http://shop-a.localhost:"+fmt.Sprint(w.HTTP)+" {\n\tvipps_login /account/* 123456 "+siteSession+"}\n", "")
+	answering(w, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	for major, newBrowser := range map[int]func(testing.TB) *harness.Browser{1: harness.NewBrowser, 2: harness.NewBrowser, 3: newHTTP3Browser} {
+		shop := map[bool]string{true: w.Shop("shop-a.localhost"), false: w.SecureShop("shop-a.localhost")}[major == 1]
+		r := harness.NewRequest(t, http.MethodPost, shop+"/", nil)
+		r.Body, r.ContentLength, r.Trailer = io.NopCloser(strings.NewReader("body")), -1, http.Header{"Cookie": {"sid=evil"}, "X-Kept": {"1"}}
+		newBrowser(t).Do(r).WantStatus(t, http.StatusOK)
+		if got := w.Upstream.Last(t).Trailer; got.Get("X-Kept") != "1" && major < 3 || got.Get("Cookie") != "" { // of HTTP/3 Caddy forwards none
+			t.Errorf("HTTP/%d: the site gets the trailers %v", major, got)
+		}
 	}
 }
 

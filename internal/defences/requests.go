@@ -507,8 +507,8 @@ var requests = []Defence{
 		Threat: "upstream content with the refusal",
 		Name:   "our cookies do not go to error routes",
 		File:   "failures.go",
-		Old:    `	cookie.RemoveOwn(r.Header) // handle_errors`,
-		New:    `	_ = cookie.RemoveOwn // handle_errors`,
+		Old:    `	h.takeCookies(r, v) // handle_errors`,
+		New:    `	_ = h.takeCookies // handle_errors`,
 		Test:   "TestRefusalIsNotProxied",
 	},
 	{

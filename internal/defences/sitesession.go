@@ -58,17 +58,37 @@ var siteSessions = []Defence{
 		Threat: "a site that goes by a session of its own",
 		Name:   "error routes too",
 		File:   "failures.go",
-		Old: `	h.filterSiteSession(r, v)
+		Old:    `	h.takeCookies(r, v) // handle_errors`,
+		New:    `	_ = h.takeCookies // handle_errors`,
+		Test:   "TestSiteSessionErrorRoutes",
+	},
+	{
+		Threat: "a site that goes by a session of its own",
+		Name:   "also behind a copy of the request",
+		File:   "module.go",
+		Old: `	found := h.takeCookies(r, v) // before Present, which copies the header
+	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
+`,
+		New: `	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
+	found := h.takeCookies(r, v)
+`,
+		Test: "TestSiteSessionErrorRoutes",
+	},
+	{
+		Threat: "a site that goes by a session of its own",
+		Name:   "trailers too",
+		File:   "handler_site.go",
+		Old: `	sitesession.DropTrailer(r)
 `,
 		New:  ``,
-		Test: "TestSiteSessionErrorRoutes",
+		Test: "TestSiteSessionInTrailers",
 	},
 	{
 		Threat: "a site that goes by a session of its own",
 		Name:   "and once",
 		File:   "handler_site.go",
-		Old:    `h.siteCookies == nil || v.filtered`,
-		New:    `h.siteCookies == nil`,
+		Old:    `len(lines) == 0 || &lines[0] == v.fitting`,
+		New:    `len(lines) == 0`,
 		Test:   "TestSiteSessionErrorRoutes",
 	},
 	{

@@ -3,6 +3,7 @@
 package sitesession
 
 import (
+	"io"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -233,4 +234,26 @@ func (f Found) visitors(name string) (b bound, ok bool) {
 // look is Filter of a request that stays as it is.
 func (c *Cookies) look(request http.Header, o Owner) Found {
 	return c.Filter(http.Header{"Cookie": slices.Clone(request["Cookie"])}, o)
+}
+
+// DropTrailer has no Cookie follow the body of a request: some servers merge what does into the header.
+func DropTrailer(r *http.Request) {
+	if len(r.Trailer) > 0 && r.Body != nil {
+		delete(r.Trailer, "Cookie")
+		r.Body = &trailerDropper{r.Body, r}
+	}
+}
+
+// trailerDropper removes it when the body ends: then the server adds the trailers to the request, announced or not.
+type trailerDropper struct {
+	io.ReadCloser
+	request *http.Request
+}
+
+func (t *trailerDropper) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err != nil {
+		delete(t.request.Trailer, "Cookie")
+	}
+	return n, err
 }
