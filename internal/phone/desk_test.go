@@ -345,6 +345,20 @@ func TestDeskForgets(t *testing.T) {
 	})
 }
 
+// TestDeskWithLyingStorage: a login is never unknown because the storage says of a failure that there is no such name. A till
+// would give up on a login that the customer is about to confirm.
+func TestDeskWithLyingStorage(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Desk, f *fakeVipps, storage *storetest.Memory) {
+		l := d.start(t, FinishApp)
+		storetest.Outages(4, 4, func(fails func(int64) bool, first, length int64) {
+			other := Store{Shared: store.New(&storetest.Mannered{Memory: storage, Excludes: true, Fails: fails}), Memory: NewMemory(), Keys: d.Keys}
+			if _, err := other.read(t.Context(), l.ID, deskMSN); errors.Is(err, ErrUnknown) {
+				t.Errorf("an outage of %d calls from call %d: unknown", length, first)
+			}
+		})
+	})
+}
+
 // TestDeskWithoutStorage: a login that cannot be stored is not begun, and one that cannot be read is not unknown.
 func TestDeskWithoutStorage(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *Desk, f *fakeVipps, storage *storetest.Memory) {
