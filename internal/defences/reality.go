@@ -64,7 +64,7 @@ var reality = []Defence{
 		File:   "internal/vipps/answers.go",
 		Old:    `return max(MaxAge(header), leastLife)`,
 		New:    `return MaxAge(header)`,
-		Test:   "TestDocumentsThatMustNotBeKept",
+		Test:   "TestDocumentLife",
 	},
 	{
 		Threat: "broken, huge, slow or hostile answers",
@@ -119,7 +119,7 @@ var reality = []Defence{
 		Name:   "codes that are on their way count",
 		File:   "internal/login/refused.go",
 		Old:    `		if impatient || flying.number+len(c.recent(key, now)) < maxRefusedCodes {`,
-		New:    `		if flying.number >= 0 {`,
+		New:    `		if impatient || flying.number >= 0 {`,
 		Test:   "TestRefusedCodesAtOnce",
 	},
 	{
