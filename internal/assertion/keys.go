@@ -161,6 +161,15 @@ func newer(refreshed <-chan singleflight.Result, known *ring, now time.Time) *ri
 	return known
 }
 
+// Exist reports whether a merchant has keys. It makes none.
+func (m *Memory) Exist(ctx context.Context, at Access, msn string) (bool, error) {
+	if m.known(at.names(msn)[0]) != nil {
+		return true, nil
+	}
+	keys, _, err := at.load(ctx, msn)
+	return len(keys) > 0, err
+}
+
 // refresh reads the keys, and makes missing ones.
 func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	names := at.names(msn)
