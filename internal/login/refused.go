@@ -133,6 +133,9 @@ func (c *RefusedCodes) add(key string, now time.Time) {
 	c.clients.SetDefault(key, times)
 }
 
+// DeleteExpired forgets clients whose refused codes no longer count.
+func (c *RefusedCodes) DeleteExpired() { c.clients.DeleteExpired() }
+
 // recent returns when codes were refused, within the window.
 func (c *RefusedCodes) recent(key string, now time.Time) []time.Time {
 	found, _ := c.clients.Get(key)
