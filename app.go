@@ -15,7 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
@@ -52,40 +52,49 @@ type App struct {
 	// well, in Europe/Oslo. Default: 2027-01-12, when MobilePay becomes Vipps.
 	MobilePayUntil string `json:"mobilepay_until,omitempty"`
 
-	// Metrics says what the metrics tell. Default: nothing of single merchants.
+	// Metrics sets up the metrics. Default: no series for single merchants.
 	Metrics *MetricsConfig `json:"metrics,omitempty"`
 
-	// StateRaw is the engine that keeps what instances share: phone logins, logins that were completed, ended sessions,
-	// and keys that are made once. Default: caddy_storage.
+	// StateRaw is the engine that keeps the shared state of all instances: logins from phone numbers, completed logins, revoked
+	// sessions, and keys that are generated once. Default: caddy_storage.
 	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=vipps_login.state inline_key=engine"`
 
+	// AfterStateLoss says what becomes of sessions from before the shared state was lost, if no instance knows which of them
+	// were revoked: refuse_sessions or keep_sessions. Default: refuse_sessions, but for Caddy's file storage, which may be each
+	// instance's own, keep_sessions.
+	AfterStateLoss string `json:"after_state_loss,omitempty"`
+
 	logger         *zap.Logger
-	storage        state.Engine // what instances share
-	sweeper        sweeper      // nil where the engine needs none
+	storage        state.Engine // the shared state
+	caddyStorage   *store.Store // if the shared state is in Caddy's storage
+	keepSessions   bool         // after a loss of the shared state
+	stateName      string       // the config of the shared state
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
 	perMerchant    bool
 	mobilePayUntil time.Time
-	told           *logLimiter // how often what one client causes is logged
-	sweeps         bool        // a site keeps what ends by itself in storage
-	files          []*merchantsFile
-	twins          twins // hosts of more than one merchant
+	clientLogs     *logLimiter // limits the log lines that one client can cause
+	sweeps         bool        // a site stores records that expire
+	files          []*merchant.File
+	sharedHosts    merchant.SharedHosts
 
-	keys     atomic.Pointer[seal.Keys] // nil until they were read from storage
-	keysLock sync.Mutex
-	stop     context.CancelFunc
+	keys       atomic.Pointer[seal.Keys] // nil until they are read from storage
+	keysLock   sync.Mutex
+	stop       context.CancelFunc
+	generated  string         // the cookie secret in storage, where none is configured; keysLock guards it
+	background sync.WaitGroup // what Stop waits for
 }
 
-// MetricsConfig says what the metrics tell.
+// MetricsConfig sets up the metrics.
 type MetricsConfig struct {
 	// PerMerchant gives the metrics of logins and sessions the label "msn": as many series as there are
 	// merchants, times the other labels. An MSN that comes from a placeholder is left out. Default: false.
 	PerMerchant bool `json:"per_merchant,omitempty"`
 }
 
-// merchantLabel is the value of the label msn. An MSN that a placeholder makes of the request is none: there
-// would be as many as somebody likes to make up.
+// merchantLabel returns the value of the label msn. An MSN that comes from a placeholder of the request gets none:
+// clients could make up as many series as they like.
 func (a *App) merchantLabel(v *visit) string {
 	if a.perMerchant && v.unit != nil && v.msn == v.unit.MSN {
 		return v.msn
@@ -98,10 +107,10 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "vipps_login", New: func() caddy.Module { return new(App) }}
 }
 
-// Provision resolves keys and secrets. It does no network: Caddy starts while Vipps is down.
+// Provision resolves keys and secrets. It makes no network calls, so Caddy starts while Vipps MobilePay is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
-	a.told = newLogLimiter()
+	a.clientLogs = newLogLimiter()
 	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
 		return err
 	}
@@ -131,7 +140,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return counted.register(ctx.GetMetricsRegistry(), a.shared)
 }
 
-const maxSystemHeader = 30 // characters, as Vipps MobilePay has it
+const maxSystemHeader = 30 // characters, the limit of Vipps MobilePay
 
 func (a *App) systemHeaders() (vipps.System, error) {
 	version, _ := caddy.Version()
@@ -161,7 +170,7 @@ func (a *App) systemHeaders() (vipps.System, error) {
 
 func cut(s string, n int) string { return s[:min(n, len(s))] }
 
-// PluginVersion is the version of this module in the running binary.
+// pluginVersion returns the version of this module in the running binary.
 func pluginVersion() string {
 	const self = "github.com/caddy-vipps/vippslogin"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -176,7 +185,7 @@ func pluginVersion() string {
 
 func (a *App) resolveCookieSecrets(base string) error {
 	if len(a.CookieSecrets) == 0 {
-		return nil // generated, when the first request or Start asks
+		return nil // one is generated when the first request or Start needs it
 	}
 	var secrets []string
 	for i, value := range a.CookieSecrets {
@@ -195,32 +204,42 @@ func (a *App) resolveCookieSecrets(base string) error {
 	return err
 }
 
-// Start reads or makes the cookie secret where none is configured, and cleans up in Caddy's storage
-// from time to time.
+// Start reads or generates the cookie secret if none is configured, and cleans up in the shared state from time to time.
 func (a *App) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
+	a.examineStorage(ctx)
 	if _, err := a.cookieKeys(ctx); err != nil {
 		return err
 	}
 	go a.sweep(ctx)
-	go a.followRevocations(ctx)
-	go a.storeRevocations(ctx)
+	a.background.Go(func() { a.followRevocations(ctx) })
+	a.background.Go(func() { a.storeRevocations(ctx) })
+	if a.sweeps && a.caddyStorage != nil {
+		a.background.Go(func() { a.examineLocks(ctx) })
+	}
 	for _, file := range a.files {
-		go file.follow(ctx) // not from Provision, which runs on `caddy validate`, too
+		go file.Follow(ctx) // not in Provision, which `caddy validate` runs as well
 	}
 	return nil
 }
 
-// Stop ends what Start began.
+// Stop ends the goroutines of Start. It waits a moment for what this instance has not stored yet.
 func (a *App) Stop() error {
-	if a.stop != nil {
-		a.stop()
+	if a.stop == nil {
+		return nil
+	}
+	a.stop()
+	ended := make(chan struct{})
+	go func() { a.background.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(stopWaits):
 	}
 	return nil
 }
 
-// Cleanup gives back what Provision took.
+// Cleanup releases what Provision acquired.
 func (a *App) Cleanup() error {
 	if a.shared == nil {
 		return nil
@@ -228,7 +247,7 @@ func (a *App) Cleanup() error {
 	return releaseShared(a.sharedKey)
 }
 
-// seal.Keys returns the keys, reading them from storage when a request comes before Start did.
+// cookieKeys returns the cookie keys. A request that comes before Start reads them from storage.
 func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
@@ -238,43 +257,38 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
-	secret, err := storedSecret(ctx, a.storage)
+	secret, err := storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the cookie secret: %w", store.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
+		a.generated = secret
 		a.keys.Store(keys)
 	}
 	return keys, err
 }
 
-const (
-	secretName = "cookie_secret"
-	secretKey  = store.Prefix + "/" + secretName // in Caddy's storage
-)
+func newSecret() string { return base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48)) }
 
-// storedSecret returns the secret that all instances share, and makes it if there is none.
-func storedSecret(ctx context.Context, shared state.Engine) (string, error) {
-	secret, err := loadSecret(ctx, shared)
-	if !errors.Is(err, state.ErrNotFound) {
-		return secret, err
-	}
-	secret = base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))
-	added, err := shared.Add(ctx, secretName, []byte(secret), state.ForEver)
-	if err == nil && !added { // another instance was faster
-		return loadSecret(ctx, shared)
-	}
-	return secret, err
-}
+// secretName is where the generated secret is in the shared state.
+const secretName = "cookie_secret"
 
-// loadSecret reads the secret. One that is too short is an error: a second one would log everybody out.
-func loadSecret(ctx context.Context, shared state.Engine) (string, error) {
-	stored, err := shared.Get(ctx, secretName)
-	if err == nil && len(stored) < seal.MinSecretBytes {
-		err = fmt.Errorf("%s in the shared state is too short: delete it to have a new one made", secretKey)
+// storedSecret returns the secret that all instances share, and stores fresh if there is none.
+func storedSecret(ctx context.Context, shared state.Engine, fresh string) (string, error) {
+	for {
+		stored, err := shared.Get(ctx, secretName)
+		switch {
+		case err == nil && len(stored) < seal.MinSecretBytes: // generating another would log everybody out
+			return "", fmt.Errorf("%s in the shared state is too short: delete it to have a new one made", secretName)
+		case !errors.Is(err, state.ErrNotFound):
+			return string(stored), err
+		}
+		if added, err := shared.Add(ctx, secretName, []byte(fresh), state.ForEver); added || err != nil {
+			return fresh, err
+		}
+		// another instance was faster
 	}
-	return string(stored), err
 }
 
 // brandDay is when MobilePay becomes Vipps.
@@ -295,24 +309,6 @@ func (a *App) resolveBrandDay() error {
 	return nil
 }
 
-// sweep removes what has expired from memory and storage, now and every ten minutes.
-func (a *App) sweep(ctx context.Context) {
-	ticker := time.NewTicker(login.Life)
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		a.shared.deleteExpired()
-		if a.sweeps && a.sweeper != nil {
-			if err := a.sweeper.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
-				a.logger.Warn("could not clean up in storage", zap.Error(err))
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-		}
-	}
-}
-
 // Interface guards
 var (
 	_ caddy.App          = (*App)(nil)
@@ -320,5 +316,5 @@ var (
 	_ caddy.CleanerUpper = (*App)(nil)
 )
 
-// sweptFolders hold what ends by itself, in Caddy's storage.
+// sweptFolders hold records that expire, in Caddy's storage.
 var sweptFolders = []string{store.Prefix + "/redeemed", store.Prefix + "/phone_login", store.Prefix + "/phone_request", store.Prefix + "/phone_asked"}

@@ -12,13 +12,13 @@ import (
 func init() {
 	httpcaddyfile.RegisterGlobalOption("vipps_login", parseGlobalOption)
 	httpcaddyfile.RegisterDirective("vipps_login", parseDirective)
-	// Where Caddy's own authentication is, so that everything that can tell about the user comes after.
+	// Where Caddy's own authentication is, so that every directive that can use the identity comes after it.
 	httpcaddyfile.RegisterDirectiveOrder("vipps_login", httpcaddyfile.Before, "basic_auth")
 }
 
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
-		d.Next() // the option's name, for the line
+		d.Next() // the option's name, which has the line number
 		return nil, d.Err("the global option vipps_login is already set: put everything into one block")
 	}
 	app := new(App)
@@ -40,6 +40,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		mobilepay_until  <date>
 //		metrics          per_merchant
 //		state            <engine> [{ ... }]
+//		after_state_loss <refuse_sessions|keep_sessions>
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
@@ -66,8 +67,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return a.unmarshalMetrics(d)
 		case "state":
 			return a.unmarshalState(d)
+		case "after_state_loss":
+			return oneArgument(d, &a.AfterStateLoss)
 		default:
-			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until, metrics or state", name)
+			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until, metrics, state or after_state_loss", name)
 		}
 	})
 	return err
@@ -146,6 +149,9 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //			lifetime <duration>
 //			claims   <claim>...
 //		}
+//		site_session    <cookie>... {
+//			keep_at_login
+//		}
 //		header_prefix   <prefix>
 //		header          <field> <claim>
 //		header_limit    <size>
@@ -169,7 +175,7 @@ func parseDirective(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error)
 //		}
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return h.unmarshal(httpcaddyfile.Helper{Dispenser: d}) // which knows no named matchers
+	return h.unmarshal(httpcaddyfile.Helper{Dispenser: d}) // it knows no named matchers
 }
 
 func (h *Handler) unmarshal(d httpcaddyfile.Helper) error {
@@ -210,6 +216,8 @@ func (h *Handler) unmarshalSubdirective(helper httpcaddyfile.Helper) error {
 		return h.unmarshalPhone(d)
 	case "assertion":
 		return h.unmarshalAssertion(d)
+	case "site_session":
+		return h.unmarshalSiteSession(d)
 	}
 	if err := h.unmarshalLine(d); err != nil {
 		return err

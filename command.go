@@ -27,10 +27,15 @@ func init() {
 		Name:  "vipps-login",
 		Short: "Commands for logins with Vipps MobilePay",
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args, cmd.RunE = cobra.NoArgs, showHelp
 			cmd.AddCommand(newCheckCommand(), newMerchantsCommand(), newWebhookCommand())
 		},
 	})
 }
+
+// showHelp is what a command does that only has commands. With cobra.NoArgs, the name of one that does not exist is an error;
+// cobra would show the help, and succeed.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // checkOptions are the flags of `caddy vipps-login check`.
 type checkOptions struct {
@@ -41,11 +46,13 @@ type checkOptions struct {
 	mail      bool
 	parallel  int
 	timeout   time.Duration
+
+	pings []string // where the config takes pings
 }
 
 const (
 	defaultParallel = 10
-	maxParallel     = 50 // Vipps MobilePay's limits are for all of a partner's logins together
+	maxParallel     = 50 // Vipps MobilePay's limits apply to all of a partner's logins together
 	defaultTimeout  = 10 * time.Minute
 )
 
@@ -79,21 +86,18 @@ otherwise, also where there are warnings or something could not be checked.`,
 	return cmd
 }
 
-// errChecksFailed makes the exit status 1. The report has said why.
+// errChecksFailed makes the exit status 1. The report says why.
 var errChecksFailed = errors.New("a check failed")
 
 func runCheck(cmd *cobra.Command, options checkOptions) error {
 	if options.parallel < 1 || options.parallel > maxParallel || options.timeout <= 0 {
 		return fmt.Errorf("--parallel is 1 to %d, and --timeout more than 0", maxParallel)
 	}
-	config, err := readConfig(options.config, options.adapter)
+	app, targets, err := readTargets(options.config, options.adapter)
 	if err != nil {
 		return err
 	}
-	app, targets, err := findTargets(config)
-	if err != nil {
-		return err
-	}
+	options.pings = check.PingURLs(targets)
 	if targets, err = narrow(targets, options.merchants); err != nil {
 		return err
 	}
@@ -127,14 +131,17 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 
 func writeMail(cmd *cobra.Command, report *check.Report) error {
 	missing, err := report.WriteMail(cmd.OutOrStdout())
-	if err == nil && missing {
+	if !report.OK {
+		fmt.Fprintln(cmd.ErrOrStderr(), "Checks failed: see caddy vipps-login check. The e-mail has only what is not registered.")
+	}
+	if err == nil && (missing || !report.OK) {
 		cmd.SilenceErrors = true
 		return errChecksFailed
 	}
 	return err
 }
 
-// narrow keeps the targets of some MSNs, or all where none is named.
+// narrow returns the targets of the given MSNs, or all of them where none is given.
 func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 	if len(msns) == 0 {
 		return targets, nil
@@ -150,17 +157,17 @@ func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 // checkAll checks everything, with a progress bar on a terminal.
 func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target, options checkOptions) (*check.Report, error) {
 	bar := newProgress(check.Steps(targets), options.json || options.mail)
-	c, err := check.New(client, options.parallel, func() { _ = bar.Add(1) })
+	c, err := check.New(client, options.pings, options.parallel, func() { _ = bar.Add(1) })
 	if err != nil {
 		return nil, err
 	}
 	partner := c.Partner(ctx)
 	hosts := c.Targets(ctx, targets)
 	_ = bar.Finish()
-	return check.NewReport(client.Base, partner, targets, hosts), nil
+	return c.NewReport(partner, targets, hosts), nil
 }
 
-// newProgress is a bar on a terminal, and shows nothing elsewhere and next to JSON.
+// newProgress returns a progress bar, which is invisible where there is no terminal, and with JSON.
 func newProgress(steps int, quiet bool) *progressbar.ProgressBar {
 	var to io.Writer = io.Discard
 	visible := !quiet && term.IsTerminal(int(os.Stderr.Fd()))

@@ -14,17 +14,26 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // where a check keeps what modules store
+	_ "github.com/caddyserver/caddy/v2/modules/filestorage" // the storage of a check
 
 	"github.com/caddy-vipps/vippslogin/internal/check"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
+// readTargets reads a config file, and returns what there is to check in it.
+func readTargets(file, adapter string) (*App, []*check.Target, error) {
+	config, err := readConfig(file, adapter)
+	if err != nil {
+		return nil, nil, err
+	}
+	return findTargets(config)
+}
+
 // readConfig reads and adapts a config file as `caddy validate` does.
 func readConfig(file, adapter string) (*caddy.Config, error) {
 	if file == "" && adapter != "" {
-		file = "Caddyfile" // the default, which LoadConfig takes without an adapter only
+		file = "Caddyfile" // the default, which LoadConfig uses only without an adapter
 	}
 	input, _, _, err := caddycmd.LoadConfig(file, adapter)
 	if err != nil {
@@ -43,17 +52,16 @@ func readConfig(file, adapter string) (*caddy.Config, error) {
 	return config, nil
 }
 
-// findTargets provisions a config, so that the code that serves decides what there is to check. It starts
-// nothing, and leaves nothing behind: storage is a folder that is thrown away (a check makes no cookie
-// secret and no certificate authority), log files are not opened, and the certificates' keys need not be
-// readable.
+// findTargets provisions a config, so that the code that serves requests decides what there is to check. It starts
+// nothing and leaves nothing behind: storage is a temporary folder (a check generates no cookie secret and no
+// certificate authority), log files are not opened, and the certificates' keys need not be readable.
 func findTargets(config *caddy.Config) (*App, []*check.Target, error) {
 	folder, err := os.MkdirTemp("", "vipps-login-check-")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(folder)
-	proxied := serversBehindProxies(config.AppsRaw["http"]) // provisioning forgets it
+	proxied := serversBehindProxies(config.AppsRaw["http"]) // provisioning clears it
 	delete(config.AppsRaw, "tls")
 	config.Admin = nil
 	config.StorageRaw, _ = json.Marshal(map[string]string{"module": "file_system", "root": folder})
@@ -73,14 +81,14 @@ func findTargets(config *caddy.Config) (*App, []*check.Target, error) {
 	return app.(*App), targetsOf(web.(*caddyhttp.App), proxied), nil
 }
 
-// serversBehindProxies names the servers that trust a proxy to say what the browser's address is.
+// serversBehindProxies returns the names of the servers that trust a proxy to tell the client's address.
 func serversBehindProxies(app json.RawMessage) map[string]bool {
 	var raw struct {
 		Servers map[string]struct {
 			TrustedProxies json.RawMessage `json:"trusted_proxies"`
 		} `json:"servers"`
 	}
-	_ = json.Unmarshal(app, &raw) // a config that is wrong fails when it is provisioned
+	_ = json.Unmarshal(app, &raw) // a mistake fails when the config is provisioned
 	proxied := make(map[string]bool)
 	for name, server := range raw.Servers {
 		proxied[name] = len(server.TrustedProxies) > 0
@@ -94,7 +102,7 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*check.Target {
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		server := app.Servers[name]
-		origins := []incoming.Origin{{Scheme: "https"}} // what a proxy in front of us is taken to be
+		origins := []incoming.Origin{{Scheme: "https"}} // the origin that a proxy is assumed to have
 		if !proxied[name] {
 			origins = serverOrigins(app, server)
 		}
@@ -115,8 +123,8 @@ func targetsOf(app *caddyhttp.App, proxied map[string]bool) []*check.Target {
 	return targets
 }
 
-// serverOrigins are the schemes and ports that a server listens at, as requestOrigin would see them. TLS
-// is where Caddy serves it: anywhere but at the HTTP port, if there is a policy.
+// serverOrigins returns the schemes and ports that a server listens on, as requests would have them. Caddy serves TLS on
+// every port but the HTTP port if there is a connection policy.
 func serverOrigins(app *caddyhttp.App, server *caddyhttp.Server) []incoming.Origin {
 	httpPort := uint(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
 	var origins []incoming.Origin
@@ -164,7 +172,7 @@ func handlersOf(server *caddyhttp.Server) []*Handler {
 	return found
 }
 
-// Targets are the hosts of a handler at each of the origins.
+// checkTargets returns the hosts of a handler, at each of the origins.
 func (h *Handler) checkTargets(origins []incoming.Origin) []*check.Target {
 	var targets []*check.Target
 	add := func(pattern string, unit *merchant.Unit, unchecked string) {

@@ -20,18 +20,18 @@ type PhoneConfig struct {
 	// rotation possible. Placeholders are resolved when the config is loaded.
 	APIKeys []string `json:"api_keys"`
 
-	// Scopes are what a phone login asks for where the caller does not say. Default: the merchant's.
+	// Scopes are the scopes of a phone login where the caller names none. Default: the merchant's.
 	Scopes []string `json:"scopes,omitempty"`
 
 	// WebhookSecrets are those of Vipps MobilePay's webhooks, for pings. Several make rotation possible.
 	// Placeholders are resolved when the config is loaded. Default: none, and no webhook endpoint.
 	WebhookSecrets []string `json:"webhook_secrets,omitempty"`
 
-	// Countries are the country codes of numbers that are asked, such as "47". Others are refused before Vipps MobilePay
-	// is called. Default: 47, 45, 46, 358 and 299, which Vipps MobilePay serves.
+	// Countries are the country codes of the numbers that can log in, such as "47". Other numbers are refused before Vipps
+	// MobilePay is called. Default: 47, 45, 46, 358 and 299, which Vipps MobilePay serves.
 	Countries []string `json:"countries,omitempty"`
 
-	// AcceptMissingMSN takes an ID token without an msn in the answer to a poll. Look at one real login first: see the
+	// AcceptMissingMSN accepts an ID token without an msn in the answer to a poll. Look at one real login first: see the
 	// documentation. An ID token with another msn is always refused. Default: false.
 	AcceptMissingMSN bool `json:"accept_missing_msn,omitempty"`
 }
@@ -44,16 +44,16 @@ type phoneSecrets struct {
 
 // RequireConfig is what some requests need beyond a session. It says at least one of MaxAge, Scopes and AppConfirmation.
 type RequireConfig struct {
-	// Match says which requests, also where the handler's own Match does not ask for a login. Default: all.
+	// Match selects the requests, also those that need no login by the handler's own Match. Default: all.
 	Match caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
 
 	// MaxAge is how long ago the login was completed, at most: a second or more. Default: any time.
 	MaxAge Duration `json:"max_age,omitempty"`
 
-	// Scopes are what a login must have asked for, whether the user has given it or not. Default: none.
+	// Scopes are the scopes that a login must have asked for, whether the user consented or not. Default: none.
 	Scopes []string `json:"scopes,omitempty"`
 
-	// AppConfirmation has the login confirmed in the app, also where the browser is remembered. Default: false.
+	// AppConfirmation requires that the login was confirmed in the app, even in a remembered browser. Default: false.
 	AppConfirmation bool `json:"app_confirmation,omitempty"`
 }
 
@@ -86,33 +86,44 @@ type SessionConfig struct {
 	// IdleTimeout is how long after the last request it ends. Default: off (0).
 	IdleTimeout Duration `json:"idle_timeout,omitempty"`
 
-	// Browser has the cookies end with the browser, for shared computers. Default: they last as long as the session.
+	// Browser makes the cookies end with the browser session, for shared computers. Default: they last as long as the session.
 	Browser bool `json:"browser,omitempty"`
 }
 
-// LogoutConfig says what a logout does beside ending the session.
+// LogoutConfig sets up what a logout does besides ending the session.
 type LogoutConfig struct {
 	// ReturnTo is the path that a logout leads to where the request has no return_to. Default: /.
 	ReturnTo string `json:"return_to,omitempty"`
 
-	// ClearSiteData is what the browser is told to clear, over HTTPS: cache, cookies, storage, executionContexts or *.
+	// ClearSiteData lists what the browser is told to clear, over HTTPS: cache, cookies, storage, executionContexts or *.
 	// Default: nothing.
 	ClearSiteData []string `json:"clear_site_data,omitempty"`
 }
 
+// SiteSessionConfig binds session cookies of the site's own to the user they were set for.
+type SiteSessionConfig struct {
+	// Cookies are their names, such as PHPSESSID.
+	Cookies []string `json:"cookies"`
+
+	// KeepAtLogin binds a visitor's cookies to the user at a login that replaces no session. The site must renew its session
+	// id at login: see the documentation. Default: false.
+	KeepAtLogin bool `json:"keep_at_login,omitempty"`
+}
+
 // AssertionConfig sets up a signed proof of who the user is, for sites that check it.
 type AssertionConfig struct {
-	// Header is the field that carries it. Default: X-Vipps-Assertion.
+	// Header is the name of its header field. Default: X-Vipps-Assertion.
 	Header string `json:"header,omitempty"`
 
 	// Audience is its aud claim. Default: the site's public origin, such as https://shop.example.no, which is its iss too.
 	Audience string `json:"audience,omitempty"`
 
-	// Lifetime is how long after it was signed it is good, 2s to 1h. One that a site gets is good for half of it at least.
+	// Lifetime is how long an assertion is valid after it was signed, 2s to 1h. Those that a site gets are valid for at least
+	// half of it.
 	// Default: 1m.
 	Lifetime Duration `json:"lifetime,omitempty"`
 
-	// Claims are claims of userinfo that it holds beside sub and msn. Default: none.
+	// Claims are the claims of userinfo that it has besides sub and msn. Default: none.
 	Claims []string `json:"claims,omitempty"`
 }
 
@@ -138,7 +149,7 @@ func (d *Duration) UnmarshalJSON(value []byte) error {
 	return nil
 }
 
-// resolve returns the duration, or what it is where there is none.
+// resolve returns the duration, or otherwise where there is none.
 func (d Duration) resolve(name string, otherwise time.Duration) (time.Duration, error) {
 	text := string(d)
 	if text == "" {
@@ -162,7 +173,7 @@ type Size string
 func (s *Size) UnmarshalJSON(value []byte) error {
 	var bytes int64
 	if json.Unmarshal(value, &bytes) == nil && string(value) != "null" {
-		*s = Size(strconv.FormatInt(bytes, 10)) // 0 too: it is a mistake, and not the default
+		*s = Size(strconv.FormatInt(bytes, 10)) // 0 as well: it is a mistake rather than the default
 		return nil
 	}
 	var text string
@@ -173,7 +184,7 @@ func (s *Size) UnmarshalJSON(value []byte) error {
 	return nil
 }
 
-// resolve returns the size in bytes, or what it is where there is none.
+// resolve returns the size in bytes, or otherwise where there is none.
 func (s Size) resolve(name string, otherwise int) (int, error) {
 	text := string(s)
 	if text == "" {
@@ -199,4 +210,17 @@ func (d Duration) resolveOrOff(name string) (time.Duration, error) {
 		return 0, err
 	}
 	return Duration(text).resolve(name, 0)
+}
+
+// defaultHeaderLimit is what Tomcat and others take, in bytes.
+const defaultHeaderLimit = 8 << 10
+
+func (h *Handler) provisionHeaderLimit() (err error) {
+	if h.headerLimit, err = h.HeaderLimit.resolve("header_limit", h.headerLimit); err != nil {
+		return err
+	}
+	if h.headerLimit <= 0 {
+		return errors.New("header_limit: it must be a size above zero, such as 8KiB")
+	}
+	return nil
 }

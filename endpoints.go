@@ -9,13 +9,12 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 )
 
-// endpoint answers one path of ours. The next handler is not among its arguments: no answer of ours
-// goes on to the site (CVE-2025-31492).
+// endpoint answers requests for one of our paths. The next handler is not among its arguments, so no request for one of our
+// endpoints can reach the site (CVE-2025-31492).
 type endpoint func(w http.ResponseWriter, r *http.Request, v *visit) error
 
-// serveEndpoint has e answer. Not in TLS early data, which whoever sees it on the network can send once more
-// (RFC 8446 section 8): a login is spent, and a phone rings, once. Browsers ask again by themselves (RFC 8470
-// section 5.2).
+// serveEndpoint calls e, but not for TLS early data, which anybody on the network can replay (RFC 8446 section 8): a login is
+// spent once, and a phone must ring once. Browsers repeat the request on their own (RFC 8470 section 5.2).
 func serveEndpoint(e endpoint, w http.ResponseWriter, r *http.Request, v *visit) error {
 	if incoming.IsEarly(r) {
 		return refuseEarly(w)
@@ -86,7 +85,7 @@ func (h *Handler) newEndpoints() map[string]endpoint {
 	return endpoints
 }
 
-// endpoint returns what answers a path, or nil where the path is the site's own.
+// endpoint returns the endpoint of a path, or nil where the path is the site's.
 func (h *Handler) endpoint(path string) endpoint {
 	if endpoint := h.endpoints[path]; endpoint != nil || h.Phone == nil {
 		return endpoint

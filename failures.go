@@ -10,31 +10,30 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
-	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
-// errLoginRequired is a navigation that on_unauthenticated deny turns away.
+// errLoginRequired is an unauthenticated page view with on_unauthenticated deny.
 var errLoginRequired = errors.New("a login is required")
 
-// failure is what an error means to the person and to the log.
+// failure says how an error is answered, logged and counted.
 type failure struct {
 	is     error
 	status int
-	reason string // a fixed word, for logs, metrics and error routes
+	reason string // one fixed word, for logs, metrics and error routes
 	level  zapcore.Level
-	page   string // which of the texts in internal/pages the person reads
+	page   string // the key of the page in internal/pages
 }
 
-// failures is the one table from errors to answers. The first row that an error wraps counts. What a
-// person does is logged at INFO, what an operator should look at as a warning, what an operator must
-// fix as an error.
+// failures is the one table from errors to answers. The first row that an error wraps counts. Failures that users cause are
+// logged at INFO, those that an operator should look at as warnings, those that an operator must fix as errors.
 var failures = []failure{
 	{errLoginRequired, http.StatusUnauthorized, "login_required", zap.DebugLevel, "login_required"},
 	{errMoreRequired, http.StatusUnauthorized, "more_required", zap.DebugLevel, "more_required"},
@@ -70,13 +69,13 @@ var failures = []failure{
 	{vipps.ErrDenied, http.StatusForbidden, "denied", zap.InfoLevel, "cancelled"},
 	{vipps.ErrExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
 	{errMatcher, http.StatusInternalServerError, "matcher", zap.WarnLevel, "misconfigured"},
-	{errTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
-	{store.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
+	{placement.ErrTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
+	{state.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
 
 var errInternal = errors.New("internal error")
 
-// unknownFailure is a mistake of ours: an error that nobody put into the table.
+// unknownFailure is for errors that are missing in the table, which is a bug.
 var unknownFailure = failure{errInternal, http.StatusInternalServerError, "internal", zap.ErrorLevel, "unavailable"}
 
 func failureOf(err error) failure {
@@ -88,9 +87,8 @@ func failureOf(err error) failure {
 	return unknownFailure
 }
 
-// fail is the one way a login in a browser ends without a session: a log line, a count, and a page, or
-// an error for the site's handle_errors. The button on the page tries again and keeps the page the
-// person wanted.
+// fail is the one place where a login in a browser ends without a session: with a log line, a count, and a page, or an error
+// for the site's handle_errors. The button on the page tries again and keeps the page that the user wanted.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err error, returnTo string) error {
 	path := incoming.OriginalPath(r)
 	if h.isPhoneAPI(path) {
@@ -102,9 +100,9 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 	f := failureOf(err)
 	reference := ""
 	switch {
-	case f.is == errLoginRequired: // nothing has gone wrong
+	case f.is == errLoginRequired: // no failure
 	case f.is == errNoMerchant && !incoming.IsForPerson(r):
-		// A health probe, a scanner: nobody wanted to log in.
+		// A health probe or a scanner: no user wanted to log in.
 		h.logger.Debug("no merchant", zap.String("host", v.asked))
 	default:
 		reference = h.recordFailure(v, h.flowAt(path), f, err)
@@ -118,7 +116,7 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 	v.refused = h.endpoint(incoming.OriginalPath(r)) == nil
 	if h.ErrorPages == "off" {
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(v, returnTo))
-		return h.handOver(w, r, f)
+		return h.handOver(w, r, v, f)
 	}
 	v.clearInvalid(w, r)
 	p := pages.Page{Kind: f.page, Link: h.loginURL(v, returnTo), Reference: reference}
@@ -135,7 +133,7 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 	return p.Write(w, r, f.status, v.market(), incoming.IsInFrame(r))
 }
 
-// failAgain answers with an error that the site's error routes were to show, and must not.
+// failAgain answers with an error that the site's error routes would show, and must not.
 func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) error {
 	raised, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	f := failureOf(raised)
@@ -143,7 +141,7 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 	var others caddyhttp.HandlerError
 	switch {
 	case f.is == errInternal && errors.As(raised, &others) && others.StatusCode >= http.StatusBadRequest:
-		w.WriteHeader(others.StatusCode) // raised before we were asked: we know no words for it
+		w.WriteHeader(others.StatusCode) // from a handler before us: we have no page for it
 		return nil
 	case !incoming.IsForPerson(r):
 		return pages.WriteProblem(w, pages.Problem{Status: f.status, Title: http.StatusText(f.status), LoginURL: h.loginURL(v, v.PageOf(r))})
@@ -152,7 +150,7 @@ func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) er
 	return p.Write(w, r, f.status, v.market(), incoming.IsInFrame(r))
 }
 
-// flowAt is the flow that a path belongs to.
+// flowAt returns the flow that a path belongs to.
 func (h *Handler) flowAt(path string) string {
 	if path == h.paths.phoneCallback {
 		return phone.FlowBrowser
@@ -160,14 +158,14 @@ func (h *Handler) flowAt(path string) string {
 	return flowBrowser
 }
 
-// handOver hands an error to the site's error routes. On the way through Caddy an error is logged with
-// the request's URL: for a callback, whose URL holds the authorization code, we run the error routes
-// ourselves. The site is told what kind of error it is; the details are in our own log line.
-func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) error {
-	if w.Header().Get("Content-Security-Policy") != "" { // ours; the site's page has styles and images
+// handOver hands an error to the site's error routes. Caddy logs an error with the request's URL, which holds the
+// authorization code in a callback: there we run the error routes ourselves. The site gets the reason; the details are in our
+// own log line.
+func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, v *visit, f failure) error {
+	if w.Header().Get("Content-Security-Policy") != "" { // ours: the site's page has styles and images
 		w.Header().Set("Content-Security-Policy", "frame-ancestors 'none'")
 	}
-	cookie.RemoveOwn(r.Header) // handle_errors may have a site behind it, too
+	h.takeCookies(r, v) // handle_errors may proxy to the site as well
 	pages.Challenge(w, f.status)
 	handlerError := caddyhttp.Error(f.status, f.is)
 	if path := incoming.OriginalPath(r); path != h.paths.callback && path != h.paths.phoneCallback {
@@ -189,8 +187,8 @@ func (h *Handler) handOver(w http.ResponseWriter, r *http.Request, f failure) er
 	return nil
 }
 
-// refuse answers 401 where a login is needed and none can begin: to a person with a page that leads back to where the
-// form, or the frame, was; to a script with the address of the login, to offer.
+// refuse answers 401 to an unauthenticated request that cannot begin a login. Browsers get a page that leads back to the page
+// with the form or frame, scripts get the address of a login.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error {
 	v.clearInvalid(w, r)
 	if h.ErrorPages == "off" && incoming.IsForPerson(r) {
@@ -203,7 +201,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, v *visit) error
 	return refuseWith(w, r, v, pages.Page{Kind: kind, Link: h.loginURL(v, v.PageOf(r))}, h.loginRequired(r, v))
 }
 
-// loginRequired is what a script reads that needs a login.
+// loginRequired returns the answer to an unauthenticated request of a script.
 func (h *Handler) loginRequired(r *http.Request, v *visit) pages.Problem {
 	return pages.Problem{
 		Status:   http.StatusUnauthorized,
@@ -213,7 +211,7 @@ func (h *Handler) loginRequired(r *http.Request, v *visit) pages.Problem {
 	}
 }
 
-// refuseWith refuses a request with the page where a person reads it, and else with the problem.
+// refuseWith refuses a request with a page for browsers, and with the problem for scripts.
 func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, forScripts pages.Problem) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if incoming.IsForPerson(r) {
@@ -222,7 +220,7 @@ func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, 
 	return pages.WriteProblem(w, forScripts)
 }
 
-// loginURL is where a login that comes back to ReturnTo starts, for what the request requires where it does.
+// loginURL returns the address of a login that returns to a page, and that meets what the request requires.
 func (h *Handler) loginURL(v *visit, returnTo string) string {
 	address := h.paths.login + "?return_to=" + url.QueryEscape(returnTo)
 	if v.demand != nil && v.demand.which != "" {
@@ -231,8 +229,7 @@ func (h *Handler) loginURL(v *visit, returnTo string) string {
 	return address
 }
 
-// authorizationError sorts the error codes of the redirect. Undocumented ones will come, and mean that
-// there is no login.
+// authorizationError sorts the error codes of the authorization response. Unknown ones mean that the login was refused.
 func authorizationError(code string) error {
 	switch code {
 	case "access_denied":
@@ -241,10 +238,10 @@ func authorizationError(code string) error {
 		return errOutdatedApp
 	case "wrong_challenge":
 		return errWrongChallenge
-	case "server_error", "error": // Hydra's word for faults of its own
+	case "server_error", "error": // ORY Hydra's code for its own faults
 		return errServerError
 	case "request_forbidden":
-		// Hydra, where two tabs are at its login page: the one that began last can succeed.
+		// ORY Hydra, with two tabs on its login page: only the tab that began last can succeed.
 		return errOtherTab
 	case "temporarily_unavailable":
 		return vipps.ErrBusy

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/assertion"
 	"github.com/caddy-vipps/vippslogin/internal/identity"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -19,7 +20,7 @@ import (
 // can take their place.
 var claimsOfAssertions = []string{"iss", "aud", "sub", "msn", "exp", "nbf", "iat", "jti"}
 
-// minAssertionLifetime leaves a site a second to look at what it gets: what is handed on is good for half of it.
+// minAssertionLifetime leaves a site a second to check an assertion, which is valid for at least half its lifetime.
 const minAssertionLifetime = 2 * time.Second
 
 func (h *Handler) provisionAssertion() error {
@@ -74,8 +75,7 @@ func (h *Handler) checkAssertionField(field string) error {
 	return nil
 }
 
-// checkAuthorization refuses the field that a phone API's key comes in: what a client writes into a field of ours is
-// removed.
+// checkAuthorization refuses the field that has the phone API's key: we remove what clients write into our fields.
 func (h *Handler) checkAuthorization(name, folded string) error {
 	if h.Phone != nil && folded == "authorization" {
 		return fmt.Errorf("%s: Authorization has the API key of phone: choose another field name", name)
@@ -83,7 +83,7 @@ func (h *Handler) checkAuthorization(name, folded string) error {
 	return nil
 }
 
-// checkAssertedClaims refuses an assertion about a claim that is not kept: it would never hold it.
+// checkAssertedClaims refuses a claim of the assertion that sessions do not keep: it would never be there.
 func (h *Handler) checkAssertedClaims(kept []string) error {
 	if h.Assertion == nil || len(kept) == 0 {
 		return nil
@@ -104,7 +104,7 @@ func (h *Handler) assertionField() string {
 	return h.Assertion.Header
 }
 
-// assertionFor returns the proof of who the user is, "" where the site wants none.
+// assertionFor returns the assertion for a request, "" where none is configured.
 func (h *Handler) assertionFor(r *http.Request, v *visit) (string, error) {
 	if h.signer == nil {
 		return "", nil
@@ -112,7 +112,7 @@ func (h *Handler) assertionFor(r *http.Request, v *visit) (string, error) {
 	return h.signer.Sign(r.Context(), h.assertionAccess(v), assertionSubject(v, v.session.ID, v.session.Claims), v.began)
 }
 
-// assertionSubject returns whom an assertion for these claims is about.
+// assertionSubject returns the subject of an assertion with these claims.
 func assertionSubject(v *visit, session string, claims []userinfo.Claim) assertion.Subject {
 	about := assertion.Subject{Session: session, MSN: v.msn, Issuer: v.URL(""), Claims: claims}
 	for i := range claims {
@@ -127,21 +127,34 @@ func (h *Handler) assertionAccess(v *visit) assertion.Access {
 	return assertion.Access{Shared: h.app.storage, Keys: v.keys}
 }
 
-// servePublicKeys is GET /vipps/jwks.json: the keys that check the assertions of this merchant. They are public: any
-// page may read them, and caches keep them for a while.
+// servePublicKeys serves GET /vipps/jwks.json: the public keys of this merchant's assertions. Any page may read them, and
+// caches may store them for a while.
 func (h *Handler) servePublicKeys(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if !merchant.IsMSN(v.unit.MSN) { // anybody can ask for any MSN: only a login makes keys for it
+		there, err := h.app.shared.assertionKeys.Exist(r.Context(), h.assertionAccess(v), v.msn)
+		if err != nil {
+			return h.fail(w, r, v, err, "/")
+		}
+		if !there {
+			return writeKeys(w, r, []byte(`{"keys":[]}`), "no-store")
+		}
+	}
 	keys, err := h.app.shared.assertionKeys.PublicKeys(r.Context(), h.assertionAccess(v), v.msn, v.began)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
+	return writeKeys(w, r, keys, "public, max-age="+strconv.Itoa(int(assertion.KeysMaxAge.Seconds())))
+}
+
+func writeKeys(w http.ResponseWriter, r *http.Request, keys []byte, cacheControl string) error {
 	header := w.Header()
-	header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(assertion.KeysMaxAge.Seconds())))
+	header.Set("Cache-Control", cacheControl)
 	header.Set("Access-Control-Allow-Origin", "*")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	header.Set("Content-Type", "application/jwk-set+json")
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err = w.Write(keys)
+	_, err := w.Write(keys)
 	return err
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // serveUnauthenticated answers an unauthenticated request that needs a login: a page view goes to Vipps MobilePay,
-// anything else gets 401, so that no script swallows the redirect and no form is lost in it. Who reads the 401 decides
-// what it is.
+// anything else gets 401, so that no script follows the redirect and no form is lost in it. The 401 is a page
+// for a browser and JSON for a script.
 func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v *visit) error {
 	navigation := incoming.IsNavigation(r)
 	switch {
@@ -25,8 +25,8 @@ func (h *Handler) serveUnauthenticated(w http.ResponseWriter, r *http.Request, v
 	return h.refuse(w, r, v)
 }
 
-// serveLogin is GET /vipps/login: it starts a login wherever the visitor is. Not for an image or a frame: a
-// sibling's page full of them would push the logins in progress out of the browser's cookies.
+// serveLogin serves GET /vipps/login: it starts a login. Images and frames are refused: a page of a sibling domain with many
+// of them would push the logins in progress out of the browser's cookies.
 func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if incoming.IsPrefetch(r) || incoming.IsPartOfPage(r) {
 		return h.refuse(w, r, v)
@@ -36,10 +36,10 @@ func (h *Handler) serveLogin(w http.ResponseWriter, r *http.Request, v *visit) e
 	return h.startLogin(w, r, v, returnTo)
 }
 
-// errLoop is a browser that begins one login after the other. Nobody logs in that often: it is sent to them.
+// errLoop says that a browser begins one login after the other. No user does: the site sends it to them.
 var errLoop = errors.New("the browser is sent from one login to the next")
 
-// loopError says what is likely to be wrong.
+// loopError says what the likely cause is.
 func loopError(stepUp bool) error {
 	if stepUp {
 		return fmt.Errorf("%w: no login is new enough for a max_age: do the clocks of the instances differ?", errLoop)
@@ -70,7 +70,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	}
 	state := login.Seal(v.keys.State, told, v.Host, v.msn, login.MaxState)
 	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.Host, v.msn, v.Secure(), now)
-	if !v.history().IsRecent(now) { // a session that is over as soon as it begins: that may be a loop
+	if !v.history().IsRecent(now) { // sessions that are invalid as soon as they begin may be a loop as well
 		v.clearInvalid(w, r)
 	}
 	h.recordStart(v, flowBrowser)

@@ -20,14 +20,14 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// newPhoneEndpoints are the endpoints that `phone` switches on.
+// newPhoneEndpoints returns the endpoints of the subdirective phone.
 func (h *Handler) newPhoneEndpoints(endpoints map[string]endpoint) {
 	endpoints[h.paths.phone] = h.phoneAPI(h.servePhoneStart, http.MethodPost)
 	endpoints[h.paths.phoneExists] = h.phoneAPI(h.servePhoneExists, http.MethodPost)
 	endpoints[h.paths.phoneCallback] = only(h.servePhoneCallback, http.MethodGet)
 }
 
-// phoneAPI guards an endpoint for tills. The key comes before anything else is looked at.
+// phoneAPI guards an endpoint for tills. The API key is checked first.
 func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
 		if !h.validAPIKey(r) {
@@ -64,8 +64,8 @@ func (h *Handler) validAPIKey(r *http.Request) bool {
 	return matchesAny(strings.TrimSpace(key), h.phoneConfig.apiKeys)
 }
 
-// matchesAny reports whether a key is one of those with these hashes. It compares in constant time, and with every one,
-// so that time tells nothing about any.
+// matchesAny reports whether a key has one of these hashes. It compares in constant time, and with all of them, so that
+// timing reveals nothing.
 func matchesAny(key string, hashes [][sha256.Size]byte) bool {
 	given := sha256.Sum256([]byte(key))
 	valid := 0
@@ -75,7 +75,7 @@ func matchesAny(key string, hashes [][sha256.Size]byte) bool {
 	return valid == 1
 }
 
-// desk answers for the phone logins of this merchant.
+// desk returns the desk for the phone logins of this merchant.
 func (h *Handler) desk(v *visit) *phone.Desk {
 	return &phone.Desk{
 		Store:  phone.Store{Shared: h.app.storage, Memory: h.app.shared.phones, Keys: v.keys},
@@ -87,7 +87,7 @@ func (h *Handler) desk(v *visit) *phone.Desk {
 	}
 }
 
-// servePhoneStart is POST /vipps/phone: it asks a person to confirm in the app.
+// servePhoneStart serves POST /vipps/phone: it asks a user to confirm in the app.
 func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *visit) error {
 	input, err := readPhoneInput(r)
 	if err != nil {
@@ -115,7 +115,7 @@ func (h *Handler) servePhoneStart(w http.ResponseWriter, r *http.Request, v *vis
 	})
 }
 
-// phoneScope is what a phone login asks for where the till does not say.
+// phoneScope returns the scopes of a phone login where the till names none.
 func (h *Handler) phoneScope(v *visit) string {
 	if len(h.Phone.Scopes) > 0 {
 		return scopeParameter(h.Phone.Scopes)
@@ -123,7 +123,7 @@ func (h *Handler) phoneScope(v *visit) string {
 	return v.unit.Scope
 }
 
-// servePhoneLogin is GET and DELETE /vipps/phone/{id}.
+// servePhoneLogin serves GET and DELETE /vipps/phone/{id}.
 func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *visit) error {
 	id := strings.TrimPrefix(r.URL.EscapedPath(), h.paths.phone+"/")
 	if !login.IsID(id) {
@@ -166,7 +166,7 @@ func waitParameter(query string) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// servePhoneExists is POST /vipps/phone/exists.
+// servePhoneExists serves POST /vipps/phone/exists.
 func (h *Handler) servePhoneExists(w http.ResponseWriter, r *http.Request, v *visit) error {
 	input, err := readPhoneInput(r)
 	if err == nil && input != (phoneInput{PhoneNumber: input.PhoneNumber}) {
@@ -183,7 +183,7 @@ func (h *Handler) servePhoneExists(w http.ResponseWriter, r *http.Request, v *vi
 		return h.failPhone(w, v, vipps.ErrInvalidCountry)
 	}
 	exists, err := h.app.shared.client.PhoneExists(r.Context(), v.unit, v.msn, msisdn)
-	if err != nil && !errors.Is(err, vipps.ErrInvalidUser) { // who cannot log in has none
+	if err != nil && !errors.Is(err, vipps.ErrInvalidUser) { // a user who cannot log in does not exist
 		return h.failPhone(w, v, err)
 	}
 	return writeAPI(w, http.StatusOK, struct {

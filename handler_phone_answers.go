@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// phoneAnswer is what a till reads about a login.
+// phoneAnswer is the state of a login, as a till gets it.
 type phoneAnswer struct {
 	ID        string          `json:"id"`
 	Status    phone.Status    `json:"status"`
@@ -41,7 +41,7 @@ func writeAPI(w http.ResponseWriter, status int, body any) error {
 	return err
 }
 
-// failPhone answers a till whose request did not succeed, and logs what an operator must see.
+// failPhone answers a request that failed, and logs what an operator must see.
 func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	var input inputError
 	var often phone.AskedTooOften
@@ -61,15 +61,14 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	}
 	f := failureOf(err)
 	counted.failed.WithLabelValues(phone.Flow, f.reason, h.app.merchantLabel(v)).Inc()
-	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.told.allow(v.client) {
+	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.clientLogs.allow(v.client) {
 		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.Host), zap.Error(err))
 	}
 	setRetryAfter(w, refused.RetryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})
 }
 
-// phoneRefusals are what Vipps MobilePay refuses a phone login for that is the caller's doing, or the person's: one fixed
-// word each.
+// phoneRefusals are refusals of Vipps MobilePay that the caller or the user can mend, with one fixed word each.
 var phoneRefusals = []struct {
 	is    error
 	error apiError
@@ -91,9 +90,9 @@ func refusalOf(err error) (apiError, bool) {
 	return apiError{}, false
 }
 
-// refusePhone answers what is the caller's doing. It alerts nobody.
+// refusePhone answers a refusal that the caller or the user can mend. It is no reason for an alert.
 func (h *Handler) refusePhone(w http.ResponseWriter, v *visit, refusal apiError) error {
-	if c := h.logger.Check(zap.InfoLevel, "phone request refused"); c != nil && h.app.told.allow(v.client) {
+	if c := h.logger.Check(zap.InfoLevel, "phone request refused"); c != nil && h.app.clientLogs.allow(v.client) {
 		c.Write(zap.String("reason", refusal.Error), zap.Int("status", http.StatusUnprocessableEntity), zap.String("msn", v.msn), zap.String("host", v.Host))
 	}
 	return writeAPI(w, http.StatusUnprocessableEntity, refusal)
@@ -104,7 +103,7 @@ func tooManyRequests(w http.ResponseWriter, wait time.Duration, detail string) e
 	return writeAPI(w, http.StatusTooManyRequests, apiError{"too_many_requests", detail})
 }
 
-// setRetryAfter says when to come back, in seconds, where that is known.
+// setRetryAfter sets Retry-After, in seconds, where the wait is known.
 func setRetryAfter(w http.ResponseWriter, wait time.Duration) {
 	if wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))

@@ -20,7 +20,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// phoneInput is what a till sends to start a login.
+// phoneInput is the body of a request to start a login.
 type phoneInput struct {
 	PhoneNumber     string `json:"phone_number"`
 	CustomerToken   string `json:"customer_token"`
@@ -35,7 +35,7 @@ const (
 	maxPhoneBody = 16 << 10 // bytes
 )
 
-// inputError is a mistake in a request. Its text tells what to fix and repeats nothing of the input.
+// inputError is a mistake in a request. Its text says what to fix and quotes nothing of the input.
 type inputError struct {
 	status int
 	text   string
@@ -120,8 +120,7 @@ func readPhoneForm(body []byte, input *phoneInput) error {
 // bindingMessages are those that Vipps MobilePay shows.
 var bindingMessages = regexp.MustCompile(`^[A-Z0-9-]{5,8}$`)
 
-// check validates the input and turns it into a request; who is the one asked, "" for a customer
-// token.
+// check validates the input and turns it into a request. The second result is the phone number, "" for a customer token.
 func (in *phoneInput) check(defaultScope string) (request vipps.PhoneRequest, msisdn string, err error) {
 	if request.LoginHint, msisdn, err = in.loginHint(); err != nil {
 		return request, "", err

@@ -2,11 +2,15 @@ package vippslogin
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
@@ -14,10 +18,10 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
-// errMoreRequired is a request whose session, or the lack of one, does not meet what is required for it.
+// errMoreRequired says that the session does not meet a requirement, or that there is no session.
 var errMoreRequired = errors.New("a login for more is required")
 
-// demand is what is required for a request, or for what a login returns to.
+// demand adds up the requirements for a request, or for the page that a login returns to.
 type demand struct {
 	need    session.Need // all of it
 	missing session.Need // what the visitor's session lacks of it
@@ -25,8 +29,8 @@ type demand struct {
 	which   string       // the requirements, as the address of a login names them
 }
 
-// demandOf adds up requirements, which are named by their numbers: so nobody can ask for anything in an address that the
-// config does not.
+// demandOf adds up requirements. Addresses name them by their numbers, so that nobody can ask for anything that the config
+// does not have.
 func (h *Handler) demandOf(which []int, v *visit) *demand {
 	d := new(demand)
 	names := make([]string, len(which))
@@ -39,8 +43,8 @@ func (h *Handler) demandOf(which []int, v *visit) *demand {
 	return d
 }
 
-// findMissing finds what is required for a request, and reports whether the visitor's session lacks some of it. The
-// matchers of requirements are asked as the directive's own is: a path that a site may read as a protected one is one.
+// findMissing adds up the requirements for a request, and reports whether the session lacks some of it. Like the directive's
+// own matcher, theirs see a path in all the ways in which sites may read it.
 func (h *Handler) findMissing(r *http.Request, v *visit) (bool, error) {
 	if len(h.requirements) == 0 {
 		return false, nil
@@ -65,8 +69,8 @@ func (h *Handler) findMissing(r *http.Request, v *visit) (bool, error) {
 	return true, nil
 }
 
-// serveMoreRequired answers a request whose session lacks something: a page view goes to Vipps MobilePay for it, anything
-// else gets 401. Where nobody is sent to a login unasked, nobody is for more either.
+// serveMoreRequired answers a request whose session lacks something: a page view is sent to Vipps MobilePay, anything else
+// gets 401. With on_unauthenticated deny or pass, a page view gets 401 as well.
 func (h *Handler) serveMoreRequired(w http.ResponseWriter, r *http.Request, v *visit, err error) error {
 	sent := incoming.AsSent(r)
 	switch {
@@ -80,8 +84,8 @@ func (h *Handler) serveMoreRequired(w http.ResponseWriter, r *http.Request, v *v
 	return h.refuseMore(w, sent, v)
 }
 
-// refuseMore answers 401 with what is missing (RFC 9470): to a person with a page whose button leads to a login for it, to
-// a script with the address of that login.
+// refuseMore answers 401 with what is missing (RFC 9470). Browsers get a page whose button leads to a login for it, scripts
+// get the address of that login.
 func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) error {
 	w.Header().Set("WWW-Authenticate", v.demand.missing.Challenge(idtoken.ACRAppAuth))
 	if incoming.IsForPerson(r) {
@@ -105,11 +109,11 @@ func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) e
 	})
 }
 
-// maxRequire is how many characters of a require parameter are read.
+// maxRequire is the longest require parameter, in characters.
 const maxRequire = 256
 
-// wantMore finds what a login is for that its address leads to: the requirements that it names, and those of the page that
-// it returns to, so that a link to a login is not followed by a second one.
+// wantMore adds up the requirements for a login: those that its address names, and those of the page that it returns to, so
+// that no second login follows.
 func (h *Handler) wantMore(r *http.Request, v *visit, returnTo string) {
 	if len(h.requirements) == 0 {
 		return
@@ -125,7 +129,7 @@ func (h *Handler) wantMore(r *http.Request, v *visit, returnTo string) {
 	v.demand = h.demandOf(which, v)
 }
 
-// needs returns what is required.
+// needs returns all that is required.
 func (v *visit) needs() session.Need {
 	if v.demand == nil {
 		return session.Need{}
@@ -138,15 +142,15 @@ func (v *visit) isStepUp() bool {
 	return v.session != nil && v.demand != nil && !v.demand.missing.IsZero()
 }
 
-// scopesAsked returns what a login asks for, as Vipps MobilePay is asked: the scopes of the merchant, what is required, and
-// where the login is for more what the session has asked for already, so that none of it is lost.
+// scopesAsked returns the scope parameter of a login: the merchant's scopes, the required ones, and in a step-up those that
+// the session has asked for already, so that none of its claims is lost.
 func (v *visit) scopesAsked() (parameter string, all session.Scopes) {
 	names := strings.Fields(v.unit.Scope)
 	own := session.ScopesOf(names...)
 	if v.demand == nil {
 		return v.unit.Scope, own
 	}
-	// What is required comes first where not all can be remembered: it would be asked for again and again.
+	// Required scopes come first, in case not all can be remembered: a forgotten one would be asked for again and again.
 	all = v.demand.need.Scopes.With(own)
 	names = append(names, v.demand.scopes...)
 	if v.isStepUp() {
@@ -166,5 +170,60 @@ func distinct(names []string) (once []string) {
 	return once
 }
 
-// wait returns how long a browser must wait before it may begin a login. See session.History.
+// wait returns how long the browser must wait before it may begin another login. See session.History.
 func (v *visit) wait(now time.Time) time.Duration { return v.history().Loops(now, v.isStepUp()) }
+
+// requirement is a RequireConfig that is provisioned.
+type requirement struct {
+	matchers caddyhttp.MatcherSets
+	need     session.Need
+	scopes   []string // of need, in the order of the config
+}
+
+// provisionRequire loads the matchers of requirements and checks what they say.
+func (h *Handler) provisionRequire(ctx caddy.Context) error {
+	var all session.Scopes
+	for i := range h.Require {
+		config := &h.Require[i]
+		var r requirement
+		loaded, err := ctx.LoadModule(config, "Match")
+		if err != nil {
+			return fmt.Errorf("require %d: match: %w", i+1, err)
+		}
+		if err := r.matchers.FromInterface(loaded); err != nil {
+			return fmt.Errorf("require %d: match: %w", i+1, err)
+		}
+		if r.need, err = config.need(); err != nil {
+			return fmt.Errorf("require %d: %w", i+1, err)
+		}
+		r.scopes = config.Scopes
+		h.requirements = append(h.requirements, r)
+		all = all.With(r.need.Scopes)
+	}
+	for _, config := range h.Require {
+		for _, scope := range config.Scopes {
+			if !all.Has(scope) {
+				return fmt.Errorf("require: scope: the names are too long together: those that Vipps MobilePay does not document may have %d characters", session.MaxOtherScopes)
+			}
+		}
+	}
+	return nil
+}
+
+// need returns the requirement, with its placeholders resolved.
+func (c *RequireConfig) need() (n session.Need, err error) {
+	if err := errors.Join(resolveWords("scope", &c.Scopes), checkScopes("scope", c.Scopes)); err != nil {
+		return n, err
+	}
+	if n.MaxAge, err = c.MaxAge.resolve("max_age", 0); err != nil {
+		return n, err
+	}
+	if n.MaxAge < 0 || n.MaxAge == 0 && strings.TrimSpace(string(c.MaxAge)) != "" || n.MaxAge > 0 && n.MaxAge < time.Second {
+		return n, errors.New("max_age must be a positive duration of a second or more, such as 10m")
+	}
+	n.Scopes, n.Confirmed = session.ScopesOf(c.Scopes...), c.AppConfirmation
+	if n.IsZero() {
+		return n, errors.New("nothing is required: write max_age, scope (in JSON scopes) or app_confirmation")
+	}
+	return n, nil
+}

@@ -16,8 +16,8 @@ import (
 
 var errCrossSiteLogout = errors.New("another site asked for the logout")
 
-// serveLogout is GET or POST /vipps/logout: it ends the site's own session, copies of its cookies
-// included. The person stays logged in at Vipps MobilePay, whose session is not ours to end.
+// serveLogout serves GET and POST /vipps/logout: it ends the session, for copies of its cookies as well. The user stays
+// logged in at Vipps MobilePay, whose session is not ours to end.
 func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) error {
 	returnTo := incoming.ReturnTo(r)
 	if h.Logout.ReturnTo != "" && !r.URL.Query().Has("return_to") {
@@ -34,13 +34,14 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	}
 	cookie.SetSession(w, r, v.names.Session, nil, v.Secure(), 0)
 	clearLastUses(w, r, v)
+	h.logOutOfSite(w, r, v)
 	if v.session != nil {
 		if err := h.endSession(r, v); err != nil {
 			h.logger.Error("a logout is not known to the other instances yet", zap.String("msn", v.msn), zap.Error(err))
 		}
 		h.recordLogout(v)
 	}
-	if len(h.Logout.ClearSiteData) > 0 && v.Secure() { // browsers take it over HTTPS only
+	if len(h.Logout.ClearSiteData) > 0 && v.Secure() { // browsers ignore it over plain HTTP
 		w.Header().Set("Clear-Site-Data", `"`+strings.Join(h.Logout.ClearSiteData, `", "`)+`"`)
 	}
 	status := http.StatusFound
@@ -50,15 +51,14 @@ func (h *Handler) serveLogout(w http.ResponseWriter, r *http.Request, v *visit) 
 	return redirect(w, status, v.URL(returnTo))
 }
 
-// endSession ends the session of a visit everywhere. Where that cannot be written down now, this instance
-// knows it and goes on trying.
+// endSession ends the session of a visit at all instances. If that cannot be stored now, this instance keeps trying.
 func (h *Handler) endSession(r *http.Request, v *visit) error {
 	s := v.session
 	return h.app.endSessions(r.Context(), revocation.Entry{Session: s.IDText(), Before: s.Issued.Unix(), Until: s.Ends.Unix()})
 }
 
-// endReplaced ends the session that a login replaces in the browser: a copy of its cookies, in an answer that
-// comes late, must not be a session any more. The login does not fail for it.
+// endReplaced ends the session that a login replaces in the browser, so that its cookies in a late answer are no session any
+// more. The login succeeds even if this fails.
 func (h *Handler) endReplaced(r *http.Request, v *visit) {
 	if v.session == nil {
 		return
@@ -68,11 +68,11 @@ func (h *Handler) endReplaced(r *http.Request, v *visit) {
 	}
 }
 
-// serveUserinfo is GET /vipps/userinfo: the session's claims, for scripts of the site.
+// serveUserinfo serves GET /vipps/userinfo: the session's claims, for scripts of the site.
 func (h *Handler) serveUserinfo(w http.ResponseWriter, r *http.Request, v *visit) error {
 	if v.session == nil {
 		v.clearInvalid(w, r)
-		return pages.WriteProblem(w, h.loginRequired(r, v)) // JSON to everybody, as the claims are
+		return pages.WriteProblem(w, h.loginRequired(r, v)) // JSON for every client, as the claims are
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)

@@ -17,8 +17,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// serveWebhook is POST /vipps/webhook: what Vipps MobilePay tells by itself. A secret in the URL stands
-// for a consent that was revoked; the ping carries a signature.
+// serveWebhook serves POST /vipps/webhook, which Vipps MobilePay calls. A request with a secret in its URL is about a
+// revoked consent; a ping is signed.
 func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, vipps.MaxWebhook+1))
 	if err != nil || len(body) > vipps.MaxWebhook {
@@ -31,8 +31,8 @@ func (h *Handler) serveWebhook(w http.ResponseWriter, r *http.Request, v *visit)
 	return h.servePing(w, r, v, body)
 }
 
-// serveConsentRevoked ends the sessions of a person who has taken their consent back at Vipps MobilePay.
-// What comes is an unsigned JWT: it is believed because of the secret in the URL, and of nothing else
+// serveConsentRevoked ends the sessions of a user who has revoked their consent at Vipps MobilePay. The body is an unsigned
+// JWT: only the secret in the URL makes it trustworthy
 // (https://developer.vippsmobilepay.com/docs/APIs/userinfo-api/, consent webhooks).
 func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v *visit, secret []string, body []byte) error {
 	if len(secret) != 1 || !matchesAny(secret[0], h.consentSecrets) {
@@ -45,7 +45,7 @@ func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v 
 		h.recordWebhookRefused(v, "body", http.StatusBadRequest)
 		return writeAPI(w, http.StatusBadRequest, apiError{"invalid_request", err.Error()})
 	}
-	// A sub is one sales unit's alone, so it does not matter at which merchant's host this arrives.
+	// A sub belongs to one sales unit, so it does not matter at which merchant's host this arrives.
 	entry := h.app.sessionsUntilNow("", sub)
 	entry.Before = at.Unix()
 	if err := h.app.endSessions(r.Context(), entry); err != nil {
@@ -58,8 +58,8 @@ func (h *Handler) serveConsentRevoked(w http.ResponseWriter, r *http.Request, v 
 
 var errConsentWebhook = errors.New("this is no JWT of the event CONSENT_REVOKED with a sub")
 
-// parseConsentRevoked says who has revoked, and when: it may be told again days later, when the person
-// has long logged in anew.
+// parseConsentRevoked returns who has revoked their consent, and when: the webhook may be repeated days later, after the
+// user has logged in again.
 func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, err error) {
 	var claims struct {
 		jwt.RegisteredClaims
@@ -81,12 +81,11 @@ func parseConsentRevoked(body string, now time.Time) (sub string, at time.Time, 
 	return claims.Subject, now, nil
 }
 
-// toldAgainFor is more than the days that Vipps MobilePay goes on telling. What says that it is older says
-// nothing about when it was.
+// toldAgainFor is longer than Vipps MobilePay repeats a webhook, which is days. An older date is not plausible.
 const toldAgainFor = 30 * 24 * time.Hour
 
-// servePing takes the signed ping that a person has acted. It only lets the next poll come at once; what
-// has happened, the poll finds out.
+// servePing takes the signed ping that a user has answered. It only makes the next poll come at once; the poll finds out
+// what the answer was.
 func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, body []byte) error {
 	if !vipps.IsSigned(r, incoming.Target(r), h.signedHost(r, v), body, h.phoneConfig.webhookSecrets) {
 		h.recordWebhookRefused(v, "signature", http.StatusUnauthorized)
@@ -105,7 +104,7 @@ func (h *Handler) servePing(w http.ResponseWriter, r *http.Request, v *visit, bo
 	return nil
 }
 
-// signedHost is the host that Vipps MobilePay has signed a ping for: that of the URL it was given.
+// signedHost returns the host that Vipps MobilePay has signed a ping for: that of the registered URL.
 func (h *Handler) signedHost(r *http.Request, v *visit) string {
 	if h.origins.Public != nil {
 		return strings.TrimPrefix(v.URL(""), v.Scheme+"://")

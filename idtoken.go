@@ -11,8 +11,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// checkedClaims checks the ID token and reads userinfo, which must be about the same person. want says
-// which login they must be for.
+// checkedClaims checks the ID token and reads userinfo, which must have the same sub. want says which login they must
+// belong to.
 func (h *Handler) checkedClaims(ctx context.Context, v *visit, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error) {
 	client := h.app.shared.client
 	want.Issuer, want.MSN, want.ClientID, want.AccessToken = client.Issuer(), v.msn, v.unit.ClientID, got.AccessToken
@@ -24,8 +24,8 @@ func (h *Handler) checkedClaims(ctx context.Context, v *visit, got vipps.Tokens,
 	claims, err := client.Userinfo(ctx, got.AccessToken)
 	var refused vipps.StatusError
 	if want.Phone == nil && errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
-		// The token is seconds old. A code that is redeemed twice, say at two instances, ends the token that it
-		// gave first (RFC 6749 section 4.1.2).
+		// The token is seconds old. A code that is redeemed twice, for example at two instances, revokes the first
+		// access token (RFC 6749 section 4.1.2).
 		err = fmt.Errorf("%w: its access token was revoked: %w", vipps.ErrCodeRefused, refused)
 	}
 	if err != nil {

@@ -8,18 +8,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// What a login can be, as a label and in log lines.
+// The flows of logins, as a label and in log lines.
 const (
-	flowBrowser = "browser" // and those of logins from phone numbers
+	flowBrowser = "browser" // besides those of internal/phone
 )
 
-// counters are those of the whole process: they go on through reloads, each of which has a registry of
-// its own. No label has a value that came from outside; msn is empty, which is to Prometheus as if it
-// were not there, unless the config asks for it.
+// counters belong to the process and survive reloads, each of which has a registry of its own. No label has a value from
+// outside. The label msn is empty unless the config asks for it; to Prometheus, an empty label is an absent one.
 type counters struct {
 	started, completed, failed *prometheus.CounterVec
 	calls                      *prometheus.HistogramVec
 	sessions, webhooks         *prometheus.CounterVec
+	stateLost                  prometheus.Counter
 }
 
 const (
@@ -33,6 +33,10 @@ var counted = counters{
 	failed:    newCounter("logins_failed_total", "Logins that ended otherwise, and requests for one that was refused.", "flow", "reason", "msn"),
 	sessions:  newCounter("sessions_total", "Session cookies that came with a request, by what they were good for.", "result", "msn"),
 	webhooks:  newCounter("webhooks_refused_total", "Webhooks that were not taken, by what was wrong with them.", "reason"),
+	stateLost: prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "state_lost_total",
+		Help: "Times that the shared state was found to have lost what was stored.",
+	}),
 	calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "vipps_call_duration_seconds",
 		Help:    "Calls to Vipps MobilePay, by endpoint and class of status.",
@@ -40,7 +44,7 @@ var counted = counters{
 	}, []string{"endpoint", "status"}),
 }
 
-// webhookReasons are what a webhook can be refused for.
+// webhookReasons are the reasons to refuse a webhook.
 var webhookReasons = []string{"signature", "secret", "body", "too_large"}
 
 func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
@@ -49,7 +53,7 @@ func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	}, labels)
 }
 
-// observeCall counts a call to Vipps MobilePay; status 0 is no answer.
+// observeCall counts a call to Vipps MobilePay. Status 0 means no answer.
 func (c counters) observeCall(endpoint string, status int, took time.Duration) {
 	class := "error"
 	if status != 0 {
@@ -58,7 +62,7 @@ func (c counters) observeCall(endpoint string, status int, took time.Duration) {
 	c.calls.WithLabelValues(endpoint, class).Observe(took.Seconds())
 }
 
-// sessionResults are counted at every request with a session cookie, so they are looked up beforehand.
+// sessionResults are the counters for requests with a session cookie, looked up in advance.
 type sessionResults struct {
 	opened, unreadable, expired, idle, unconfirmed, revoked prometheus.Counter
 }
@@ -74,13 +78,13 @@ func (c counters) sessionResults(msn string) sessionResults {
 	}
 }
 
-// register makes the metrics appear in a config's registry. It never fails for one that is there
-// already: several apps could share a registry.
+// register registers the metrics with a config's registry. Metrics that are there already are no error: apps may share a
+// registry.
 func (c counters) register(registry *prometheus.Registry, of *shared) error {
 	for _, reason := range webhookReasons {
-		c.webhooks.WithLabelValues(reason) // there from the start, so that the first one is an increase
+		c.webhooks.WithLabelValues(reason) // from the start, so that the first one is an increase
 	}
-	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.webhooks, c.calls, sharedCollector{of}} {
+	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.webhooks, c.stateLost, c.calls, sharedCollector{of}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
 			return err
@@ -89,7 +93,7 @@ func (c counters) register(registry *prometheus.Registry, of *shared) error {
 	return nil
 }
 
-// sharedCollector tells, when asked, what the current config shares with the one before.
+// sharedCollector collects the gauges of what configs share.
 type sharedCollector struct{ shared *shared }
 
 var (

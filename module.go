@@ -3,7 +3,7 @@
 // the user is in plain request headers.
 //
 // A request walks forward through the files: module.go decides what happens to it; visit.go finds out whose site it is for
-// and which session it has; handler_auth.go sends a visitor without a session to Vipps MobilePay; handler_callback.go
+// and which session it has; handler_auth.go sends unauthenticated visitors to Vipps MobilePay; handler_callback.go
 // completes the login with what partnerclient.go fetches and idtoken.go checks. docs/code.md has the whole map.
 package vippslogin
 
@@ -20,18 +20,17 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/assertion"
-	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
+	"github.com/caddy-vipps/vippslogin/internal/sitesession"
 )
 
 func init() { caddy.RegisterModule(new(Handler)) }
 
 // Handler puts a login with Vipps MobilePay in front of a site. It must see every request of the site:
-// it removes identity headers that a client sent itself, and answers its endpoints, whatever Match
-// says.
+// it removes identity headers that clients send, and answers its endpoints, whatever Match says.
 type Handler struct {
 	// Match says which requests need a login. Default: all.
 	Match caddyhttp.RawMatcherSets `json:"match,omitempty" caddy:"namespace=http.matchers"`
@@ -44,10 +43,10 @@ type Handler struct {
 	// Merchants says which host belongs to which MSN.
 	Merchants []Merchant `json:"merchants,omitempty"`
 
-	// MerchantsFile is a CSV file of merchants: the first line is host,msn and any of client_id,
-	// client_secret, scope and market, in any order; then one line for each host. A change is taken within
-	// seconds, without a reload; a version with a mistake is refused, and the one before stays. Relative to
-	// Caddy's working directory. Placeholders are resolved when the config is loaded. Default: none.
+	// MerchantsFile is the path of a CSV file of merchants, relative to Caddy's working directory. Its first line is host,msn and
+	// any of client_id, client_secret, scope, market, claims and audience, in any order; then one line for each host. Changes take
+	// effect within seconds, without a reload; a version with a mistake is refused, and the previous one stays. Placeholders are
+	// resolved when the config is loaded. Default: none.
 	MerchantsFile string `json:"merchants_file,omitempty"`
 
 	// Scopes are what a login asks for. "openid" is added if missing. Default: openid name.
@@ -70,18 +69,21 @@ type Handler struct {
 	// Session says how long a session lasts.
 	Session SessionConfig `json:"session,omitzero"`
 
-	// Logout says what a logout does beside ending the session.
+	// Logout says what a logout does besides ending the session.
 	Logout LogoutConfig `json:"logout,omitzero"`
 
-	// PublicOrigin is the scheme, host and port that browsers see, such as https://shop.example.no:8443, whatever the
-	// listener or a proxy says: of redirect URIs, redirects and cookies. {http.request.host} as the host stands for
-	// the host of the request, and is needed where the site has several. Other placeholders are resolved when the
-	// config is loaded. Default: what the request says.
+	// PublicOrigin is the scheme, host and port of redirect URIs, redirects and cookies, as browsers see them, such as
+	// https://shop.example.no:8443. It overrides the listener and proxies. {http.request.host} stands for the request's host,
+	// and is needed where the site has several. Other placeholders are resolved when the
+	// config is loaded. Default: the origin of the request.
 	PublicOrigin string `json:"public_origin,omitempty"`
 
-	// Assertion adds a signed proof of who the user is to each request with a session, and an endpoint with the keys that
-	// check it. Default: none.
+	// Assertion adds a signed proof of who the user is to each request with a session, and an endpoint with its public keys.
+	// Default: none.
 	Assertion *AssertionConfig `json:"assertion,omitempty"`
+
+	// SiteSession binds the site's own session cookies to the user they were set for. Default: none.
+	SiteSession *SiteSessionConfig `json:"site_session,omitempty"`
 
 	// HeaderPrefix starts the name of every identity header, and ends in "-". Default: X-Vipps-.
 	HeaderPrefix string `json:"header_prefix,omitempty"`
@@ -101,11 +103,11 @@ type Handler struct {
 	// choice.
 	Market string `json:"market,omitempty"`
 
-	// Require says which requests need more than a session: a login of late, further scopes, a confirmation in the app.
-	// Several that match a request add up. Default: none does.
+	// Require says which requests need more than a session: a recent login, further scopes, a confirmation in the app.
+	// Several that match a request add up. Default: none.
 	Require []RequireConfig `json:"require,omitempty"`
 
-	// RequireAppConfirmation has every login confirmed in the app, also where the browser is remembered.
+	// RequireAppConfirmation requires that every login is confirmed in the app, even in a remembered browser.
 	RequireAppConfirmation bool `json:"require_app_confirmation,omitempty"`
 
 	// ReturnInAnyBrowser lets a login be completed in another browser than the one it began in. Login
@@ -129,13 +131,14 @@ type Handler struct {
 	matchers              caddyhttp.MatcherSets
 	lifetime, idleTimeout time.Duration // of sessions; idleTimeout is 0 where there is none
 
-	scope     string                         // Scopes, as Vipps MobilePay is asked for them
-	hosts     atomic.Pointer[merchant.Hosts] // swapped as a whole when a merchants file changes
-	origins   incoming.Origins
-	identity  *identity.Identity
-	signer    *assertion.Signer // nil: no assertions
-	paths     endpointPaths
-	endpoints map[string]endpoint
+	scope       string                         // Scopes as one parameter
+	hosts       atomic.Pointer[merchant.Hosts] // replaced when a merchants file changes
+	origins     incoming.Origins
+	identity    *identity.Identity
+	signer      *assertion.Signer    // nil: no assertions
+	siteCookies *sitesession.Cookies // the site's own, which are bound; nil: none
+	paths       endpointPaths
+	endpoints   map[string]endpoint
 
 	requirements []requirement
 	headerLimit  int
@@ -157,12 +160,12 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.vipps_login", New: func() caddy.Module { return new(Handler) }}
 }
 
-// ServeHTTP is the way of every request of the site.
+// ServeHTTP handles every request of the site.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path := incoming.OriginalPath(r)
 	if path == h.paths.callback || path == h.paths.phoneCallback || path == h.paths.webhook {
-		// The access log would hold the authorization code, or the secret. Our own line stands for it. Also where
-		// the endpoint is not switched on: what comes all the same holds one.
+		// The access log would have the authorization code, or the secret: our own line replaces it. Even where the
+		// endpoint is off, a request for it may have one.
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	h.identity.Strip(r)
@@ -199,11 +202,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case needed && h.OnUnauthenticated != unauthenticatedPass:
 		return h.serveUnauthenticated(w, incoming.AsSent(r), v)
 	}
-	cookie.RemoveOwn(r.Header)
-	return next.ServeHTTP(w, r)
+	return h.serveSite(w, r, v, h.takeCookies(r, v), next)
 }
 
-// serveUser hands the request of a person with a session to the site.
+// serveUser hands a request with a session to the site.
 func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, next caddyhttp.Handler) error {
 	h.renewSession(w, v)
 	if v.newLogin = h.newLogins && isNewLogin(r, v); v.newLogin {
@@ -213,18 +215,17 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if err != nil {
 		return h.fail(w, incoming.AsSent(r), v, err, incoming.WantedPage(incoming.AsSent(r)))
 	}
-	cookie.RemoveOwn(r.Header)
+	found := h.takeCookies(r, v) // before Present, which copies the header
 	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
-	return next.ServeHTTP(w, r)
+	return h.serveSite(w, r, v, found, next)
 }
 
-// serveErrorRoute is the way of a request that has failed, in the site's handle_errors: what the client
-// wrote into our headers is gone, and the person is known, but no login begins, and no endpoint fails a
-// second time.
+// serveErrorRoute handles a failed request in the site's handle_errors: identity headers are removed and set as always, but
+// no login begins, and no endpoint fails a second time.
 func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	v, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit)
 	if !ok {
-		v, _ = h.visit(r) // what failed came before us; a host without a merchant has no session
+		v, _ = h.visit(r) // a handler before us failed; a host without a merchant has no session
 		needed, err := incoming.Matches(h.matchers, r)
 		v.refused = v.session == nil && (needed && h.OnUnauthenticated != unauthenticatedPass || err != nil)
 		if missing, err := h.findMissing(r, v); missing || err != nil {
@@ -233,20 +234,20 @@ func (h *Handler) serveErrorRoute(w http.ResponseWriter, r *http.Request, next c
 	}
 	setPlaceholders(r, v)
 	if v.refused && incoming.SameAddress(r) {
-		// A site that is asked for what was refused answers with it (CVE-2025-31492).
+		// The site would answer with the page that was refused (CVE-2025-31492).
 		return h.failAgain(w, incoming.AsSent(r), v)
 	}
-	cookie.RemoveOwn(r.Header)
+	found := h.takeCookies(r, v)
 	if v.session == nil {
-		return next.ServeHTTP(w, r)
+		return h.serveSite(w, r, v, found, next)
 	}
-	if proof, err := h.assertionFor(r, v); err == nil { // else nobody is known: never without the proof
+	if proof, err := h.assertionFor(r, v); err == nil { // else no identity is presented: never without the assertion
 		h.identity.Present(r, v.session, v.msn, false, proof)
 	}
-	return next.ServeHTTP(w, r)
+	return h.serveSite(w, r, v, found, next)
 }
 
-// errMatcher does not say what the matcher says: that may quote the request.
+// errMatcher does not wrap the matcher's error, which may quote the request.
 var errMatcher = errors.New("the directive's matcher failed: whether a login is needed is not known")
 
 var errNoMerchant = errors.New("this host belongs to no merchant")

@@ -18,11 +18,10 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// One line and one count for what becomes of each login. INFO has at most one line for each login that
-// ends and each logout; what anybody can cause in any number, a login that starts, is DEBUG. Of what a
-// person shared a line holds the sub alone.
+// Each outcome of a login has one log line and one count. INFO has at most one line for each login that ends and each logout;
+// the start of a login, which anybody can cause in any number, is DEBUG. Of a user's data, a line has the sub only.
 
-// recordStart is a login that was started.
+// recordStart records that a login was started.
 func (h *Handler) recordStart(v *visit, flow string) {
 	counted.started.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
 	if c := h.logger.Check(zapcore.DebugLevel, "login started"); c != nil {
@@ -30,27 +29,26 @@ func (h *Handler) recordStart(v *visit, flow string) {
 	}
 }
 
-// recordLogin is a login that was completed. since is when it was started, took how much of the time
-// since was ours and Vipps MobilePay's.
+// recordLogin records a completed login: since when it was in progress, and how much of that time we and Vipps MobilePay
+// took.
 func (h *Handler) recordLogin(v *visit, flow string, s *session.Session, since time.Time, took time.Duration) {
 	counted.completed.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
 	fields := []zap.Field{
 		zap.String("flow", flow), zap.String("msn", v.msn), zap.String("sub", s.Sub()),
 		zap.Duration("since_start", time.Since(since)), zap.Duration("duration", took),
 	}
-	if s.ID != "" { // a till opens none
+	if s.ID != "" { // a till's login opens none
 		fields = append(fields, zap.String("session", s.IDText()))
 	}
 	h.logger.Info("login completed", fields...)
 }
 
-// recordFailure is a login that did not come about. It returns a reference to the line, for the person to
-// read out, or "" where there is no line: what one client causes is logged five times a second in the long run,
-// so that nobody fills the log.
+// recordFailure records a failed login. It returns a reference to the log line, for the user to read out, or "" where there
+// is no line: one client can cause five lines a second in the long run, so that nobody fills the log.
 func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (reference string) {
 	counted.failed.WithLabelValues(flow, f.reason, h.app.merchantLabel(v)).Inc()
 	c := h.logger.Check(f.level, "login failed")
-	if c == nil || !h.app.told.allow(v.client) {
+	if c == nil || !h.app.clientLogs.allow(v.client) {
 		return ""
 	}
 	reference = newReference()
@@ -65,8 +63,7 @@ func (h *Handler) recordFailure(v *visit, flow string, f failure, err error) (re
 	return reference
 }
 
-// countPhoneFailure counts a login from a phone number that could not be started, for a reason that is in
-// order. The others are failPhone's.
+// countPhoneFailure counts a login from a phone number that was refused at its start. failPhone counts other failures.
 func (h *Handler) countPhoneFailure(v *visit, err error) {
 	var reason string
 	var often phone.AskedTooOften
@@ -85,22 +82,21 @@ func (h *Handler) countPhoneFailure(v *visit, err error) {
 	counted.failed.WithLabelValues(phone.Flow, reason, h.app.merchantLabel(v)).Inc()
 }
 
-// recordWebhookRefused is a webhook that was not taken. Vipps MobilePay deletes a registration whose calls have failed
-// for two weeks.
+// recordWebhookRefused records a refused webhook. Vipps MobilePay deletes a registration after two weeks of failures.
 func (h *Handler) recordWebhookRefused(v *visit, reason string, status int) {
 	counted.webhooks.WithLabelValues(reason).Inc()
-	if c := h.logger.Check(zapcore.WarnLevel, "webhook refused"); c != nil && h.app.told.allow(v.client) {
+	if c := h.logger.Check(zapcore.WarnLevel, "webhook refused"); c != nil && h.app.clientLogs.allow(v.client) {
 		c.Write(zap.String("reason", reason), zap.Int("status", status), zap.String("msn", v.msn), zap.String("host", v.Host))
 	}
 }
 
-// recordLogout is a session that its person has ended.
+// recordLogout records a logout.
 func (h *Handler) recordLogout(v *visit) {
 	h.logger.Info("logged out", zap.String("msn", v.msn), zap.String("sub", v.session.Sub()),
 		zap.String("session", v.session.IDText()))
 }
 
-// phoneOutcome records what becomes of a merchant's logins from phone numbers.
+// phoneOutcome records the outcomes of a merchant's logins from phone numbers.
 type phoneOutcome struct {
 	handler *Handler
 	visit   *visit
@@ -109,7 +105,7 @@ type phoneOutcome struct {
 func (o phoneOutcome) PhoneStarted(flow string) { o.handler.recordStart(o.visit, flow) }
 
 func (o phoneOutcome) PhoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration) {
-	o.handler.recordLogin(o.visit, flow, &session.Session{Claims: claims}, since, took) // a till opens no session
+	o.handler.recordLogin(o.visit, flow, &session.Session{Claims: claims}, since, took) // a till's login opens no session
 }
 
 func (o phoneOutcome) PhoneFailed(flow string, err error) {
@@ -118,9 +114,9 @@ func (o phoneOutcome) PhoneFailed(flow string, err error) {
 
 func (o phoneOutcome) PhoneReason(err error) string { return failureOf(err).reason }
 
-// newReference is what a person can read out to support.
+// newReference returns a reference that a user can read out to support.
 func newReference() string {
-	const letters = "23456789abcdefghjkmnpqrstuvwxyz" // none that is taken for another
+	const letters = "23456789abcdefghjkmnpqrstuvwxyz" // without letters that look alike
 	var reference strings.Builder
 	for _, b := range seal.RandomBytes(8) {
 		reference.WriteByte(letters[int(b)%len(letters)])
@@ -128,9 +124,8 @@ func newReference() string {
 	return reference.String()
 }
 
-// logLimiter bounds how many lines of the log one client can cause, whoever it is: anybody can open bad
-// callbacks all day. Clients share a fixed number of limiters by a hash that nobody outside knows, so that
-// memory is bounded, and one who makes noise silences hardly anybody else.
+// logLimiter limits how many log lines one client can cause: anybody can send bad callbacks all day. Clients share a fixed
+// number of limiters by a keyed hash, so that memory is bounded, and a noisy client hardly ever silences another.
 type logLimiter struct {
 	seed     maphash.Seed
 	limiters [1024]*rate.Limiter
@@ -149,7 +144,7 @@ func newLogLimiter() *logLimiter {
 	return t
 }
 
-// allow reports whether something that this client caused may be logged now.
+// allow reports whether a line that this client causes may be logged now.
 func (t *logLimiter) allow(client string) bool {
 	return t.limiters[maphash.String(t.seed, client)%uint64(len(t.limiters))].Allow()
 }

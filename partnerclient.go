@@ -18,31 +18,30 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// sharedPool holds what outlives a config: a reload with the same keys goes on with the same tokens,
-// discovery document, keys and connections.
+// sharedPool holds what outlives a config: after a reload with the same keys, tokens, discovery document, signing keys and
+// connections are the same.
 var sharedPool = caddy.NewUsagePool()
 
-// shared is what all sites and all configs with the same keys have in common.
+// shared is what all sites, and successive configs, with the same partner keys have in common.
 type shared struct {
 	client *vipps.Client
 
 	phones      *phone.Memory
 	revocations *revocation.List
 
-	refusedCodes *refusedCodes
+	refusedCodes *login.RefusedCodes
 
 	assertionKeys *assertion.Memory
 }
 
-// sharedKey names it by everything it depends on. The secrets go in as a hash, over parts that no
-// other list of parts gives.
+// sharedKey returns the key in sharedPool: everything that it depends on. Secrets are hashed, in an unambiguous encoding.
 func sharedKey(base string, keys vipps.Keys, system vipps.System) string {
 	sum := sha256.Sum256(seal.Context(base, keys.ClientID, keys.ClientSecret, keys.SubscriptionKey,
 		system.Name, system.Version, system.PluginName, system.PluginVersion))
 	return hex.EncodeToString(sum[:])
 }
 
-// useShared returns what belongs to those keys, made if no config uses it yet. Give it back with
+// useShared returns the shared state for these keys, and creates it if no config uses it yet. Release it with
 // releaseShared.
 func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, string) {
 	key := sharedKey(base, keys, system)
@@ -52,7 +51,7 @@ func useShared(base string, keys vipps.Keys, system vipps.System) (*shared, stri
 			revocations: revocation.NewList(),
 			phones:      phone.NewMemory(),
 
-			refusedCodes: newRefusedCodes(),
+			refusedCodes: login.NewRefusedCodes(),
 
 			assertionKeys: assertion.NewMemory(),
 		}, nil // cannot fail
@@ -65,19 +64,20 @@ func releaseShared(key string) error {
 	return err
 }
 
-// DeleteExpired makes room in memory.
+// deleteExpired removes expired entries from memory.
 func (s *shared) deleteExpired() {
 	login.Used.DeleteExpired()
 	s.phones.DeleteExpired()
+	s.refusedCodes.DeleteExpired()
 }
 
-// Destruct ends what runs in the background. Caddy calls it when the last config is gone.
+// Destruct stops what runs in the background. Caddy calls it when the last config is gone.
 func (s *shared) Destruct() error {
 	s.client.Stop()
 	return nil
 }
 
-// baseURL turns the environment into a scheme and a host.
+// baseURL returns the API base of an environment.
 func baseURL(environment string) (string, error) {
 	switch environment {
 	case "", "production":
@@ -86,7 +86,7 @@ func baseURL(environment string) (string, error) {
 		return vipps.TestURL, nil
 	}
 	u, err := url.Parse(environment)
-	if err != nil || u.User != nil { // not quoted: it may hold a password
+	if err != nil || u.User != nil { // not quoted: it may have a password
 		return "", errors.New("it is neither production nor test nor a base URL: write a scheme and a host, such as https://api.vipps.no")
 	}
 	if u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {

@@ -1,7 +1,6 @@
 package vippslogin
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
@@ -19,19 +18,19 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/identity"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// What on_unauthenticated can be.
+// Values of on_unauthenticated.
 const (
 	unauthenticatedRedirect = "redirect"
 	unauthenticatedDeny     = "deny"
 	unauthenticatedPass     = "pass"
 )
 
-// Provision sets the handler up. Everything that can be found out about a request's answer before the
-// request is found out here.
+// Provision sets up the handler. It computes everything that does not depend on a request.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	app, err := ctx.App("vipps_login")
@@ -48,7 +47,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.setDefaults()
 	for _, check := range []func() error{
-		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionHeaderLimit, h.provisionAssertion,
+		h.checkChoices, h.provisionSession, h.checkHeaders, h.checkBasePath, h.checkLogout, h.provisionHeaderLimit, h.provisionAssertion, h.provisionSiteSession,
 		func() error { return h.checkClaims(h.Claims) },
 		func() error { return checkScopes("scope", h.Scopes) },
 		func() error { return h.provisionRequire(ctx) },
@@ -61,7 +60,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionHosts(ctx); err != nil {
 		return err
 	}
-	h.app.twins.add(h)
+	h.app.sharedHosts.Add(h.hosts.Load)
 	if err := h.provisionOrigins(ctx); err != nil {
 		return err
 	}
@@ -71,10 +70,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.sweeps = h.app.sweeps || h.Phone != nil || h.ReturnInAnyBrowser
-	return h.checkPlacement(ctx)
+	self := placement.Directive{Hosts: h.hosts.Load().Sample(sampledHosts), Endpoints: slices.Sorted(maps.Keys(h.endpoints)), Callback: h.paths.callback}
+	return placement.Check(ctx, self)
 }
 
-// provisionEndpoints sets up what answers at the endpoints, and the secrets that it needs.
+// sampledHosts is how many hosts of a site are tried, at most.
+const sampledHosts = 100
+
+// provisionEndpoints sets up the endpoints, and the secrets that they need.
 func (h *Handler) provisionEndpoints(ctx caddy.Context) error {
 	if err := h.provisionPhone(ctx); err != nil {
 		return err
@@ -95,9 +98,6 @@ func (h *Handler) provisionMatchers(ctx caddy.Context) error {
 	}
 	return h.matchers.FromInterface(matchers)
 }
-
-// minAPIKey is the least that a key which callers send may have, in characters.
-const minAPIKey = 32
 
 func (h *Handler) provisionPhone(ctx caddy.Context) error {
 	if h.Phone == nil {
@@ -137,22 +137,7 @@ func (h *Handler) provisionConsentWebhook() (err error) {
 	return err
 }
 
-// hashedKeys are keys that callers send, ready to be compared.
-func hashedKeys(name string, values []string) (hashes [][sha256.Size]byte, err error) {
-	for i, value := range values {
-		key, err := resolveSecret(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s %d: %w", name, i+1, err)
-		}
-		if len(key) < minAPIKey {
-			return nil, fmt.Errorf("%s %d: it has %d characters and needs at least %d: make one with `openssl rand -hex 32`", name, i+1, len(key), minAPIKey)
-		}
-		hashes = append(hashes, sha256.Sum256([]byte(key)))
-	}
-	return hashes, nil
-}
-
-// watchShutdown ends the waits for phone logins when a server shuts down: it waits for its requests.
+// watchShutdown makes requests that wait for a phone login return when a server shuts down, which waits for them.
 func (h *Handler) watchShutdown(ctx caddy.Context) {
 	h.stopping = make(chan struct{})
 	stop := sync.OnceFunc(func() { close(h.stopping) })
@@ -199,7 +184,7 @@ func (h *Handler) checkChoices() error {
 	return nil
 }
 
-// markets are those of Vipps MobilePay; none lets it choose.
+// markets are those of Vipps MobilePay. With an empty one it chooses.
 var markets = []string{"", "NO", "DK", "FI", "SE"}
 
 func oneOf(name, value string, of []string) error {
@@ -216,7 +201,7 @@ func (h *Handler) provisionSession() (err error) {
 	if h.idleTimeout, err = h.Session.IdleTimeout.resolveOrOff("session: idle_timeout"); err != nil {
 		return err
 	}
-	const least = time.Second // what a session counts in
+	const least = time.Second // the resolution of a session's times
 	if h.lifetime < least || h.idleTimeout != 0 && h.idleTimeout < least {
 		return errors.New("session: lifetime and idle_timeout must be positive durations of a second or more, such as 12h and 30m")
 	}
@@ -226,16 +211,16 @@ func (h *Handler) provisionSession() (err error) {
 	return nil
 }
 
-// framingFields cannot carry a claim: they say how the request itself is read.
+// framingFields cannot carry a claim: they control how the request is read.
 var framingFields = []string{
 	"connection", "content-length", "content-type", "cookie", "expect", "host", "keep-alive", "te", "trailer",
 	"transfer-encoding", "upgrade",
-	// and these say what we decide by, or are the proxy's own
+	// and these: we decide by them, or the proxy sets them
 	"accept", "origin", "proxy-authorization", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-purpose",
 	"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-requested-with",
 }
 
-// othersFields are fields that a prefix could take away with our own: one of each family there is.
+// othersFields has one field of each family that a header_prefix could remove along with our own.
 var othersFields = []string{
 	"accept-encoding", "access-control-request-method", "cache-control", "content-type", "if-none-match",
 	"proxy-authorization", "sec-fetch-mode", "transfer-encoding", "upgrade-insecure-requests", "user-agent",
@@ -248,7 +233,7 @@ func (h *Handler) checkHeaders() error {
 		return fmt.Errorf(`header_prefix: %q would take other headers with it: write the start of a field name that ends in "-", such as X-Vipps-`, h.HeaderPrefix)
 	}
 	seen := make(map[string]bool)
-	for _, field := range slices.Sorted(maps.Keys(h.Headers)) { // one config, one error
+	for _, field := range slices.Sorted(maps.Keys(h.Headers)) { // in order, so that a config always has the same error
 		claim, folded := h.Headers[field], identity.Fold(field)
 		switch {
 		case !httpguts.ValidHeaderFieldName(field) || slices.Contains(framingFields, folded):
@@ -267,7 +252,7 @@ func (h *Handler) checkHeaders() error {
 	return nil
 }
 
-// checkClaims refuses a header for a claim that is not kept: it would never be there.
+// checkClaims refuses a header for a claim that sessions do not keep: it would never be there.
 func (h *Handler) checkClaims(claims []string) error {
 	if len(claims) == 0 {
 		return nil
@@ -308,8 +293,7 @@ func (h *Handler) checkBasePath() error {
 	return nil
 }
 
-// checkScopes accepts scope tokens (RFC 6749 section 3.3) but those with a comma, which is always a list
-// that somebody wrote with the wrong separator.
+// checkScopes accepts scope tokens (RFC 6749 section 3.3) without a comma: a comma is always a list with the wrong separator.
 func checkScopes(name string, scopes []string) error {
 	for _, scope := range scopes {
 		if scope == "" || !userinfo.IsPlain(scope) || strings.ContainsAny(scope, ` ",\`) {

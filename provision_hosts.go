@@ -1,22 +1,25 @@
 package vippslogin
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
+	"io"
+	"strconv"
 	"strings"
 	"unique"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// provisionHosts builds the host table: from the MSN that stands for the whole site, from the merchants,
-// and from the merchants file.
+// provisionHosts builds the host table, from the MSN of the whole site, the merchants, and the merchants file.
 func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	if h.MSN == "" && len(h.Merchants) == 0 && h.MerchantsFile == "" {
 		return errors.New("no merchant: write the MSN behind the directive, or say `merchant <msn> <host>...` or `merchants <file>` in its block")
@@ -28,7 +31,7 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	if err := h.addMerchants(table); err != nil {
 		return err
 	}
-	h.Merchants = nil // 100,000 of them would stay in memory twice
+	h.Merchants = nil // else 100,000 of them would be in memory twice
 	if h.MerchantsFile != "" {
 		return h.provisionMerchantsFile(table)
 	}
@@ -36,7 +39,7 @@ func (h *Handler) provisionHosts(ctx caddy.Context) error {
 	return h.checkSiteKeys(table)
 }
 
-// addMerchants adds the merchants that the config itself names.
+// addMerchants adds the merchants of the config.
 func (h *Handler) addMerchants(table *merchant.Hosts) error {
 	for i := range h.Merchants {
 		if err := h.Merchants[i].resolvePlaceholders(); err != nil {
@@ -58,7 +61,7 @@ func (h *Handler) addMerchants(table *merchant.Hosts) error {
 	return nil
 }
 
-// merchantOf is a line of a merchants file in the shape that the rules for merchants are about.
+// merchantOf converts a line of a merchants file, so that the same rules apply to it.
 func merchantOf(l *merchant.Line) *Merchant {
 	return &Merchant{MSN: l.MSN, ClientID: l.ClientID, ClientSecret: l.ClientSecret, Scopes: strings.Fields(l.Scope), Market: l.Market, Claims: strings.Fields(l.Claims), Audience: l.Audience}
 }
@@ -66,7 +69,7 @@ func merchantOf(l *merchant.Line) *Merchant {
 func (h *Handler) newSalesUnit(m *Merchant) (*merchant.Unit, error) {
 	unit := &merchant.Unit{MSN: m.MSN, Scope: h.scope, Market: h.Market, Claims: h.Claims, Audience: h.Audience}
 	if len(m.Scopes) > 0 {
-		unit.Scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants ask for the same
+		unit.Scope = unique.Make(scopeParameter(m.Scopes)).Value() // many merchants have the same
 	}
 	if m.Market != "" {
 		unit.Market = m.Market
@@ -108,16 +111,16 @@ func (h *Handler) needPartnerKeys() error {
 	return nil
 }
 
-// addSiteHosts gives every host of the site to one MSN, where there is one.
+// addSiteHosts adds every host of the site for the directive's MSN, if it has one.
 func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	if h.MSN == "" {
 		return nil
 	}
-	siteHosts, err := siteHosts(ctx, h.MSN)
+	siteHosts, err := placement.SiteHosts(ctx, h.MSN)
 	if err != nil {
 		return err
 	}
-	// What is the same for every request is known now, and what it lacks as well.
+	// Placeholders that do not depend on the request are resolved now: an unset one is an error.
 	msn, err := caddy.NewReplacer().ReplaceOrErr(h.MSN, true, false)
 	if err != nil {
 		return fmt.Errorf("MSN %s: %w: set the variable or write the 4 to 10 digits", h.MSN, err)
@@ -137,7 +140,7 @@ func (h *Handler) addSiteHosts(ctx caddy.Context, table *merchant.Hosts) error {
 	return nil
 }
 
-// checkSiteKeys: hosts of the site that no merchant with keys of its own has taken need the partner's.
+// checkSiteKeys refuses a site without partner keys, unless merchants with keys of their own have all of its hosts.
 func (h *Handler) checkSiteKeys(table *merchant.Hosts) error {
 	if table.Site == nil || !table.UsesSite() {
 		return nil
@@ -145,94 +148,76 @@ func (h *Handler) checkSiteKeys(table *merchant.Hosts) error {
 	return h.needPartnerKeys()
 }
 
-// siteHosts returns the host names of the site that is being provisioned: those of the host matcher of
-// its top-level route, which a site block's addresses become.
-//
-// Caddy does not tell a handler which route it is in. It provisions routes in order and forgets their
-// raw handlers one by one, so ours is the first of its server that still has them. Where several
-// servers are, the one that holds a directive with our MSN is ours; where two hold one, their hosts
-// belong to the same merchant.
-func siteHosts(ctx caddy.Context, msn string) ([]string, error) {
-	var hosts []string
-	inSite := false
-	for _, ancestor := range ctx.Modules() {
-		app, ok := ancestor.(*caddyhttp.App)
-		if !ok {
-			continue
+// provisionMerchantsFile reads the file. If that fails, the config is not loaded: no host would have a merchant.
+func (h *Handler) provisionMerchantsFile(configured *merchant.Hosts) error {
+	path, err := caddy.NewReplacer().ReplaceOrErr(h.MerchantsFile, true, true)
+	if err != nil {
+		return fmt.Errorf("merchants: %w: set the variable or write the file's path", err)
+	}
+	file := &merchant.File{Path: path, Report: func(hosts int, err error) { reportMerchantsFile(h.logger, path, hosts, err) }}
+	file.Swap = func(table *merchant.Hosts) {
+		h.hosts.Store(table)
+		h.app.sharedHosts.Changed()
+	}
+	file.Build = func(content io.Reader) (*merchant.Hosts, int, error) {
+		table := configured.Clone()
+		hosts, err := h.addFromFile(path, content, table)
+		if err == nil {
+			err = h.checkSiteKeys(table)
 		}
-		for _, server := range app.Servers {
-			route := nextRoute(server)
-			if route == nil || !slices.ContainsFunc(route.HandlersRaw, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) }) {
-				continue
-			}
-			inSite = true
-			found := routeHosts(*route)
-			if len(found) == 0 {
-				return nil, nil // a site for every host
-			}
-			hosts = append(hosts, found...)
-		}
+		return table, hosts, err
 	}
-	if !inSite {
-		return nil, fmt.Errorf("MSN %s stands for every host of the site around the directive, and a named route has no site around it: say `merchant %s <host>...` in its block", msn, msn)
+	if err := file.Load(); err != nil {
+		return fmt.Errorf("merchants: %w", err)
 	}
-	return resolveHosts(hosts)
-}
-
-// nextRoute returns the route that Caddy is provisioning, or will next: error routes come last.
-func nextRoute(server *caddyhttp.Server) *caddyhttp.Route {
-	routes := server.Routes
-	if server.Errors != nil {
-		routes = slices.Concat(routes, server.Errors.Routes)
-	}
-	for i := range routes {
-		if len(routes[i].HandlersRaw) > 0 {
-			return &routes[i]
-		}
-	}
+	h.app.files = append(h.app.files, file)
 	return nil
 }
 
-// holdsDirective reports whether JSON of handlers holds, at any depth, our handler with that MSN.
-func holdsDirective(raw json.RawMessage, msn string) bool {
-	var object map[string]json.RawMessage
-	if json.Unmarshal(raw, &object) == nil {
-		var name, its string
-		_ = json.Unmarshal(object["handler"], &name) // other types are not ours
-		_ = json.Unmarshal(object["msn"], &its)
-		if name == "vipps_login" && its == msn {
-			return true
-		}
-		for _, value := range object {
-			if holdsDirective(value, msn) {
-				return true
-			}
-		}
+// reportMerchantsFile logs whether a version of a merchants file was taken.
+func reportMerchantsFile(logger *zap.Logger, path string, hosts int, err error) {
+	if err != nil {
+		logger.Error("merchants file refused: the merchants are those of before", zap.String("file", path), zap.Error(err))
+		return
 	}
-	var list []json.RawMessage
-	return json.Unmarshal(raw, &list) == nil && slices.ContainsFunc(list, func(raw json.RawMessage) bool { return holdsDirective(raw, msn) })
+	logger.Info("merchants file read", zap.String("file", path), zap.Int("hosts", hosts))
 }
 
-func resolveHosts(hosts []string) ([]string, error) {
-	for i, host := range hosts {
-		resolved, err := caddy.NewReplacer().ReplaceOrErr(host, true, true)
-		if err != nil {
-			return nil, fmt.Errorf("the site's host name %q: %w", host, err)
+// addFromFile adds the merchants of a file, one sales unit for all lines that say the same.
+func (h *Handler) addFromFile(path string, content io.Reader, table *merchant.Hosts) (hosts int, err error) {
+	units := make(map[merchant.Line]*merchant.Unit)
+	return merchant.ReadFile(path, content, func(host string, l merchant.Line) error {
+		unit := units[l]
+		if unit == nil {
+			var err error
+			if unit, err = h.newSalesUnit(merchantOf(&l)); err != nil {
+				return err
+			}
+			units[l] = unit
 		}
-		hosts[i] = resolved
-	}
-	slices.Sort(hosts)
-	return slices.Compact(hosts), nil
+		return table.Add(host, unit)
+	})
 }
 
-func routeHosts(route caddyhttp.Route) []string {
-	var hosts []string
-	for _, set := range route.MatcherSets {
-		for _, matcher := range set {
-			if host, ok := matcher.(*caddyhttp.MatchHost); ok {
-				hosts = append(hosts, *host...)
-			}
+// provisionOrigins sets up how the origin of a request is determined.
+func (h *Handler) provisionOrigins(ctx caddy.Context) error {
+	for _, ancestor := range ctx.Modules() {
+		if app, ok := ancestor.(*caddyhttp.App); ok {
+			h.origins.HTTPPort = strconv.Itoa(cmp.Or(app.HTTPPort, caddyhttp.DefaultHTTPPort))
+			h.origins.HTTPSPort = strconv.Itoa(cmp.Or(app.HTTPSPort, caddyhttp.DefaultHTTPSPort))
 		}
 	}
-	return hosts
+	if h.PublicOrigin == "" {
+		return nil
+	}
+	public, err := incoming.ParsePublicOrigin(h.PublicOrigin)
+	if err != nil {
+		return fmt.Errorf("public_origin: %w", err)
+	}
+	hosts := h.hosts.Load()
+	if public.Host != "" && (h.MerchantsFile != "" || len(hosts.Exact)+len(hosts.Wildcard) != 1 || len(hosts.Wildcard) > 0) {
+		return fmt.Errorf("public_origin: the site has several hosts, and one is written: write {host} in its place: %s://{host}", public.Scheme)
+	}
+	h.origins.Public = &public
+	return nil
 }

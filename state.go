@@ -1,13 +1,12 @@
 package vippslogin
 
 import (
-	"context"
 	"fmt"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/certmagic"
 
 	"github.com/caddy-vipps/vippslogin/internal/guard"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -19,9 +18,11 @@ func init() { caddy.RegisterModule(new(CaddyStorage)) }
 // stateNamespace is where engines of shared state are registered.
 const stateNamespace = "vipps_login.state"
 
-// CaddyStorage keeps what instances share in Caddy's own storage, whatever module provides that. It is the engine where
-// none is configured.
-type CaddyStorage struct{ engine state.Engine }
+// CaddyStorage keeps the shared state in Caddy's own storage, whatever module provides it. It is the default.
+type CaddyStorage struct {
+	engine state.Engine
+	local  bool // in files of this machine
+}
 
 // CaddyModule returns the Caddy module information.
 func (*CaddyStorage) CaddyModule() caddy.ModuleInfo {
@@ -31,6 +32,7 @@ func (*CaddyStorage) CaddyModule() caddy.ModuleInfo {
 // Provision finds the storage.
 func (s *CaddyStorage) Provision(ctx caddy.Context) error {
 	s.engine = store.New(ctx.Storage())
+	_, s.local = ctx.Storage().(*certmagic.FileStorage)
 	return nil
 }
 
@@ -43,16 +45,23 @@ func (s *CaddyStorage) Engine() state.Engine { return s.engine }
 func (s *CaddyStorage) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the engine's name
 	if d.NextArg() || d.NextBlock(0) {
-		return d.Err("state caddy_storage takes nothing more: the storage is the global option of that name")
+		return d.Err("state caddy_storage takes nothing more: Caddy's global option storage says which storage that is")
 	}
 	return nil
 }
+
+// What becomes of sessions after the shared state was lost.
+const (
+	keepSessions   = "keep_sessions"
+	refuseSessions = "refuse_sessions"
+)
 
 // provisionState loads the engine.
 func (a *App) provisionState(ctx caddy.Context) error {
 	if a.StateRaw == nil {
 		a.StateRaw = caddyconfig.JSONModuleObject(new(CaddyStorage), "engine", "caddy_storage", nil)
 	}
+	a.stateName = string(a.StateRaw) // before LoadModule, which drops it
 	module, err := ctx.LoadModule(a, "StateRaw")
 	if err != nil {
 		return fmt.Errorf("state: %w", err)
@@ -63,13 +72,28 @@ func (a *App) provisionState(ctx caddy.Context) error {
 	}
 	engine := provider.Engine()
 	a.storage = guard.Guarded{Engine: engine}
-	a.sweeper, _ = engine.(sweeper)
-	return nil
+	if storage, ok := engine.(store.Store); ok {
+		a.caddyStorage = &storage
+	}
+	return a.resolveStateLoss(module)
 }
 
-// sweeper is an engine whose values do not expire by themselves.
-type sweeper interface {
-	Sweep(ctx context.Context, folders []string, now time.Time) error
+func (a *App) resolveStateLoss(module any) error {
+	after := a.AfterStateLoss
+	if err := resolveText("after_state_loss", &after); err != nil {
+		return err
+	}
+	switch after {
+	case keepSessions:
+		a.keepSessions = true
+	case refuseSessions:
+	case "":
+		storage, ok := module.(*CaddyStorage)
+		a.keepSessions = ok && storage.local
+	default:
+		return fmt.Errorf("after_state_loss: %q: write %s or %s", after, refuseSessions, keepSessions)
+	}
+	return nil
 }
 
 func (a *App) unmarshalState(d *caddyfile.Dispenser) error {

@@ -3,7 +3,6 @@ package vippslogin
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,16 +16,16 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
-	"github.com/caddy-vipps/vippslogin/internal/revocation"
+	"github.com/caddy-vipps/vippslogin/internal/placement"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// visit is what is known about a request before anything is decided.
+// visit is what is known about a request before it is decided how to answer it.
 type visit struct {
 	incoming.Origin
-	asked string // the canonical host that was asked for; origin has what browsers see
+	asked string // the canonical host of the request; Origin has what browsers see
 	unit  *merchant.Unit
 	msn   string
 	keys  *seal.Keys
@@ -35,18 +34,20 @@ type visit struct {
 	client  string // the client's IP address, as Caddy knows it
 	began   time.Time
 	session *session.Session // nil: none
-	invalid bool             // there are session cookies, and they are no good
-	refused bool             // what was asked of the site was not given
+	invalid bool             // there are session cookies, and they are invalid
+	refused bool             // the request was refused
 
-	lapsed *session.Session // a session that is over by itself: what it remembers of the browser's logins
-	demand *demand          // what is required for the request, or the login; nil: nothing
+	fitting *string // the first Cookie line whose site's session cookies were filtered
+
+	lapsed *session.Session // an expired session, for its history of logins
+	demand *demand          // what the request, or the login, requires; nil: nothing
 
 	newLogin bool // this is the first page view of the login
 
 	mobilePayUntil time.Time // until when the pages speak of MobilePay
 }
 
-// market is the merchant's, as far as it is known.
+// market returns the merchant's market, if it is known.
 func (v *visit) market() pages.Market {
 	market := pages.Market{MobilePayUntil: v.mobilePayUntil}
 	if v.unit != nil {
@@ -55,23 +56,20 @@ func (v *visit) market() pages.Market {
 	return market
 }
 
-// visitedVar holds the visit of a request that one of us has seen.
+// visitedVar is the variable with the visit of a request that has passed a vipps_login.
 const visitedVar = "vipps_login.visit"
 
-var errTwice = errors.New("vipps_login stands twice on the way of one request: write it once in a site, with a matcher for all that needs a login")
-
-// visitOnce is visit, once for a request: a second one of us would take the first one's identity headers
-// for a client's.
+// visitOnce calls visit once for a request. A second vipps_login would take the identity headers of the first for a client's.
 func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 	if seen, ok := caddyhttp.GetVar(r.Context(), visitedVar).(*visit); ok {
-		return seen, errTwice
+		return seen, placement.ErrTwice
 	}
 	v, err := h.visit(r)
 	caddyhttp.SetVar(r.Context(), visitedVar, v)
 	return v, err
 }
 
-// visit finds out whose site this is and whether the person has a session.
+// visit finds out to which merchant a request belongs, and which session it has.
 func (h *Handler) visit(r *http.Request) (*visit, error) {
 	v := &visit{began: time.Now(), mobilePayUntil: h.app.mobilePayUntil}
 	v.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
@@ -90,7 +88,9 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.msn = resolveMSN(r, v.unit.MSN, v.asked); v.msn == "" {
 		return v, errNoMerchant
 	}
-	v.names = h.app.twins.names(v.Host, v.msn)
+	if v.names = cookie.Plain; h.app.sharedHosts.Has(v.Host) {
+		v.names = cookie.For(v.msn)
+	}
 	var err error
 	if v.keys, err = h.app.cookieKeys(r.Context()); err != nil {
 		return v, err
@@ -98,7 +98,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	return v, h.openVisit(r, v)
 }
 
-// openVisit looks for the person's session.
+// openVisit opens the session of a visit, if there is one.
 func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	values, any := cookie.SessionValues(r.Header, v.names.Session, v.Secure())
 	if !any {
@@ -108,7 +108,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if h.app.perMerchant {
 		results = counted.sessionResults(h.app.merchantLabel(v))
 	}
-	if err := h.app.shared.revocations.Loaded(r.Context(), revocation.Access{Shared: h.app.storage, Keys: v.keys}); err != nil {
+	if err := h.app.revocationsLoaded(r.Context()); err != nil {
 		return err
 	}
 	s, ok := session.Open(v.keys.Session, values, v.Host, v.msn)
@@ -128,6 +128,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		results.revoked.Inc()
 	default:
 		results.opened.Inc()
+		s.Claims = keptClaims(v, s.Claims)
 		v.session = s
 	}
 	v.invalid = v.session == nil
@@ -137,7 +138,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	return nil
 }
 
-// history returns when this browser has completed its last logins. A logout has ended it.
+// history returns when this browser has completed its last logins. A logout clears it.
 func (v *visit) history() session.History {
 	if v.session == nil {
 		return v.lapsed.History()
@@ -145,8 +146,8 @@ func (v *visit) history() session.History {
 	return v.session.History()
 }
 
-// resolveMSN returns the MSN of a request, or "" where a placeholder gives none. A placeholder may tell
-// about the Host of the request itself, so that must be the host the visit is for.
+// resolveMSN returns the MSN of a request, or "" where a placeholder gives none. A placeholder may depend on the Host of the
+// request, so that must be the host of the visit.
 func resolveMSN(r *http.Request, msn, host string) string {
 	if !strings.Contains(msn, "{") {
 		return msn
@@ -160,8 +161,8 @@ func resolveMSN(r *http.Request, msn, host string) string {
 	return ""
 }
 
-// newSession is what a login opens: with the claims that the merchant keeps, sub always among them. Where it takes the
-// place of a session of the same person, scopes add up; nothing of another person's goes into it.
+// newSession returns the session of a login, with the claims that the merchant keeps, and always sub. If it replaces a
+// session of the same user, scopes add up. It takes over nothing from another user's session.
 func (h *Handler) newSession(v *visit, claims []userinfo.Claim, asked login.Asked, started time.Time) *session.Session {
 	s := session.New(claims, time.Now(), h.lifetime)
 	s.InApp, s.Scopes, s.Ahead = asked.Confirmed, asked.Scopes, max(0, started.Sub(s.Issued))
@@ -170,15 +171,22 @@ func (h *Handler) newSession(v *visit, claims []userinfo.Claim, asked login.Aske
 		s.Scopes = asked.Scopes.With(v.session.Scopes)
 		s.Claims = userinfo.Merge(claims, v.session.Claims, earlier.Has)
 	}
-	if kept := v.unit.Claims; len(kept) > 0 {
-		s.Claims = slices.DeleteFunc(slices.Clone(s.Claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
-	}
+	s.Claims = keptClaims(v, s.Claims)
 	s.Claims = h.fitHeaders(v, s.Claims)
 	s.Remember(v.history().After(s.Issued, asked.StepUp))
 	return s
 }
 
-// cookieLife is how long a cookie lasts that is of use for left.
+// keptClaims returns the claims that a session keeps at this site. A session from before the config had fewer is narrowed, too.
+func keptClaims(v *visit, claims []userinfo.Claim) []userinfo.Claim {
+	kept := v.unit.Claims
+	if len(kept) == 0 {
+		return claims
+	}
+	return slices.DeleteFunc(slices.Clone(claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
+}
+
+// cookieLife returns the lifetime of a cookie that is useful for left: until the browser is closed, where the config says so.
 func (h *Handler) cookieLife(left time.Duration) time.Duration {
 	if h.Session.Browser && left > 0 {
 		return cookie.UntilClosed
@@ -186,7 +194,7 @@ func (h *Handler) cookieLife(left time.Duration) time.Duration {
 	return left
 }
 
-// setSession is the one way a session gets into a browser. It names the claims that did not fit.
+// setSession is the one place where a session is set in a browser. It logs the names of claims that did not fit.
 func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s *session.Session) {
 	values, dropped := session.Seal(v.keys.Session, s, v.Host, v.msn)
 	if len(dropped) > 0 {
@@ -196,19 +204,20 @@ func (h *Handler) setSession(w http.ResponseWriter, r *http.Request, v *visit, s
 	left := time.Until(s.Issued.Add(h.lifetime))
 	cookie.SetSession(w, r, v.names.Session, values, v.Secure(), h.cookieLife(left))
 	clearLastUses(w, r, v)
+	h.logInAtSite(w, r, v, s)
 	if h.newLogins {
 		setNewLogin(w, v, s, h.cookieLife(left))
 	}
 }
 
-// With idle_timeout, the time of a session's last use is in a cookie of its own, whose name says which session it
-// is about. The session's cookies never change from login to logout: an answer that comes late, after somebody
-// else has logged in, or the user has logged out, brings no session back and ends none.
+// With idle_timeout, the time of a session's last use is in a cookie of its own, whose name has the session's id. The
+// session's cookies never change from login to logout, so that an answer that arrives after another login, or after a logout,
+// neither restores nor ends a session.
 
 // seenName returns the name of the cookie with the last use of s.
 func seenName(v *visit, s *session.Session) string { return v.names.Seen + s.IDText()[:8] }
 
-// lastUse returns when s was used last: what its cookie says, but never earlier than the login.
+// lastUse returns when s was last used, by its cookie, but never earlier than the login.
 func lastUse(header http.Header, v *visit, s *session.Session) time.Time {
 	want := cookie.Name(seenName(v, s), v.Secure())
 	seen := s.Seen
@@ -228,8 +237,8 @@ func lastUse(header http.Header, v *visit, s *session.Session) time.Time {
 	return seen
 }
 
-// renewSession writes down that the session is in use, when a tenth of its idle timeout has gone by. Where none is
-// configured nothing needs renewing.
+// renewSession updates the time of last use once a tenth of the idle timeout has passed. It does nothing without an idle
+// timeout.
 func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 	idle := h.idleTimeout
 	if idle <= 0 || v.began.Sub(v.session.Seen) < idle/10 {
@@ -241,7 +250,7 @@ func (h *Handler) renewSession(w http.ResponseWriter, v *visit) {
 	cookie.Set(w, seenName(v, v.session), base64.RawURLEncoding.EncodeToString(sealed), v.Secure(), h.cookieLife(min(idle, left)))
 }
 
-// clearLastUses clears the cookies beside sessions' own that came with the request: of sessions that are over.
+// clearLastUses clears the cookies that belong to sessions besides the sessions' own.
 func clearLastUses(w http.ResponseWriter, r *http.Request, v *visit) {
 	seen, fresh := cookie.Name(v.names.Seen, v.Secure()), cookie.Name(v.names.New, v.Secure())
 	for name := range cookie.All(r.Header) {
@@ -251,11 +260,11 @@ func clearLastUses(w http.ResponseWriter, r *http.Request, v *visit) {
 	}
 }
 
-// atOnce is how soon an answer of ours comes that may still clear a session's cookies.
+// atOnce is how soon after a request our answer may still clear the session's cookies.
 const atOnce = time.Second
 
-// clearInvalid clears session cookies that are no good. Only for answers of ours that come at once: a later one,
-// and the site's on its way through, may meet a session in the browser that began in between.
+// clearInvalid clears invalid session cookies, in prompt answers of our own only: when a later answer, or one of the site,
+// arrives, the browser may have a new session.
 func (v *visit) clearInvalid(w http.ResponseWriter, r *http.Request) {
 	if v.invalid && time.Since(v.began) < atOnce {
 		cookie.SetSession(w, r, v.names.Session, nil, v.Secure(), 0)

@@ -312,7 +312,7 @@ func TestMetricsInDocumentation(t *testing.T) {
 			t.Errorf("docs/operations.md: nothing on %s in the log", word)
 		}
 	}
-	for _, file := range []string{"internal/vipps/client.go", "internal/vipps/token.go", "internal/vipps/phone.go", "internal/vipps/keyset.go"} {
+	for _, file := range []string{"internal/vipps/client.go", "internal/vipps/partnertoken.go", "internal/vipps/phone.go", "internal/vipps/keyset.go"} {
 		for _, call := range matches(t, file, `(?:calling|postAs)\([^"\n]*"(\w+)"`) {
 			if !strings.Contains(operations.section(t, "## Tracing"), "`vipps "+call+"`") || !strings.Contains(documented, "`"+call+"`") {
 				t.Errorf("docs/operations.md: nothing on the call %s", call)

@@ -56,6 +56,7 @@ var fieldSchemas = map[string]func(*generator.Schema){
 	"SessionConfig.IdleTimeout":     orOff,
 	"RequireConfig.Scopes":          items(scopePattern, 0),
 	"LogoutConfig.ClearSiteData":    items(`^(cache|cookies|storage|executionContexts|\*)$|\{.+\}`, 0),
+	"SiteSessionConfig.Cookies":     items(`^[!#-'*+.^_|~0-9A-Za-z\x60-]+$|\{.+\}`, 1),
 	"App.Environment":               pattern(`^(production|test|https?://.+)$|\{.+\}`),
 	"App.CookieSecrets":             items(secretPattern, 0),
 	"App.SystemName":                pattern(`^[ -$\x26-~]{0,30}$|\{.+\}`),
@@ -272,7 +273,7 @@ func TestSchemas(t *testing.T) {
 // TestFieldSchemas: every rule is about a field that is there.
 func TestFieldSchemas(t *testing.T) {
 	fields := make(map[string]bool)
-	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}, vippslogin.LogoutConfig{}, vippslogin.RequireConfig{}} {
+	for _, of := range []any{vippslogin.Handler{}, vippslogin.App{}, vippslogin.Merchant{}, vippslogin.PhoneConfig{}, vippslogin.SessionConfig{}, vippslogin.LogoutConfig{}, vippslogin.RequireConfig{}, vippslogin.SiteSessionConfig{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			fields[reflect.TypeOf(of).Name()+"."+field.Name] = true
 		}
@@ -415,6 +416,7 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"phone":{` + key + `}`, `"phone":{"api_keys":["` + harness.APIKey + `"]}`, `"phone":{` + key + `,"scopes":["name"],"webhook_secrets":["x"]}`,
 				`"merchants_file":"testdata/merchants/good.csv"`, `"require_app_confirmation":true`, `"consent_webhook_secrets":["{env.TILL_API_KEY}"]`,
 				`"header_limit":"8KiB"`, `"header_limit":"16 kB"`, `"header_limit":4000`, `"header_limit":"4000"`,
+				`"site_session":{"cookies":["PHPSESSID","ASP.NET_SessionId","__Host-sid"]}`, `"site_session":{"cookies":["{env.SHOP_MSN}"],"keep_at_login":true}`,
 				`"require":[{"match":[{"path":["/a"]}],"max_age":"10m"},{"max_age":600000000000,"scopes":["birthDate"],"app_confirmation":true}]`,
 			},
 			false: {
@@ -428,6 +430,7 @@ func TestSchemaAgreesWithCaddy(t *testing.T) {
 				`"phone":{}`, `"phone":{"api_keys":[]}`, `"phone":{"api_keys":["short"]}`, `"phone":{` + key + `,"scopes":["a b"]}`,
 				`"phone":{` + key + `,"webhook_secret":"x"}`, `"phone":true`, `"merchants_file":["testdata/merchants/good.csv"]`, `"merchants_file":true`, `"require_app_confirmation":"yes"`, `"consent_webhook_secrets":["short"]`, `"app_confirmation":true`,
 				`"header_limit":0`, `"header_limit":"0"`, `"header_limit":-1`, `"header_limit":"large"`, `"header_limit":["8KiB"]`,
+				`"site_session":{}`, `"site_session":{"cookies":[]}`, `"site_session":{"cookies":["a b"]}`, `"site_session":{"cookies":["a,b"]}`, `"site_session":["PHPSESSID"]`, `"site_session":{"cookies":["x"],"keep":true}`,
 				`"require":{"max_age":"10m"}`, `"require":[{"max_age":"long"}]`, `"require":[{"max_age":-1}]`, `"require":[{"scopes":["a b"]}]`, `"require":[{"scope":"birthDate"}]`, `"require":[{"match":["/a"],"max_age":"1m"}]`, `"require":[{"app_confirmation":"yes"}]`,
 			},
 		},

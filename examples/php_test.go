@@ -12,8 +12,8 @@ import (
 
 const phpShop = "shop.example.no"
 
-// startPHP runs the Caddyfile of a folder with a php-fpm of its own.
-func startPHP(t *testing.T, caddyfileFolder, options string) *example {
+// startFPM starts a php-fpm with these lines in its pool, and returns its socket.
+func startFPM(t *testing.T, lines string) (socket string) {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "fpm") // short: the path of a socket has 107 characters at most
 	if err != nil {
@@ -21,7 +21,7 @@ func startPHP(t *testing.T, caddyfileFolder, options string) *example {
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
 	socket, config := filepath.Join(folder, "fpm.sock"), filepath.Join(folder, "fpm.conf")
-	text := fmt.Sprintf("[global]\ndaemonize = no\n[www]\nlisten = %s\npm = static\npm.max_children = 2\n", socket)
+	text := fmt.Sprintf("[global]\ndaemonize = no\n[www]\nlisten = %s\npm = static\npm.max_children = 2\n%s", socket, lines)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -31,6 +31,13 @@ func startPHP(t *testing.T, caddyfileFolder, options string) *example {
 	}
 	// -n: without the machine's php.ini; -R: also where the tests run as root.
 	run(t, regexp.MustCompile("ready to handle connections"), program(t, append(found, "php-fpm")...), "-n", "-F", "-O", "-R", "-y", config)
+	return socket
+}
+
+// startPHP runs the Caddyfile of a folder with a php-fpm of its own.
+func startPHP(t *testing.T, caddyfileFolder, options string) *example {
+	t.Helper()
+	socket := startFPM(t, "")
 	public, err := filepath.Abs("php/public")
 	if err != nil {
 		t.Fatal(err)

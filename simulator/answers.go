@@ -18,6 +18,9 @@ type oauthError struct {
 	challenge string
 	// retryAfter is the Retry-After header of a 429.
 	retryAfter time.Duration
+	// errorCode is the error_code of the phone flow's own refusals, beside a
+	// general error.
+	errorCode string
 }
 
 // badRequest is 400 with a code of RFC 6749.
@@ -34,6 +37,16 @@ func unauthorized(scheme, code, description string) *oauthError {
 	return &oauthError{status: http.StatusUnauthorized, code: code, description: description, challenge: challenge}
 }
 
+// notConnected is 403: the MSN is missing, is not one that the partner may act
+// for, or Login is not active for it. What is in the body is not known.
+func notConnected() *oauthError {
+	return &oauthError{status: http.StatusForbidden, code: "forbidden", description: "The sales unit is not connected to this partner, or Login is not active for it."}
+}
+
+func notFound(description string) *oauthError {
+	return &oauthError{status: http.StatusNotFound, code: "not_found", description: description}
+}
+
 // tooMany is 429. A part of a second is rounded up: a client that comes back
 // when it was told to must not be too early.
 func tooMany(code, description string, retryAfter time.Duration) *oauthError {
@@ -48,7 +61,11 @@ func (e *oauthError) write(w http.ResponseWriter) {
 	if e.retryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(e.retryAfter/time.Second)))
 	}
-	writeJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+	answer := map[string]string{"error": e.code, "error_description": e.description}
+	if e.errorCode != "" {
+		answer["error_code"] = e.errorCode
+	}
+	writeJSON(w, e.status, answer)
 }
 
 // writeJSON answers with v, which holds nothing that fails to encode.

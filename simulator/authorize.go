@@ -29,6 +29,7 @@ type login struct {
 	sid       string
 	authReqID string // of a login from a phone number only
 	code      string // that was redeemed for it, in the browser
+	kid       string // with old_kid: of the key when the user approved
 
 	requestedAt time.Time
 	approvedAt  time.Time
@@ -66,7 +67,7 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	merchant, problem := s.namedMerchant(params)
 	if problem != "" {
-		s.errorPage(w, http.StatusBadRequest, problem)
+		s.refuseLogin(w, r, "invalid_client", problem)
 		return
 	}
 	if params.Has("msn") {
@@ -75,7 +76,7 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(params["redirect_uri"]) != 1 || !slices.Contains(merchant.RedirectURIs, params.Get("redirect_uri")) {
-		s.errorPage(w, http.StatusBadRequest,
+		s.refuseLogin(w, r, "invalid_request",
 			"The redirect_uri is not registered for this merchant. It must be the same to the last character.")
 		return
 	}
@@ -88,11 +89,27 @@ func (s *Simulator) authorize(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := newTransaction(merchant, params)
-	if s.currentFaults().LastTabOnly {
+	if s.currentFaults().LastTabOnly || s.manners.has(hydraLastTab) {
 		t.tab = randomText(16)
 		http.SetCookie(w, &http.Cookie{Name: tabCookie, Value: t.tab, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	}
 	s.showConsent(w, t)
+}
+
+// refuseLogin tells the person what is wrong, on a page that ORY Hydra has at an
+// address of its own.
+func (s *Simulator) refuseLogin(w http.ResponseWriter, r *http.Request, code, problem string) {
+	if s.manners.has(hydraErrorRedirect) {
+		query := url.Values{"error": {code}, "error_description": {problem}}
+		http.Redirect(w, r, s.base(r)+failedPath+"?"+query.Encode(), http.StatusFound)
+		return
+	}
+	s.errorPage(w, http.StatusBadRequest, problem)
+}
+
+// failed is that page.
+func (s *Simulator) failed(w http.ResponseWriter, r *http.Request) {
+	s.errorPage(w, http.StatusOK, r.URL.Query().Get("error_description"))
 }
 
 // namedMerchant finds the merchant by msn or client_id, or says what is wrong.
@@ -104,11 +121,11 @@ func (s *Simulator) namedMerchant(params url.Values) (merchant *Merchant, proble
 	case len(msn)+len(id) > 1:
 		return nil, "One msn or one client_id says which merchant this login is for; here are more."
 	case len(msn) == 1:
-		if merchant = s.merchantByMSN(msn[0]); merchant == nil {
-			problem = "No merchant has this msn."
+		if merchant = s.merchantByMSN(msn[0]); merchant == nil || merchant.Inactive || merchant.WithoutLogin {
+			problem = "No merchant that can log people in has this msn."
 		}
 	default:
-		if merchant = s.merchantByClientID(id[0]); merchant == nil {
+		if merchant = s.merchantByClientID(id[0]); merchant == nil || merchant.Inactive || merchant.WithoutLogin {
 			problem = "No merchant has this client_id."
 		}
 	}
@@ -153,7 +170,7 @@ func checkAuthorization(params url.Values) *oauthError {
 	case !slices.Contains(strings.Fields(params.Get("scope")), "openid"):
 		return badRequest("invalid_scope", "The scope must contain openid.")
 	case len(params.Get("state")) < minStateLength:
-		return badRequest("invalid_request", "The state must have at least %d characters.", minStateLength)
+		return badRequest("invalid_state", "The state must have at least %d characters.", minStateLength)
 	}
 	for _, p := range oneOf {
 		if params.Has(p.name) && !slices.Contains(p.values, params.Get(p.name)) {

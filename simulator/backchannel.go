@@ -30,7 +30,9 @@ const (
 
 var (
 	bindingMessagePattern = regexp.MustCompile(`^[A-Z0-9-]{5,8}$`)
-	secondsPattern        = regexp.MustCompile(`^[1-9][0-9]{1,2}$`)
+	// servedPattern are the numbers of the countries that Vipps MobilePay serves, and Greenland's.
+	servedPattern  = regexp.MustCompile(`^(?:(?:47|45|46|358)[0-9]{5,12}|299[0-9]{6})$`)
+	secondsPattern = regexp.MustCompile(`^[1-9][0-9]{1,2}$`)
 )
 
 // backchannel starts a login from a phone number (OpenID Connect CIBA Core,
@@ -61,9 +63,13 @@ func (s *Simulator) startPhoneLogin(w http.ResponseWriter, r *http.Request) (*ph
 	case err != nil:
 		return nil, err
 	case user == nil || !user.CanLogIn():
-		return nil, badRequest("invalid_user", "Nobody who can log in has this phone number or customer token.")
+		return nil, badRequest("unknown_user_id", "To log in, you need an active app on your phone, and to be at least %d years old.", minimumAge)
+	case user.Closed:
+		return nil, badRequest("invalid_user", "This user's account is closed.")
 	case user.OldApp:
-		return nil, badRequest("old_app", "The user's app is too old for a login from a phone number.")
+		refused := badRequest("access_denied", "The user's app is too old for a login from a phone number.")
+		refused.errorCode = "old_app"
+		return nil, refused
 	}
 	p := s.newPhoneLogin(merchant, user, form)
 	return p, s.addPhoneLogin(p)
@@ -96,13 +102,27 @@ func validExpiry(text string) bool {
 	return err == nil && secondsPattern.MatchString(text) && expiry >= minExpiry && expiry <= maxExpiry
 }
 
+// expiredToken begins customer tokens that have expired.
+const expiredToken = "expired-"
+
+// notServed refuses a number of another country, in the words that were seen.
+func notServed() *oauthError {
+	return badRequest("invalid_request", "login_hint must be in format: 'urn:msisdn:46|45|47|358|299{phonenumber}'")
+}
+
 // hintedUser is whom the login_hint means: nil, if nobody.
 func (s *Simulator) hintedUser(form url.Values) (*User, *oauthError) {
 	hint := form.Get("login_hint")
-	if number, ok := strings.CutPrefix(hint, hintPhoneNumber); ok && phonePattern.MatchString(number) {
+	if number, ok := strings.CutPrefix(hint, hintPhoneNumber); ok {
+		if !servedPattern.MatchString(number) {
+			return nil, notServed()
+		}
 		return s.userByPhone(number), nil
 	}
 	if token, ok := strings.CutPrefix(hint, hintCustomerToken); ok && tokenPattern.MatchString(token) {
+		if strings.HasPrefix(token, expiredToken) {
+			return nil, badRequest("expired_login_hint_token", "The customer token has expired.")
+		}
 		return s.userByToken(token), nil
 	}
 	return nil, badRequest("invalid_request", "The login_hint must be %s and digits with the country code, or %s and a token.",
@@ -148,5 +168,5 @@ func (s *Simulator) userExists(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user := s.userByPhone(number)
-	writeJSON(w, http.StatusOK, map[string]bool{"exists": user != nil && user.CanLogIn()})
+	writeJSON(w, http.StatusOK, map[string]bool{"exists": user != nil && !user.Closed && user.CanLogIn()})
 }

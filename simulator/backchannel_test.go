@@ -46,8 +46,8 @@ func TestBackchannelRefusals(t *testing.T) {
 		"no authorization":         {header: map[string]string{"Authorization": ""}, status: 401, code: "invalid_client"},
 		"unknown token":            {header: map[string]string{"Authorization": "Bearer abc"}, status: 401, code: "invalid_client"},
 		"partner keys in Basic":    {header: map[string]string{"Authorization": basic("partner-id", "partner-secret")}, status: 401, code: "invalid_client"},
-		"no MSN":                   {header: map[string]string{"Merchant-Serial-Number": ""}, status: 400, code: "invalid_request", text: "Serial-Number is missing"},
-		"unknown MSN":              {header: map[string]string{"Merchant-Serial-Number": "999999"}, status: 401, code: "invalid_client"},
+		"no MSN":                   {header: map[string]string{"Merchant-Serial-Number": ""}, status: 403, code: "forbidden", text: "not connected"},
+		"unknown MSN":              {header: map[string]string{"Merchant-Serial-Number": "999999"}, status: 403, code: "forbidden"},
 		"client_secret_post":       {form: map[string]string{"client_secret": "x"}, status: 401, code: "invalid_client"},
 		"no scope":                 {form: map[string]string{"scope": ""}, status: 400, code: "invalid_scope", text: "openid"},
 		"no openid":                {form: map[string]string{"scope": "name"}, status: 400, code: "invalid_scope", text: "openid"},
@@ -77,9 +77,9 @@ func TestBackchannelRefusals(t *testing.T) {
 		"a slash more":             {form: toBrowser(map[string]string{"redirect_uri": shopPhoneCallback + "/"}), status: 400, code: "invalid_request", text: "not registered"},
 		"another merchant's":       {form: toBrowser(map[string]string{"redirect_uri": gymCallback}), status: 400, code: "invalid_request", text: "not registered"},
 		"repeated parameter":       {more: "&nonce=other", status: 400, code: "invalid_request", text: "nonce is there more than once"},
-		"unknown number":           {form: map[string]string{"login_hint": "urn:msisdn:4799999999"}, status: 400, code: "invalid_user"},
-		"unknown token of a user":  {form: map[string]string{"login_hint": "urn:customer-token:guess"}, status: 400, code: "invalid_user"},
-		"old app":                  {form: map[string]string{"login_hint": "urn:msisdn:" + gerd}, status: 400, code: "old_app"},
+		"unknown number":           {form: map[string]string{"login_hint": "urn:msisdn:4799999999"}, status: 400, code: "unknown_user_id"},
+		"unknown token of a user":  {form: map[string]string{"login_hint": "urn:customer-token:guess"}, status: 400, code: "unknown_user_id"},
+		"old app":                  {form: map[string]string{"login_hint": "urn:msisdn:" + gerd}, status: 400, code: "access_denied"}, // error_code says more: TestSimulatedRefusals
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestMinimumAge(t *testing.T) {
 			t.Errorf("%s: %d %s", number, a.status, a.body)
 		}
 		if !want {
-			a.wantError(t, 400, "invalid_user", "")
+			a.wantError(t, 400, "unknown_user_id", "")
 		}
 	}
 }
@@ -214,7 +214,7 @@ func TestUserExists(t *testing.T) {
 		"bare number":      {kari, nil, 400, "invalid_request"},
 		"customer token":   {"urn:customer-token:kari-customer-token", nil, 400, "invalid_request"},
 		"no authorization": {hintPhoneNumber + kari, map[string]string{"Authorization": ""}, 401, "invalid_client"},
-		"no MSN":           {hintPhoneNumber + kari, map[string]string{"Merchant-Serial-Number": ""}, 400, "invalid_request"},
+		"no MSN":           {hintPhoneNumber + kari, map[string]string{"Merchant-Serial-Number": ""}, 403, "forbidden"},
 		"no system name":   {hintPhoneNumber + kari, map[string]string{"Vipps-System-Name": ""}, 400, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,12 +28,21 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    token_lifetime <duration>
 //	    poll_interval  <duration>
 //	    phone_signing_alg RS256|ES256
+//	    phone_id_token   full|sparse
+//	    phone_request_id auth_req_id|authReqId
+//	    phone_msn        string|number|none
+//	    basic_form       any|raw|encoded
+//	    consent_jwt      two|two_dot|three
+//	    hydra            no_store|last_tab|error_redirect|old_kid|userinfo_claims...
 //	    merchant <msn> [<name>] {
 //	        redirect_uri  <uri>...
 //	        client_id     <id>
 //	        client_secret <secret>
 //	        scope         <scope>...
 //	        ping_url      <url> <secret>
+//	        consent_url   <url>
+//	        without_login
+//	        inactive
 //	    }
 //	    user <name> {
 //	        phone_number <digits>
@@ -43,6 +52,7 @@ func parseCaddyfile(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        nin          <number>
 //	        customer_token <token>
 //	        old_app
+//	        closed
 //	        address      <street> <postal code> <region> <country> [home|work|other]
 //	    }
 //	}
@@ -77,8 +87,14 @@ func (h *Handler) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 		return seen.duration(d, &h.TokenLifetime, "24h")
 	case "poll_interval":
 		return seen.duration(d, &h.PollInterval, "5s")
-	case "phone_signing_alg":
-		return seen.args(d, &h.PhoneSigningAlg)
+	case "hydra":
+		return seen.words(d, &h.Hydra)
+	}
+	if option := map[string]*string{
+		"phone_signing_alg": &h.PhoneSigningAlg, "phone_id_token": &h.PhoneIDToken, "phone_request_id": &h.PhoneRequestID,
+		"phone_msn": &h.PhoneMSN, "basic_form": &h.BasicForm, "consent_jwt": &h.ConsentJWT,
+	}[d.Val()]; option != nil {
+		return seen.args(d, option)
 	}
 	return d.Errf("unrecognized subdirective %q", d.Val())
 }
@@ -124,14 +140,16 @@ func (m *Merchant) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 		return seen.args(d, &m.ClientSecret)
 	case "ping_url":
 		return seen.args(d, &m.PingURL, &m.PingSecret)
+	case "consent_url":
+		return seen.args(d, &m.ConsentURL)
+	case "without_login":
+		m.WithoutLogin = true
+		return seen.args(d)
+	case "inactive":
+		m.Inactive = true
+		return seen.args(d)
 	case "scope":
-		if err := seen.mark(d); err != nil {
-			return err
-		}
-		if m.Scopes = d.RemainingArgs(); len(m.Scopes) == 0 {
-			return d.ArgErr()
-		}
-		return noBlock(d)
+		return seen.words(d, &m.Scopes)
 	}
 	return d.Errf("unrecognized subdirective of merchant: %q", d.Val())
 }
@@ -168,6 +186,9 @@ func (u *User) unmarshalOption(d *caddyfile.Dispenser, seen once) error {
 	case "old_app":
 		u.OldApp = true
 		return seen.args(d)
+	case "closed":
+		u.Closed = true
+		return seen.args(d)
 	case "address":
 		args := d.RemainingArgs()
 		if len(args) != 4 && len(args) != 5 {
@@ -201,6 +222,17 @@ func (o once) args(d *caddyfile.Dispenser, targets ...*string) error {
 		return err
 	}
 	if !d.AllArgs(targets...) {
+		return d.ArgErr()
+	}
+	return noBlock(d)
+}
+
+// words reads a subdirective that is there once and has one argument or more.
+func (o once) words(d *caddyfile.Dispenser, target *[]string) error {
+	if err := o.mark(d); err != nil {
+		return err
+	}
+	if *target = d.RemainingArgs(); len(*target) == 0 {
 		return d.ArgErr()
 	}
 	return noBlock(d)

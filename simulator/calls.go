@@ -4,8 +4,8 @@ import "net/http"
 
 // Calls says how many requests each endpoint has had so far, wrong ones
 // included: "discovery", "jwks", "accesstoken", "authorize", "consent",
-// "token", "userinfo", "backchannel", "exists", "phone" (the page that plays the
-// customer's phone), and "other" for paths that do not exist. A login with an
+// "token", "userinfo", "backchannel", "exists", "management", "webhooks", "phone"
+// (the page that plays the customer's phone), and "other" for paths that do not exist. A login with an
 // MSN counts "authorize" twice, since Vipps redirects to the same endpoint with
 // the client_id. Endpoints nobody has called are 0.
 //

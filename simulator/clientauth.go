@@ -19,6 +19,9 @@ func (s *Simulator) merchantForm(w http.ResponseWriter, r *http.Request) (*Merch
 		return nil, nil, err
 	}
 	merchant, err := s.authenticateMerchant(r.Header, form)
+	if err == nil && (merchant.WithoutLogin || merchant.Inactive) {
+		err = notConnected()
+	}
 	return merchant, form, err
 }
 
@@ -49,11 +52,11 @@ func (s *Simulator) authenticatePartner(h http.Header, token string) (*Merchant,
 	}
 	msn, err := requiredHeader(h, msnHeader)
 	if err != nil {
-		return nil, err
+		return nil, notConnected()
 	}
 	merchant := s.merchantByMSN(msn)
 	if merchant == nil {
-		return nil, unauthorized("Bearer", "invalid_client", "The partner has no merchant with this Merchant-Serial-Number.")
+		return nil, notConnected()
 	}
 	return merchant, nil
 }
@@ -61,36 +64,48 @@ func (s *Simulator) authenticatePartner(h http.Header, token string) (*Merchant,
 // authenticateOwnKeys is client_secret_basic. The header Merchant-Serial-Number
 // may be left out, but must not name another merchant.
 func (s *Simulator) authenticateOwnKeys(h http.Header, credentials string) (*Merchant, *oauthError) {
-	id, secret, ok := decodeBasic(credentials)
-	if !ok {
+	pairs := s.decodeBasic(credentials)
+	if len(pairs) == 0 {
 		return nil, unauthorized("Basic", "invalid_client", "The Basic credentials cannot be read.")
 	}
-	if s.partner.ClientID != "" && id == s.partner.ClientID {
-		return nil, unauthorized("Basic", "invalid_client", "Partner keys do not work with client_secret_basic.")
+	for _, pair := range pairs {
+		if s.partner.ClientID != "" && pair.id == s.partner.ClientID {
+			return nil, unauthorized("Basic", "invalid_client", "Partner keys do not work with client_secret_basic.")
+		}
+		merchant := s.merchantByClientID(pair.id)
+		// Without a secret of its own a merchant has nothing that could match.
+		if merchant == nil || merchant.ClientSecret == "" || !sameSecret(pair.secret, merchant.ClientSecret) {
+			continue
+		}
+		if msn := h.Values(msnHeader); len(msn) > 1 || len(msn) == 1 && msn[0] != merchant.MSN {
+			return nil, unauthorized("Basic", "invalid_client", "The Merchant-Serial-Number is another merchant's.")
+		}
+		return merchant, nil
 	}
-	merchant := s.merchantByClientID(id)
-	// Without a secret of its own a merchant has nothing that could match.
-	if merchant == nil || merchant.ClientSecret == "" || !sameSecret(secret, merchant.ClientSecret) {
-		return nil, unauthorized("Basic", "invalid_client", "These are not a sales unit's keys.")
-	}
-	if msn := h.Values(msnHeader); len(msn) > 1 || len(msn) == 1 && msn[0] != merchant.MSN {
-		return nil, unauthorized("Basic", "invalid_client", "The Merchant-Serial-Number is another merchant's.")
-	}
-	return merchant, nil
+	return nil, unauthorized("Basic", "invalid_client", "These are not a sales unit's keys.")
 }
 
-// decodeBasic undoes base64 and the form encoding that RFC 6749, section 2.3.1,
-// puts on both parts before it.
-func decodeBasic(credentials string) (id, secret string, ok bool) {
+// basicPair is what a Basic header holds, read in one of the two ways.
+type basicPair struct{ id, secret string }
+
+// decodeBasic undoes base64, and the form encoding that RFC 6749, section 2.3.1,
+// puts on both parts before it, in the ways that basic_form allows.
+func (s *Simulator) decodeBasic(credentials string) (pairs []basicPair) {
 	raw, err := base64.StdEncoding.DecodeString(credentials)
 	if err != nil {
-		return "", "", false
+		return nil
 	}
-	id, secret, ok = strings.Cut(string(raw), ":")
+	id, secret, ok := strings.Cut(string(raw), ":")
 	if !ok {
-		return "", "", false
+		return nil
 	}
-	id, idErr := url.QueryUnescape(id)
-	secret, secretErr := url.QueryUnescape(secret)
-	return id, secret, idErr == nil && secretErr == nil
+	if s.manners.basicForm != basicEncoded {
+		pairs = append(pairs, basicPair{id, secret})
+	}
+	decodedID, idErr := url.QueryUnescape(id)
+	decodedSecret, secretErr := url.QueryUnescape(secret)
+	if s.manners.basicForm != basicRaw && idErr == nil && secretErr == nil {
+		pairs = append(pairs, basicPair{decodedID, decodedSecret})
+	}
+	return pairs
 }

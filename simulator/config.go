@@ -40,6 +40,32 @@ type Config struct {
 	// or `ES256`. Vipps MobilePay is seen doing either, although its discovery
 	// document names RS256 only.
 	PhoneSigningAlg string `json:"phone_signing_alg,omitempty"`
+
+	// How the sales units' own keys must be written in a Basic header: `raw`, as
+	// Vipps documents it, `encoded`, as RFC 6749, section 2.3.1, has it, or `any`
+	// (default).
+	BasicForm string `json:"basic_form,omitempty"`
+
+	// What is in the ID tokens of logins from a phone number: `full` (default) is
+	// what those of logins in the browser have, `sparse` what the one published
+	// sample has, of January 2022: aud, sub, authReqId, iss, exp and iat.
+	PhoneIDToken string `json:"phone_id_token,omitempty"`
+
+	// The claim that names the request in them: `auth_req_id` (default) or
+	// `authReqId`. It is authReqId with `sparse`.
+	PhoneRequestID string `json:"phone_request_id,omitempty"`
+
+	// Their msn: a `string` (default), a `number`, or `none`. There is none with
+	// `sparse`.
+	PhoneMSN string `json:"phone_msn,omitempty"`
+
+	// The form of the JWT that tells a revoked consent: `two` parts without a
+	// final dot (default), `two_dot` with one, or `three`.
+	ConsentJWT string `json:"consent_jwt,omitempty"`
+
+	// What is done as ORY Hydra does it: any of `no_store`, `last_tab`,
+	// `error_redirect`, `old_kid` and `userinfo_claims`. Default: none.
+	Hydra []string `json:"hydra,omitempty"`
 }
 
 // Partner is one set of partner keys, which acts for all merchants.
@@ -84,6 +110,18 @@ type Merchant struct {
 
 	// What signs the ping. Required with a ping_url.
 	PingSecret string `json:"ping_secret,omitempty"`
+
+	// Where a revoked consent is told. Its host must be a loopback name. Default:
+	// nowhere.
+	ConsentURL string `json:"consent_url,omitempty"`
+
+	// Whether Login is not active for the sales unit: it is the partner's, and
+	// every call for it is answered with 403.
+	WithoutLogin bool `json:"without_login,omitempty"`
+
+	// Whether the sales unit is inactive, or not connected to the partner: the
+	// Management API does not know it.
+	Inactive bool `json:"inactive,omitempty"`
 }
 
 // User is a person with the Vipps or MobilePay app.
@@ -115,6 +153,9 @@ type User struct {
 
 	// Whether the app is too old for a login from a phone number.
 	OldApp bool `json:"old_app,omitempty"`
+
+	// Whether the account is closed: nobody can log in with it.
+	Closed bool `json:"closed,omitempty"`
 
 	// The first is the address claim, the rest other_addresses. Default: none,
 	// and then the address claim holds empty strings, as Vipps documents.
@@ -156,6 +197,17 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PhoneSigningAlg == "" {
 		c.PhoneSigningAlg = algRS256
+	}
+	for _, manner := range []struct {
+		value     *string
+		otherwise string
+	}{
+		{&c.BasicForm, basicAny}, {&c.PhoneIDToken, tokenFull}, {&c.PhoneRequestID, requestIDDocumented},
+		{&c.PhoneMSN, msnString}, {&c.ConsentJWT, jwtTwo},
+	} {
+		if *manner.value == "" {
+			*manner.value = manner.otherwise
+		}
 	}
 	if len(c.Users) == 0 {
 		c.Users = DefaultUsers()

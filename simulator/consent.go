@@ -14,6 +14,7 @@ var failures = []string{
 	"access_denied", "server_error", "login_required", "outdated_app_version",
 	"wrong_challenge", "invalid_app_callback_uri", "app_callback_uri_not_registered",
 	"unknown_reject_reason", "some_undocumented_error",
+	"error", "request_forbidden", // ORY Hydra's own
 }
 
 // tabCookie says which tab of a browser came to the login page last.
@@ -40,7 +41,7 @@ type authorizationCode struct {
 //	error        one of the error codes offered; used with fail
 func (s *Simulator) showConsent(w http.ResponseWriter, t transaction) {
 	page := consentPage{
-		Brand:     brandOf(t.market),
+		Brand:     brandOf(t.market, time.Now()),
 		Merchant:  t.merchant,
 		Scopes:    scopeTexts(t.scopes),
 		Dropped:   t.dropped,
@@ -106,6 +107,9 @@ func (s *Simulator) approve(w http.ResponseWriter, r *http.Request, t transactio
 	t.user = user
 	t.approvedAt = time.Now()
 	t.firstTime = s.firstConsent(t.merchant, user)
+	if s.manners.has(hydraOldKID) {
+		t.kid = s.keys.list()[0].kid
+	}
 	code := s.codes.add(32, authorizationCode{login: t.login, redirectURI: t.redirectURI, pkce: t.pkce})
 	redirectBack(w, r, http.StatusSeeOther, t.redirectURI, url.Values{
 		"code":  {code},

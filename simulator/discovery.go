@@ -10,7 +10,7 @@ import "net/http"
 func (s *Simulator) discovery(w http.ResponseWriter, r *http.Request) {
 	base := s.base(r)
 	w.Header().Set("Cache-Control", "max-age=3600")
-	if s.currentFaults().NoStore {
+	if s.currentFaults().NoStore || s.manners.has(hydraNoStore) {
 		w.Header().Set("Cache-Control", "private, no-store, no-cache, must-revalidate")
 	}
 	writeJSON(w, http.StatusOK, map[string]any{

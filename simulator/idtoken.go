@@ -3,6 +3,8 @@ package simulator
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"time"
 )
 
@@ -15,6 +17,9 @@ func (s *Simulator) idToken(base string, l login, accessToken string) (string, e
 	}
 	key := keys.list()[0]
 	header := map[string]any{"alg": key.alg, "kid": key.kid, "typ": "JWT"}
+	if l.kid != "" {
+		header["kid"] = l.kid
+	}
 	claims := map[string]any{
 		"iss":       issuer(base),
 		"sub":       l.sub(),
@@ -34,12 +39,31 @@ func (s *Simulator) idToken(base string, l login, accessToken string) (string, e
 		claims["acr"] = l.acr
 	}
 	if l.authReqID != "" {
-		claims["auth_req_id"] = l.authReqID
+		claims = s.manners.phoneClaims(claims, l)
 	}
 	if alter := s.currentFaults().IDToken; alter != nil {
 		alter(header, claims)
 	}
 	return key.sign(header, claims)
+}
+
+// phoneClaims gives the claims of a login from a phone number the form that the
+// config says.
+func (m manners) phoneClaims(claims map[string]any, l login) map[string]any {
+	if m.phoneIDToken == tokenSparse {
+		return map[string]any{
+			"aud": claims["aud"], "sub": claims["sub"], requestIDSeen: l.authReqID,
+			"iss": claims["iss"], "exp": claims["exp"], "iat": claims["iat"],
+		}
+	}
+	claims[m.phoneRequestID] = l.authReqID
+	switch m.phoneMSN {
+	case msnNumber:
+		claims["msn"] = json.Number(strings.TrimLeft(l.merchant.MSN, "0"))
+	case msnNone:
+		delete(claims, "msn")
+	}
+	return claims
 }
 
 // sub is pairwise: a user is somebody else at every sales unit, so that

@@ -107,7 +107,7 @@ func (s *Simulator) jwks(w http.ResponseWriter, _ *http.Request) {
 	}
 	// How long to keep it is the client's business: Vipps documents nothing.
 	w.Header().Del("Cache-Control")
-	if s.currentFaults().NoStore {
+	if s.currentFaults().NoStore || s.manners.has(hydraNoStore) {
 		w.Header().Set("Cache-Control", "private, no-store, no-cache, must-revalidate")
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})

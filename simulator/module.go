@@ -83,6 +83,7 @@ func (h *Handler) resolved() (Config, error) {
 		fields[at+"client_secret"] = &m.ClientSecret
 		fields[at+"ping_url"] = &m.PingURL
 		fields[at+"ping_secret"] = &m.PingSecret
+		fields[at+"consent_url"] = &m.ConsentURL
 		for j := range m.RedirectURIs {
 			fields[fmt.Sprintf("%sredirect_uris[%d]", at, j)] = &m.RedirectURIs[j]
 		}

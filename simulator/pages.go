@@ -5,6 +5,7 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"time"
 )
 
 //go:embed pages
@@ -15,16 +16,20 @@ var pages = template.Must(template.ParseFS(pageFiles, "pages/*.html"))
 // brand is whose app the market uses. It chooses the colour of the page.
 type brand struct{ Name, Class string }
 
+// brandDay is when MobilePay becomes Vipps in Denmark and Finland.
+var brandDay = time.Date(2027, time.January, 12, 0, 0, 0, 0, time.FixedZone("CET", 3600))
+
 // brandOf follows Vipps MobilePay: Vipps in Norway and Sweden, MobilePay in
-// Denmark and Finland, both names where no market was named.
-func brandOf(market string) brand {
-	switch market {
-	case "NO", "SE":
+// Denmark and Finland until 12 January 2027, either name where no market was
+// named. The two names are never one brand.
+func brandOf(market string, now time.Time) brand {
+	switch {
+	case !now.Before(brandDay), market == "NO", market == "SE":
 		return brand{"Vipps", "vipps"}
-	case "DK", "FI":
+	case market == "DK", market == "FI":
 		return brand{"MobilePay", "mobilepay"}
 	default:
-		return brand{"Vipps MobilePay", "vipps"}
+		return brand{"Vipps or MobilePay", "vipps"}
 	}
 }
 
@@ -47,14 +52,15 @@ type messagePage struct {
 }
 
 type indexPage struct {
-	Brand     brand
-	Base      string
-	Merchants []*Merchant
-	Users     []*User
-	Calls     map[string]int
-	CallsPath string
-	PhonePath string
-	StylePath string
+	Brand      brand
+	Base       string
+	Merchants  []*Merchant
+	Users      []*User
+	Calls      map[string]int
+	CallsPath  string
+	PhonePath  string
+	RevokePath string
+	StylePath  string
 }
 
 // scopeTexts says in words what the merchant asks for. A scope without words,
@@ -79,14 +85,14 @@ func scopeTexts(scopes []string) []string {
 // index says what this is, for a person who opens the simulator's address.
 func (s *Simulator) index(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, "index.html", "", indexPage{
-		Brand: brandOf(""), Base: s.base(r), Merchants: s.merchants, Users: s.users,
-		Calls: s.Calls(), CallsPath: callsPath, PhonePath: phonePath, StylePath: stylePath,
+		Brand: brandOf("", time.Now()), Base: s.base(r), Merchants: s.merchants, Users: s.users,
+		Calls: s.Calls(), CallsPath: callsPath, PhonePath: phonePath, RevokePath: revokePath, StylePath: stylePath,
 	})
 }
 
 // errorPage tells the person what is wrong, and goes nowhere.
 func (s *Simulator) errorPage(w http.ResponseWriter, status int, message string) {
-	s.render(w, status, "error.html", "", messagePage{brandOf(""), message, stylePath})
+	s.render(w, status, "error.html", "", messagePage{brandOf("", time.Now()), message, stylePath})
 }
 
 // render writes a page that runs no script, loads nothing but its style sheet

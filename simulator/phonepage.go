@@ -87,7 +87,7 @@ func (s *Simulator) usePhone(button, authReqID string) (message, callbackURL str
 
 func (s *Simulator) hasPing(authReqID string) bool {
 	p, ok := s.phoneLogins.get(authReqID)
-	return ok && p.canPing()
+	return ok && s.canPing(p)
 }
 
 func (s *Simulator) pingMessage(authReqID string) string {
@@ -100,7 +100,7 @@ func (s *Simulator) pingMessage(authReqID string) string {
 // showPhone shows what waits, and what has been answered and not expired.
 func (s *Simulator) showPhone(w http.ResponseWriter, status int, message string) {
 	page := phonePage{
-		Brand: brandOf(""), Message: strings.TrimSpace(message), Users: s.users,
+		Brand: brandOf("", time.Now()), Message: strings.TrimSpace(message), Users: s.users,
 		Action: phonePath, IndexPath: indexPath, StylePath: stylePath,
 	}
 	origins := []string{}
@@ -130,7 +130,7 @@ func (s *Simulator) phoneRows() []phoneRow {
 		rows = append(rows, phoneRow{
 			AuthReqID: p.authReqID, Merchant: p.merchant, User: p.user, BindingMessage: p.bindingMessage,
 			Scopes: scopeTexts(p.scopes), ExpiresIn: time.Until(p.expires).Round(time.Second),
-			RedirectURI: p.redirectURI, Answer: p.answer, CanPing: p.canPing(),
+			RedirectURI: p.redirectURI, Answer: p.answer, CanPing: s.canPing(p),
 		})
 	}
 	return rows

@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,7 +15,7 @@ func TestPollUntilApproved(t *testing.T) {
 		// Right after the last poll: an answer is there, so it is not too soon.
 		a := w.poll(id)
 		v := a.json(t)
-		if a.status != 200 || v["token_type"] != "bearer" || v["expires_in"] != 3599.0 || v["scope"] != "openid name" || v["id_token"] == "" {
+		if a.status != 200 || v["token_type"] != "bearer" || v["expires_in"] != 300.0 || !strings.HasPrefix(fmt.Sprint(v["access_token"]), "ciba.") || v["scope"] != "openid name" || v["id_token"] == "" {
 			t.Errorf("got %d %v", a.status, v)
 		}
 		if info := w.userinfo(v["access_token"].(string)); info["name"] != "Kari Nordmann" || info["phone_number"] != nil {

@@ -38,7 +38,7 @@ func SignPing(r *http.Request, body []byte, secret string, date time.Time) {
 		base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 }
 
-var errNoPing = errors.New("no ping belongs to this login: it has no answer, ends in the browser, or its merchant has no ping_url")
+var errNoPing = errors.New("no ping belongs to this login: it has no answer, ends in the browser, or its merchant has no ping_url and no registered webhook")
 
 // PingPhone tells the merchant that the customer has answered, again if it has
 // been told before: Vipps repeats pings, too. It waits for the answer, which
@@ -46,36 +46,38 @@ var errNoPing = errors.New("no ping belongs to this login: it has no answer, end
 func (s *Simulator) PingPhone(authReqID string) error {
 	s.phoneMu.Lock()
 	p, ok := s.phoneLogins.get(authReqID)
-	ok = ok && p.answer != unanswered && p.canPing()
+	ok = ok && p.answer != unanswered && s.canPing(p)
 	s.phoneMu.Unlock()
 	if !ok {
 		return errNoPing
 	}
-	return s.sendPing(p.merchant, authReqID)
+	var failed []error
+	for _, target := range s.pingTargets(p.merchant) {
+		err := s.sendPing(target, authReqID)
+		if target.registration != nil {
+			s.note(target.registration, err == nil)
+		}
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
 }
 
-func (p *phoneLogin) canPing() bool { return p.redirectURI == "" && p.merchant.PingURL != "" }
+func (s *Simulator) canPing(p *phoneLogin) bool {
+	return p.redirectURI == "" && len(s.pingTargets(p.merchant)) > 0
+}
 
-func (s *Simulator) sendPing(merchant *Merchant, authReqID string) error {
+func (s *Simulator) sendPing(target pingTarget, authReqID string) error {
 	body, err := json.Marshal(map[string]string{"auth_req_id": authReqID})
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequest(http.MethodPost, merchant.PingURL, bytes.NewReader(body))
+	request, err := http.NewRequest(http.MethodPost, target.url, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	SignPing(request, body, merchant.PingSecret, time.Now())
-	response, err := s.pingClient.Do(request)
-	if err != nil {
-		return err
-	}
-	response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s, not 200", merchant.PingURL, response.Status)
-	}
-	return nil
+	SignPing(request, body, target.secret, time.Now())
+	return s.send(request)
 }
 
 // newPingClient talks to this machine only, directly, and keeps no connection:

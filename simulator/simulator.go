@@ -31,6 +31,7 @@ const (
 	consentLifetime     = 10 * time.Minute
 	codeLifetime        = 2 * time.Minute
 	accessTokenLifetime = 10 * time.Minute
+	phoneTokenLifetime  = 300 * time.Second
 	idTokenLifetime     = time.Hour
 
 	// phoneLoginKept is longer than any login from a phone number lasts, so that
@@ -49,6 +50,7 @@ type Simulator struct {
 	tokenLifetime time.Duration
 	pollInterval  time.Duration
 
+	manners    manners
 	endpoints  map[string]endpoint
 	keys       *keyRing
 	phoneKeys  *keyRing // of logins from a phone number; may be keys itself
@@ -58,16 +60,18 @@ type Simulator struct {
 	transactions  *store[transaction]
 	codes         *store[authorizationCode]
 	accessTokens  *store[login]
+	phoneTokens   *store[login]  // access tokens of logins from a phone number
 	redeemed      *store[string] // access tokens by the code that gave them
 
 	phoneMu     sync.Mutex // guards what phoneLogins points to
 	phoneLogins *store[*phoneLogin]
 	phoneCodes  *store[*phoneLogin]
 
-	mu     sync.Mutex
-	calls  map[string]int
-	asked  map[consentKey]bool
-	faults Faults
+	mu         sync.Mutex
+	calls      map[string]int
+	asked      map[consentKey]bool
+	registered []*registration
+	faults     Faults
 }
 
 // endpoint is one row of the table that ServeHTTP looks requests up in.
@@ -95,6 +99,8 @@ func New(config Config) (*Simulator, error) {
 		transactions:  newStore[transaction](consentLifetime),
 		codes:         newStore[authorizationCode](codeLifetime),
 		accessTokens:  newStore[login](accessTokenLifetime),
+		phoneTokens:   newStore[login](phoneTokenLifetime),
+		manners:       newManners(config),
 		redeemed:      newStore[string](accessTokenLifetime),
 		phoneLogins:   newStore[*phoneLogin](phoneLoginKept),
 		phoneCodes:    newStore[*phoneLogin](codeLifetime),
@@ -132,6 +138,8 @@ const (
 	callsPath   = "/_simulator/calls"
 	consentPath = "/_simulator/consent"
 	phonePath   = "/_simulator/phone"
+	revokePath  = "/_simulator/revoke"
+	failedPath  = "/_simulator/error"
 	stylePath   = "/_simulator/style.css"
 )
 
@@ -152,6 +160,10 @@ func (s *Simulator) route() {
 		backchannelPath: {"backchannel", post, s.backchannel},
 		userExistsPath:  {"exists", post, s.userExists},
 		phonePath:       {"phone", append(post, read...), s.phone},
+		salesUnitsPath:  {"management", get, s.management},
+		webhooksPath:    {"webhooks", append(get, post...), s.webhooks},
+		revokePath:      {"", post, s.revoke},
+		failedPath:      {"", read, s.failed},
 		indexPath:       {"", read, s.index},
 		callsPath:       {"", read, s.callCounts},
 		stylePath:       {"", read, s.style},
@@ -168,7 +180,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// The path as it was sent: an encoded slash is not a slash.
-	e, ok := s.endpoints[r.URL.EscapedPath()]
+	e, ok := s.endpointOf(r.URL.EscapedPath())
 	if !ok {
 		s.count("other")
 		http.NotFound(w, r)
@@ -181,6 +193,18 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e.serve(w, r)
+}
+
+// endpointOf finds the endpoint of a path. Below those of the APIs for partners there are more.
+func (s *Simulator) endpointOf(path string) (endpoint, bool) {
+	switch {
+	case strings.HasPrefix(path, salesUnitsPath+"/"), strings.HasPrefix(path, merchantsPath+"/"):
+		return s.endpoints[salesUnitsPath], true
+	case strings.HasPrefix(path, webhooksPath+"/"):
+		return endpoint{"webhooks", []string{http.MethodDelete}, s.webhooks}, true
+	}
+	e, ok := s.endpoints[path]
+	return e, ok
 }
 
 // base is the API base of the answers: the configured one, or the one the

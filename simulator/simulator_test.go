@@ -113,7 +113,7 @@ func TestCalls(t *testing.T) {
 	want := map[string]any{
 		"discovery": 1.0, "jwks": 0.0, "accesstoken": 1.0, "authorize": 2.0,
 		"consent": 1.0, "token": 1.0, "userinfo": 1.0, "other": 1.0,
-		"backchannel": 1.0, "exists": 1.0, "phone": 2.0, "slow_down": 0.0,
+		"backchannel": 1.0, "exists": 1.0, "phone": 2.0, "slow_down": 0.0, "management": 0.0, "webhooks": 0.0,
 	}
 	w.do("GET", discoveryPath, "", nil)
 	w.do("GET", "/nowhere", "", nil)

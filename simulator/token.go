@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 const (
@@ -25,7 +26,7 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 		err.write(w)
 		return
 	}
-	accessToken := s.accessTokens.add(32, granted)
+	accessToken, expiresIn := s.newAccessToken(granted)
 	if granted.code != "" {
 		s.redeemed.put(granted.code, accessToken)
 	}
@@ -37,7 +38,7 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 	answer := map[string]any{
 		"access_token": accessToken,
 		"id_token":     idToken,
-		"expires_in":   tokenExpiresIn,
+		"expires_in":   expiresIn,
 		"scope":        strings.Join(granted.scopes, " "),
 		"token_type":   "bearer",
 	}
@@ -45,6 +46,17 @@ func (s *Simulator) token(w http.ResponseWriter, r *http.Request) {
 		alter(answer)
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// newAccessToken makes the access token of a login. Those of logins from a phone
+// number begin with "ciba." and live for 300 seconds.
+func (s *Simulator) newAccessToken(l login) (token string, expiresIn int) {
+	if l.authReqID == "" {
+		return s.accessTokens.add(32, l), tokenExpiresIn
+	}
+	token = "ciba." + randomText(32)
+	s.phoneTokens.put(token, l)
+	return token, int(phoneTokenLifetime / time.Second)
 }
 
 // grant exchanges what the client has for the login it stands for.

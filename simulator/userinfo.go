@@ -20,15 +20,24 @@ func (s *Simulator) userinfo(w http.ResponseWriter, r *http.Request) {
 	}
 	token, ok := bearerToken(r.Header)
 	if !ok {
-		unauthorized("Bearer", "invalid_token", "One Authorization header with the login's access token is required.").write(w)
+		unauthorized("Bearer", "request_unauthorized", "One Authorization header with the login's access token is required.").write(w)
 		return
 	}
 	l, ok := s.accessTokens.get(token)
 	if !ok {
-		unauthorized("Bearer", "invalid_token", "This is not the access token of a login of the last minutes.").write(w)
+		l, ok = s.phoneTokens.get(token)
+	}
+	if !ok {
+		unauthorized("Bearer", "request_unauthorized", "This is not the access token of a login of the last minutes.").write(w)
 		return
 	}
 	claims := l.claims()
+	if s.manners.has(hydraUserinfo) {
+		maps.Copy(claims, map[string]any{
+			"iss": issuer(s.base(r)), "aud": []string{l.merchant.ClientID}, "iat": l.approvedAt.Unix(), "auth_time": l.approvedAt.Unix(),
+			"rat": l.requestedAt.Unix(), "amr": []string{}, "acr": l.acr,
+		})
+	}
 	if alter := s.currentFaults().Userinfo; alter != nil {
 		alter(claims)
 	}
@@ -40,8 +49,12 @@ func (l login) claims() map[string]any {
 	claims := map[string]any{"sub": l.sub(), "sid": l.sid}
 	for _, scope := range l.scopes {
 		maps.Copy(claims, l.user.claimsOf(scope))
-		if l.firstTime && (scope == "delegatedConsents" || scope == "customFlow") {
+		switch {
+		case !l.firstTime:
+		case scope == "delegatedConsents":
 			claims["delegatedConsents"] = delegatedConsents(l.approvedAt)
+		case scope == "customFlow":
+			claims["flowResult"] = flowResult()
 		}
 	}
 	return claims

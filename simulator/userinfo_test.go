@@ -86,7 +86,7 @@ func TestDelegatedConsents(t *testing.T) {
 	if got := w.claimsFor(kari, "openid delegatedConsents"); got["delegatedConsents"] != nil {
 		t.Error("there again at the second login")
 	}
-	if got := w.claimsFor(bjorn, "openid customFlow"); got["delegatedConsents"] == nil {
+	if got := w.claimsFor(bjorn, "openid delegatedConsents"); got["delegatedConsents"] == nil {
 		t.Error("not there at another user's first login")
 	}
 }
@@ -101,10 +101,10 @@ func TestUserinfoRefusals(t *testing.T) {
 		text   string
 	}{
 		"subscription key":      {map[string]string{"Ocp-Apim-Subscription-Key": "partner-subscription"}, 401, "invalid_request", "must not be sent"},
-		"partner token":         {map[string]string{"Authorization": "Bearer " + w.partnerToken()}, 401, "invalid_token", "not the access token"},
-		"unknown token":         {map[string]string{"Authorization": "Bearer abc"}, 401, "invalid_token", "not the access token"},
-		"no token":              {map[string]string{"Authorization": ""}, 401, "invalid_token", "is required"},
-		"Basic":                 {map[string]string{"Authorization": basic("gym:id", "gym secret%+")}, 401, "invalid_token", "is required"},
+		"partner token":         {map[string]string{"Authorization": "Bearer " + w.partnerToken()}, 401, "request_unauthorized", "not the access token"},
+		"unknown token":         {map[string]string{"Authorization": "Bearer abc"}, 401, "request_unauthorized", "not the access token"},
+		"no token":              {map[string]string{"Authorization": ""}, 401, "request_unauthorized", "is required"},
+		"Basic":                 {map[string]string{"Authorization": basic("gym:id", "gym secret%+")}, 401, "request_unauthorized", "is required"},
 		"no plugin version":     {map[string]string{"Vipps-System-Plugin-Version": ""}, 400, "invalid_request", "Vipps-System-Plugin-Version is missing"},
 		"31 characters of name": {map[string]string{"Vipps-System-Name": strings.Repeat("å", 31)}, 400, "invalid_request", "longer than 30"},
 	}

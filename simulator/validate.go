@@ -34,6 +34,9 @@ func (c Config) validate() error {
 	if err := c.checkPhoneOptions(); err != nil {
 		return err
 	}
+	if err := c.checkManners(); err != nil {
+		return err
+	}
 	if err := c.checkMerchants(); err != nil {
 		return err
 	}
@@ -47,6 +50,26 @@ func (c Config) checkPhoneOptions() error {
 	}
 	if c.PhoneSigningAlg != algRS256 && c.PhoneSigningAlg != algES256 {
 		return fmt.Errorf("phone_signing_alg: %q is not one; use %s or %s", c.PhoneSigningAlg, algRS256, algES256)
+	}
+	return nil
+}
+
+func (c Config) checkManners() error {
+	for _, manner := range []struct {
+		name, value string
+		of          []string
+	}{
+		{"basic_form", c.BasicForm, basicForms}, {"phone_id_token", c.PhoneIDToken, tokenForms},
+		{"phone_request_id", c.PhoneRequestID, requestIDs}, {"phone_msn", c.PhoneMSN, msnForms}, {"consent_jwt", c.ConsentJWT, consentForms},
+	} {
+		if !slices.Contains(manner.of, manner.value) {
+			return fmt.Errorf("%s: %q is not one; use one of %s", manner.name, manner.value, strings.Join(manner.of, ", "))
+		}
+	}
+	for _, manner := range c.Hydra {
+		if !slices.Contains(hydraManners, manner) {
+			return fmt.Errorf("hydra: %q is not one; use some of %s", manner, strings.Join(hydraManners, ", "))
+		}
 	}
 	return nil
 }
@@ -117,7 +140,24 @@ func (m Merchant) validate() error {
 			return fmt.Errorf("scopes: Vipps MobilePay has no %q; use some of %s", scope, strings.Join(knownScopes, ", "))
 		}
 	}
+	if m.ConsentURL != "" {
+		if err := checkOwnURL(m.ConsentURL); err != nil {
+			return fmt.Errorf("consent_url: %w", err)
+		}
+	}
 	return m.checkPing()
+}
+
+// checkOwnURL keeps a mistake in a config from calling strangers.
+func checkOwnURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("%q is not a URL; write it like http://localhost:8080/vipps/webhook", raw)
+	}
+	if !isLoopbackHost(u.Host) {
+		return fmt.Errorf("%q is not on this machine; use a loopback host such as localhost or 127.0.0.1", raw)
+	}
+	return nil
 }
 
 // checkPing keeps a mistake in a config from sending pings to strangers.

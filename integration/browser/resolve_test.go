@@ -69,6 +69,9 @@ func TestEveryFieldResolvesPlaceholders(t *testing.T) {
 			return harness.ConfigWith("handler", `"session":{`+field+value+`}`)
 		}},
 		{vippslogin.LogoutConfig{}, func(field, value string) []byte { return harness.ConfigWith("handler", `"logout":{`+field+value+`}`) }},
+		{vippslogin.SiteSessionConfig{}, func(field, value string) []byte {
+			return harness.ConfigWith("handler", `"site_session":{`+field+value+`}`)
+		}},
 		{vippslogin.RequireConfig{}, func(field, value string) []byte {
 			return harness.ConfigWith("handler", `"require":[{"app_confirmation":true,`+field+value+`}]`)
 		}},

@@ -95,7 +95,7 @@ var mishaps = map[string]mishap{
 // Every error page in every language: it is the right one in the right words, its button leads on, the
 // keyboard reaches that, it asks for nothing and runs nothing, and it passes check.
 func TestBrowserErrorPages(t *testing.T) {
-	v := startPages(t)
+	v := startPages(t, "2999-01-01")
 	for i := range locales {
 		l := &locales[i]
 		t.Run(l.language, func(t *testing.T) {
@@ -113,6 +113,35 @@ func TestBrowserErrorPages(t *testing.T) {
 					w.t = t
 					testErrorPage(w, v, l, kind, m, texts[kind])
 				})
+			}
+		})
+	}
+}
+
+// TestBrowserAfterBrandDay: the pages that name the brand say Vipps in every market and language, and nothing of MobilePay,
+// once MobilePay has become Vipps.
+func TestBrowserAfterBrandDay(t *testing.T) {
+	v := startPages(t, "2020-01-01")
+	for i := range locales {
+		l := locales[i]
+		l.brand = "Vipps"
+		t.Run(l.language, func(t *testing.T) {
+			texts := readTexts(t, l.language)
+			w := newWindow(t)
+			w.accept(l.accept)
+			named := 0
+			for _, kind := range []string{"cancelled", "login_required", "outdated_app", "provider_error", "busy", "no_answer"} {
+				if !strings.Contains(fmt.Sprint(texts[kind]), "{brand}") {
+					continue
+				}
+				named++
+				testErrorPage(w, v, &l, kind, mishaps[kind], texts[kind])
+				if page := w.text("body"); strings.Contains(page, "MobilePay") {
+					t.Errorf("%s: %s", kind, page)
+				}
+			}
+			if named == 0 {
+				t.Error("no page names the brand")
 			}
 		})
 	}
@@ -141,7 +170,7 @@ func testErrorPage(w *tab, v *failingVipps, l *locale, kind string, m mishap, wa
 			w.t.Errorf("the reference is not in the log: %s", reference)
 		}
 	}
-	w.check("error-" + kind + "-" + l.language)
+	w.check("error-" + kind + "-" + l.language + "-" + strings.ReplaceAll(l.brand, " ", "-"))
 	if m.link != "" {
 		w.wantFocus()
 	}
@@ -280,8 +309,8 @@ type failingVipps struct {
 	logFile string
 }
 
-// startPages runs testdata/pages.Caddyfile against a failingVipps.
-func startPages(t *testing.T) *failingVipps {
+// startPages runs testdata/pages.Caddyfile against a failingVipps. From the day until on, the pages say Vipps everywhere.
+func startPages(t *testing.T, until string) *failingVipps {
 	t.Helper()
 	v := &failingVipps{port: strconv.Itoa(freeport.New(t)), logFile: filepath.Join(t.TempDir(), "log")}
 	v.serve(t)
@@ -295,7 +324,7 @@ func startPages(t *testing.T) *failingVipps {
 	}
 	_, vippsPort, _ := net.SplitHostPort(v.server.Listener.Addr().String())
 	for name, value := range map[string]string{
-		"PAGES_STORAGE": storage, "PAGES_LOG": v.logFile, "PAGES_VIPPS_PORT": vippsPort, "PAGES_PORT": v.port,
+		"PAGES_STORAGE": storage, "PAGES_LOG": v.logFile, "PAGES_VIPPS_PORT": vippsPort, "PAGES_PORT": v.port, "PAGES_UNTIL": until,
 	} {
 		t.Setenv(name, value)
 	}

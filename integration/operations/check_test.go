@@ -288,10 +288,10 @@ discovery     ok  read, with the issuer that it should have
 signing keys  ok  read, 1 can be used
 clock         ok  within 5s of Vipps MobilePay's
 
-MSN     HOST              KEYS  MSN KNOWN  REDIRECT URI  PHONE REDIRECT URI
-123456  shop-a.localhost  ok    ok         FAILED        -
-234567  shop-b.localhost  ok    ok         ok            -
-345678  shop-c.localhost  ok    -          ok            -
+MSN     HOST              KEYS  MSN KNOWN  REDIRECT URI  PHONE REDIRECT URI  CLIENT ID                             SALES UNIT
+123456  shop-a.localhost  ok    ok         FAILED        -                   5754fdc9-83a2-88c9-bdab-26eab789c248  Merchant 123456
+234567  shop-b.localhost  ok    ok         ok            -                   0eab1aab-5498-80e3-9683-06fad509bff8  Merchant 234567
+345678  shop-c.localhost  ok    -          ok            -                   -                                     Merchant 345678
 
 FAILED: 123456 shop-a.localhost: redirect URI
   auth: the login page was refused by Vipps MobilePay: status 400
@@ -340,6 +340,8 @@ func TestCheckJSON(t *testing.T) {
     {
       "msn": "123456",
       "host": "shop-a.localhost",
+      "sales_unit": "Merchant 123456",
+      "client_id": "5754fdc9-83a2-88c9-bdab-26eab789c248",
       "redirect_uri": "http://shop-a.localhost:$HTTP/other/callback",
       "checks": [
         {

@@ -142,7 +142,7 @@ func TestMerchantsFileSwapped(t *testing.T) {
 func followers() int {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return strings.Count(string(stacks), "(*merchantsFile).follow(")
+	return strings.Count(string(stacks), "(*File).Follow(")
 }
 
 // TestMerchantsFileIsLeft: nobody watches the file of a config that does not run.

@@ -13,7 +13,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// Subject is whom an assertion is about.
+// Subject is the user and the login that an assertion is about.
 type Subject struct {
 	Session string // the session's id
 	Sub     string
@@ -22,7 +22,7 @@ type Subject struct {
 	Claims  []userinfo.Claim
 }
 
-// Signer makes the assertions of one configured site. It signs once for a session and half a life.
+// Signer signs the assertions of one site, once for a session and half of their lifetime.
 type Signer struct {
 	Memory   *Memory
 	Audience string        // "" is the issuer
@@ -30,11 +30,11 @@ type Signer struct {
 	Claims   []string      // those that are in it beside sub
 
 	mu                sync.Mutex
-	recent, before    map[signedFor]*signed // two generations, so that old ones go
+	recent, before    map[signedFor]*signed // two generations, so that old entries are dropped
 	generationStarted time.Time
 }
 
-// signedFor is what an assertion is kept under. One session has several origins where a site has several ports.
+// signedFor is the key of a cached assertion. A session has several origins if a site has several ports.
 type signedFor struct{ session, msn, issuer string }
 
 type signed struct {
@@ -44,11 +44,11 @@ type signed struct {
 	err   error
 }
 
-// maxKept bounds a generation of kept assertions, of about a kilobyte each.
+// maxKept limits a generation of cached assertions, of about a kilobyte each.
 const maxKept = 10_000
 
-// Sign returns an assertion that is good for at least half of its lifetime. It fails with state.ErrUnavailable where no
-// key is known and storage is away.
+// Sign returns an assertion that is valid for at least half of its lifetime. It fails with state.ErrUnavailable if no key is
+// known and the shared state is unavailable.
 func (s *Signer) Sign(ctx context.Context, at Access, about Subject, now time.Time) (string, error) {
 	id := signedFor{about.Session, about.MSN, about.Issuer}
 	entry := s.entry(id, now)
@@ -59,7 +59,7 @@ func (s *Signer) Sign(ctx context.Context, at Access, about Subject, now time.Ti
 	return entry.token, entry.err
 }
 
-// entry returns what is kept for a session, or a new entry where nothing is or it is past half of its life.
+// entry returns the cached entry of a session, or a new one if there is none or it is past half of its lifetime.
 func (s *Signer) entry(id signedFor, now time.Time) *signed {
 	half := s.Lifetime / 2
 	s.mu.Lock()
@@ -114,7 +114,7 @@ func (s *Signer) claims(about Subject, now time.Time) jwt.MapClaims {
 	if audience == "" {
 		audience = about.Issuer
 	}
-	// After those of userinfo: none of them can take the place of one that says whose the assertion is.
+	// After those of userinfo, so that none of them can replace one of these.
 	for name, value := range map[string]any{
 		"iss": about.Issuer, "aud": audience, "sub": about.Sub, "msn": about.MSN,
 		"iat": now.Unix(), "exp": now.Add(s.Lifetime).Unix(), "jti": seal.RandomText(16),
@@ -124,7 +124,7 @@ func (s *Signer) claims(about Subject, now time.Time) jwt.MapClaims {
 	return claims
 }
 
-// Size returns how many characters an assertion about somebody has, at most.
+// Size returns the maximum length of an assertion about a subject, in characters.
 func (s *Signer) Size(about Subject) int {
 	header, _ := json.Marshal(map[string]string{"alg": "ES256", "typ": "JWT", "kid": seal.RandomText(12)})
 	payload, _ := json.Marshal(s.claims(about, time.Now()))
@@ -133,7 +133,7 @@ func (s *Signer) Size(about Subject) int {
 }
 
 // PublicKeys returns the keys that check the assertions of a merchant, as a JWK Set (RFC 7517 section 5): also the next
-// one, before it signs, and earlier ones for as long as anything that they signed is good.
+// one, before it signs, and earlier ones for as long as assertions that they signed are valid.
 func (m *Memory) PublicKeys(ctx context.Context, at Access, msn string, now time.Time) ([]byte, error) {
 	ring, err := m.get(ctx, at, msn, now)
 	if err != nil {

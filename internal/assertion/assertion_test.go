@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -248,7 +249,7 @@ func TestLostKeys(t *testing.T) {
 		storage, keys := storetest.New(), sealtest.Keys(t)
 		i := newInstance(storage, keys)
 		first := kid(t, i.mustSign(t, kari))
-		clear(storage.Files)
+		maps.DeleteFunc(storage.Files, func(name string, _ []byte) bool { return name != store.CanaryKey })
 		time.Sleep(rereadAfter)
 		i.mustSign(t, kari)
 		synctest.Wait()
@@ -328,5 +329,25 @@ func TestAssertedClaims(t *testing.T) {
 	}
 	if len(token) > i.Size(about) || i.Size(about) > len(token)+8 {
 		t.Errorf("%d characters, foreseen were %d", len(token), i.Size(about))
+	}
+}
+
+// TestStoredAssertionKeys: keys that an earlier version has stored sign on (testdata/stored/v3.json).
+func TestStoredAssertionKeys(t *testing.T) {
+	content, err := os.ReadFile("../../testdata/stored/v3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored struct{ Files map[string][]byte }
+	if err := json.Unmarshal(content, &stored); err != nil {
+		t.Fatal(err)
+	}
+	storage := storetest.New()
+	storage.Files = stored.Files
+	at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
+	ring, err := at.load(t.Context(), "123456")
+	keys := ring.keys
+	if err != nil || !ring.whole || len(keys) != 1 || keys[0].ID == "" || !keys[0].From.Equal(time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("%v %t %v", keys, ring.whole, err)
 	}
 }

@@ -23,38 +23,45 @@ import (
 )
 
 const (
-	// MaxLifetime is the longest an assertion can be good for.
+	// MaxLifetime is the maximum lifetime of an assertion.
 	MaxLifetime = time.Hour
 
-	// KeysMaxAge is how long a site may keep the public keys.
+	// KeysMaxAge is how long sites may cache the public keys.
 	KeysMaxAge = 5 * time.Minute
 
 	// signsFor is how long a key signs.
 	signsFor = 30 * 24 * time.Hour
 
-	// publishedBefore is how long the next key is among the public keys before it signs: longer than the other
-	// instances' memory of the keys and the sites' together.
+	// publishedBefore is how long the next key is published before it signs: longer than other instances and sites together
+	// cache the keys.
 	publishedBefore = 15 * time.Minute
 
-	// rereadAfter is how long an instance goes by the keys it has read.
+	// rereadAfter is how long an instance uses the keys that it has read.
 	rereadAfter = 5 * time.Minute
 
 	keyPrefix = "assertion_keys/"
 
 	// sealedUnder stands before what stored keys are bound to: the name that they have always had.
 	sealedUnder = "vipps_login/"
+
+	// trustedFor is how long it uses them without waiting for newer ones: a site that then caches them knows the next key
+	// before it signs.
+	trustedFor = publishedBefore - KeysMaxAge
+
+	// maxWait limits waiting for newer keys where there are known ones.
+	maxWait = time.Second
 )
 
 // key is one signing key, as it is stored.
 type key struct {
 	ID      string    `json:"kid"`
 	Private []byte    `json:"private"` // PKCS #8
-	From    time.Time `json:"from"`    // it signs from then on, until the next one does
+	From    time.Time `json:"from"`    // when it begins to sign; it ends when the next one begins
 
 	signer *ecdsa.PrivateKey
 }
 
-// ring is the keys of one merchant, the oldest first.
+// ring has the keys of one merchant, the oldest first.
 type ring struct {
 	keys []*key
 	read time.Time // from the shared state
@@ -77,7 +84,7 @@ func (r *ring) needsNext(now time.Time) bool {
 	return !now.Before(newest.From.Add(signsFor - publishedBefore))
 }
 
-// withoutExpired returns the keys of which something that they signed may still be good.
+// withoutExpired returns the keys whose assertions may still be valid.
 func withoutExpired(keys []*key, now time.Time) []*key {
 	for len(keys) > 1 && now.Sub(keys[1].From) > MaxLifetime+publishedBefore {
 		keys = keys[1:]
@@ -85,14 +92,13 @@ func withoutExpired(keys []*key, now time.Time) []*key {
 	return keys
 }
 
-// Access is what it takes to read and write the keys: the state that the instances share, and the cookie keys, which
-// seal them there.
+// Access is needed to read and write the keys: the shared state, and the cookie keys, which seal them.
 type Access struct {
 	Shared state.Engine
 	Keys   *seal.Keys
 }
 
-// names are where a merchant's keys are: under the newest cookie secret first.
+// names returns where a merchant's keys are in the shared state: that of the newest cookie secret first.
 func (at Access) names(msn string) []string {
 	names := at.Keys.IndexNames("assertion", msn)
 	for i, name := range names {
@@ -101,10 +107,10 @@ func (at Access) names(msn string) []string {
 	return names
 }
 
-// sealedFor is what stored keys are bound to.
+// sealedFor returns the context that stored keys are bound to.
 func sealedFor(name, msn string) []byte { return seal.Context(sealedUnder+name, msn) }
 
-// Memory is what an instance knows of the keys. It outlives a config.
+// Memory caches the keys of an instance. It outlives a config.
 type Memory struct {
 	mu     sync.RWMutex
 	rings  map[string]*ring // by the key in the shared state
@@ -120,8 +126,9 @@ func (m *Memory) known(name string) *ring {
 	return m.rings[name]
 }
 
-// get returns the keys of a merchant. What is known serves while it is read anew in the background, and for as long as
-// the shared state is away; only where nothing is known does the caller wait, and get an error.
+// get returns the keys of a merchant. Known keys are used while they are read again in the background, and while the shared
+// state is unavailable. If they are old, as at an instance where a merchant had no requests, the caller waits a moment: others
+// may have replaced them. Only if no keys are known does it get errors.
 func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	name := at.names(msn)[0]
 	known := m.known(name)
@@ -132,7 +139,7 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 		return m.refresh(context.WithoutCancel(ctx), at, msn, now)
 	})
 	if known != nil {
-		return known, nil
+		return newer(refreshed, known, now), nil
 	}
 	select {
 	case got := <-refreshed:
@@ -143,12 +150,36 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 	}
 }
 
-// refresh reads the keys, and makes what is missing.
+// newer returns the refreshed keys if the known ones are old and the others come soon.
+func newer(refreshed <-chan singleflight.Result, known *ring, now time.Time) *ring {
+	if now.Sub(known.read) < trustedFor {
+		return known
+	}
+	select {
+	case got := <-refreshed:
+		if r, ok := got.Val.(*ring); ok && got.Err == nil {
+			return r
+		}
+	case <-time.After(maxWait):
+	}
+	return known
+}
+
+// Exist reports whether a merchant has keys. It makes none.
+func (m *Memory) Exist(ctx context.Context, at Access, msn string) (bool, error) {
+	if m.known(at.names(msn)[0]) != nil {
+		return true, nil
+	}
+	found, err := at.load(ctx, msn)
+	return len(found.keys) > 0, err
+}
+
+// refresh reads the keys, and makes missing ones.
 func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	name := at.names(msn)[0]
 	known := m.known(name)
 	if known != nil && now.Sub(known.read) < rereadAfter {
-		return known, nil // another caller's refresh has just ended
+		return known, nil // another caller has just refreshed them
 	}
 	keys, err := m.upToDate(ctx, at, msn, now)
 	if err != nil {
@@ -161,7 +192,7 @@ func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Ti
 	return r, nil
 }
 
-// upToDate reads the keys, and stores what is missing of them unless another instance was faster.
+// upToDate reads the keys, and makes and stores missing ones, unless another instance was faster.
 func (m *Memory) upToDate(ctx context.Context, at Access, msn string, now time.Time) ([]*key, error) {
 	for {
 		found, err := at.load(ctx, msn)
@@ -209,7 +240,7 @@ func (at Access) load(ctx context.Context, msn string) (f found, err error) {
 				return f, nil
 			}
 		}
-		// What no secret opens is replaced: it was sealed under one that is gone, or is damaged.
+		// Keys that no secret opens are replaced: their secret was removed, or they are damaged.
 	}
 	return f, nil
 }

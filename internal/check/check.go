@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,7 @@ import (
 
 const (
 	skewWarning = 5 * time.Second
-	// skewFailure is what the checks of an ID token forgive.
+	// skewFailure is the leeway of the checks of an ID token.
 	skewFailure = idtoken.Leeway
 )
 
@@ -34,44 +35,64 @@ type Target struct {
 
 	RedirectURI      string
 	PhoneRedirectURI string // "" where no phone login ends in a browser
-	WebhookURL       string // where the ping is taken; "" where none is
+	WebhookURL       string // of the ping; "" where none is taken
 	AppAuth          bool   // logins are to be confirmed in the app
 	AnyBrowser       bool   // logins may be completed in any browser
 
-	// Unchecked says why nobody can know the MSN or the redirect URI before a request; "" where they
-	// are known.
+	// shownClientID is the client_id that Vipps MobilePay's redirect has shown for the MSN; "" where none has.
+	shownClientID string
+
+	// Unchecked says why the MSN or the redirect URI is unknown before a request; "" if they are known.
 	Unchecked string
 }
 
 // KnownMSN reports whether the MSN is the same for every request.
 func (t *Target) KnownMSN() bool { return merchant.IsMSN(t.Unit.MSN) }
 
-// Checker checks what a config needs of Vipps MobilePay.
+// Checker checks whether Vipps MobilePay is set up for a config.
 type Checker struct {
 	client   *vipps.Client
-	parallel int    // calls at the same time, at most
-	step     func() // tells the progress; called by many at once
+	pings    []string // where the config takes pings, at any of its hosts
+	parallel int      // calls at the same time, at most
+	step     func()   // reports progress; called concurrently
 	keys     *seal.Keys
 
 	doc     vipps.Discovery
 	noDoc   bool // there is no discovery document
 	noToken bool // there is no partner access token
+	account partnerAccount
 	silence atomic.Int32
 }
 
-// New makes a checker whose states are sealed like those of logins, with a key that nobody keeps.
-func New(client *vipps.Client, parallel int, step func()) (*Checker, error) {
+// New returns a Checker. It seals its states like those of logins, with a random key. pings are the PingURLs of the whole
+// config, also where only some of its targets are checked.
+func New(client *vipps.Client, pings []string, parallel int, step func()) (*Checker, error) {
 	keys, err := seal.NewKeys(client.Base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
-	return &Checker{client: client, parallel: parallel, step: step, keys: keys}, err
+	return &Checker{client: client, pings: pings, parallel: parallel, step: step, keys: keys}, err
 }
 
 // Partner checks what all merchants have in common.
 func (c *Checker) Partner(ctx context.Context) []Finding {
-	return []Finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
+	found := []Finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
+	if c.readAccount(ctx); c.account.unitsErr != nil {
+		found = append(found, notChecked(aboutSalesUnits, c.account.unitsErr.Error()))
+	}
+	return found
 }
 
-// Targets checks the merchants' hosts, and returns what was found in their order. Keys that several
-// hosts share are checked once.
+// PingURLs returns where the targets take pings.
+func PingURLs(targets []*Target) []string {
+	var found []string
+	for _, t := range targets {
+		if t.WebhookURL != "" && t.Unchecked == "" && !slices.Contains(found, t.WebhookURL) {
+			found = append(found, t.WebhookURL)
+		}
+	}
+	return found
+}
+
+// Targets checks the merchants' hosts, and returns the findings in the same order. Keys that several hosts share are checked
+// once.
 func (c *Checker) Targets(ctx context.Context, targets []*Target) [][]Finding {
 	var group errgroup.Group
 	group.SetLimit(c.parallel)
@@ -87,14 +108,14 @@ func (c *Checker) Targets(ctx context.Context, targets []*Target) [][]Finding {
 	for i, t := range targets {
 		group.Go(func() error { hosts[i] = c.host(ctx, t); c.step(); return nil })
 	}
-	_ = group.Wait() // what failed is in the findings
+	_ = group.Wait() // failures are in the findings
 	for i, t := range targets {
 		hosts[i] = append([]Finding{*keys[keysOf(t)]}, hosts[i]...)
 	}
 	return hosts
 }
 
-// Steps is how often Targets calls step.
+// Steps returns how often Targets calls step.
 func Steps(targets []*Target) int {
 	keys := make(map[string]bool)
 	for _, t := range targets {
@@ -103,7 +124,7 @@ func Steps(targets []*Target) int {
 	return len(keys) + len(targets)
 }
 
-// keysOf names the keys that logins at a target use.
+// keysOf identifies the keys of logins at a target.
 func keysOf(t *Target) string {
 	return string(seal.Context(t.Unit.MSN, t.Unit.ClientID, t.Unit.ClientSecret))
 }
@@ -165,8 +186,8 @@ func (c *Checker) clock(ctx context.Context) Finding {
 	return c.judge(aboutClock, nil, "within "+skewWarning.String()+" of Vipps MobilePay's", nil)
 }
 
-// merchantKeys redeems a code that nobody was given: "invalid_grant" comes from a token endpoint that has
-// accepted the keys, and nobody is logged in (RFC 6749 section 5.2).
+// merchantKeys redeems a made-up code. "invalid_grant" means that the token endpoint has accepted the keys (RFC 6749 section
+// 5.2). No user is logged in.
 func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	reason := c.givenUp(ctx)
 	switch {
@@ -197,45 +218,47 @@ func (c *Checker) merchantKeys(ctx context.Context, t *Target) Finding {
 	if errors.Is(err, vipps.ErrKeysRefused) && t.Unit.HasOwnKeys() {
 		err = fmt.Errorf("token: %w", errOwnKeysRefused)
 	}
-	return c.judge(aboutMerchantKeys, err, "accepted by the token endpoint", t)
+	return c.judge(aboutMerchantKeys, c.explained(err, t), "accepted by the token endpoint", t)
 }
 
-// host opens the login page of a host, and that of logins from a phone number that end in a browser.
+// host opens the login page of a host, also with the redirect URI of logins from a phone number, and checks whether the ping is
+// registered.
 func (c *Checker) host(ctx context.Context, t *Target) []Finding {
 	if reason := cmp.Or(t.Unchecked, c.givenUp(ctx)); reason != "" {
 		return c.hostNotChecked(t, reason)
 	}
 	address := c.loginURL(t)
-	named, err := c.open(ctx, address, t.RedirectURI)
+	clientID, err := c.open(ctx, address, t.RedirectURI)
 	var found []Finding
 	if !t.Unit.HasOwnKeys() {
-		found = append(found, c.msn(t, named, err))
+		found = append(found, c.msn(t, clientID, err))
+		t.shownClientID = clientID
 	}
-	if !named {
-		return append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
+	if clientID == "" {
+		found = append(found, c.redirectsNotChecked(t, "Vipps MobilePay gave no client_id for the MSN")...)
+		return append(found, c.webhook(ctx, t)...)
 	}
 	found = append(found, c.judge(aboutRedirectURI, err, t.RedirectURI+" is registered", t))
-	phoneURI := t.PhoneRedirectURI
-	if phoneURI == "" {
-		return found
+	if phoneURI := t.PhoneRedirectURI; phoneURI != "" {
+		_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
+		found = append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
 	}
-	_, err = c.open(ctx, withRedirectURI(address, phoneURI), phoneURI)
-	return append(found, asWarning(c.judgeURI(aboutPhoneRedirectURI, err, phoneURI+" is registered", t, phoneURI)))
+	return append(append(found, c.audience(t)...), c.webhook(ctx, t)...)
 }
 
-// msn judges the step from msn to client_id.
-func (c *Checker) msn(t *Target, named bool, err error) Finding {
-	if !named && err == nil {
+// msn checks that Vipps MobilePay has replaced the msn by a client_id.
+func (c *Checker) msn(t *Target, clientID string, err error) Finding {
+	if clientID == "" && err == nil {
 		return Finding{Name: aboutMSN, Status: statusWarning, Detail: "a page came before the MSN was looked at: this tells nothing",
 			Fix: "Log in at the site yourself to see."}
 	}
-	if named {
+	if clientID != "" {
 		err = nil
 	}
-	return c.judge(aboutMSN, err, "known", t)
+	return c.judge(aboutMSN, c.explained(err, t), "known", t)
 }
 
-// loginURL is where the plugin itself would send the browser.
+// loginURL returns where the plugin would send the browser.
 func (c *Checker) loginURL(t *Target) string {
 	l := login.New("/", time.Now())
 	request := vipps.AuthorizationRequest{
@@ -257,53 +280,10 @@ func withRedirectURI(address, redirectURI string) string {
 	return u.String()
 }
 
-func (c *Checker) open(ctx context.Context, address, redirectURI string) (named bool, err error) {
+func (c *Checker) open(ctx context.Context, address, redirectURI string) (clientID string, err error) {
 	err = c.patiently(ctx, func() error {
-		named, err = c.client.OpenAuthorization(ctx, address, redirectURI)
+		clientID, err = c.client.OpenAuthorization(ctx, address, redirectURI)
 		return err
 	})
-	return named, err
-}
-
-const (
-	maxTries    = 3                // where Vipps MobilePay asks to come later
-	maxPatience = 10 * time.Second // between them
-	// maxSilence is how many calls in a row may stay without an answer before no more are made.
-	maxSilence = 10
-)
-
-// patiently makes a call again when Vipps MobilePay asks to come later, and counts calls without an
-// answer.
-func (c *Checker) patiently(ctx context.Context, call func() error) error {
-	for try := 1; ; try++ {
-		err := call()
-		if errors.Is(err, vipps.ErrNoAnswer) {
-			c.silence.Add(1)
-			return err
-		}
-		c.silence.Store(0)
-		if !errors.Is(err, vipps.ErrBusy) || try == maxTries {
-			return err
-		}
-		var refused vipps.StatusError
-		errors.As(err, &refused)
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(min(max(refused.RetryAfter, time.Second), maxPatience)):
-		}
-	}
-}
-
-// givenUp says why no more calls are made, or "".
-func (c *Checker) givenUp(ctx context.Context) string {
-	switch {
-	case ctx.Err() != nil:
-		return "the time for all checks is over: see --timeout"
-	case c.noDoc:
-		return "there is no discovery document"
-	case c.silence.Load() >= maxSilence:
-		return "Vipps MobilePay does not answer any more"
-	}
-	return ""
+	return clientID, err
 }

@@ -1,17 +1,18 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
 
-// Report is what `caddy vipps-login check --json` prints. Its shape is stable: fields and checks may
-// be added, and none goes away.
+// Report is the output of `caddy vipps-login check --json`. Fields and checks may be added to it, but are never removed.
 type Report struct {
-	// OK is false where a check failed. Warnings and what was not checked leave it true.
+	// OK is false if a check failed. Warnings, and checks that were not made, leave it true.
 	OK bool `json:"ok"`
 	// Environment is the base URL of Vipps MobilePay.
 	Environment string       `json:"environment"`
@@ -23,27 +24,34 @@ type Report struct {
 type hostReport struct {
 	MSN  string `json:"msn"`  // as configured, where it is a placeholder
 	Host string `json:"host"` // or "*." and a host
-	// RedirectURI is what must be registered; left out for a wildcard.
+	// SalesUnit is its name at Vipps MobilePay, if the partner's list has it.
+	SalesUnit string `json:"sales_unit,omitempty"`
+	// ClientID is the client_id that Vipps MobilePay's redirect shows for the MSN: a value for audience.
+	ClientID string `json:"client_id,omitempty"`
+	// RedirectURI must be registered. It is missing for a wildcard.
 	RedirectURI string    `json:"redirect_uri,omitempty"`
 	Checks      []Finding `json:"checks"`
 
 	phoneRedirectURI string
+	reached          bool // the sales unit is among the partner's
 }
 
-func NewReport(environment string, partner []Finding, targets []*Target, hosts [][]Finding) *Report {
-	report := &Report{Environment: environment, Partner: partner, Merchants: []hostReport{}}
+// NewReport combines the findings of Partner and Targets.
+func (c *Checker) NewReport(partner []Finding, targets []*Target, hosts [][]Finding) *Report {
+	report := &Report{Environment: c.client.Base, Partner: partner, Merchants: []hostReport{}}
 	for i, t := range targets {
-		host := hostReport{MSN: t.Unit.MSN, Host: t.Origin.Host, Checks: hosts[i]}
+		host := hostReport{MSN: t.Unit.MSN, Host: t.Origin.Host, SalesUnit: c.account.name(t.Unit.MSN), ClientID: OneLine(t.shownClientID), Checks: hosts[i]}
 		if !strings.HasPrefix(t.Origin.Host, "*.") {
 			host.RedirectURI, host.phoneRedirectURI = t.RedirectURI, t.PhoneRedirectURI
 		}
+		_, host.reached = c.account.units[t.Unit.MSN]
 		report.Merchants = append(report.Merchants, host)
 	}
 	report.OK = report.count(statusFailed) == 0
 	return report
 }
 
-// count is how many checks came to a status.
+// count returns how many checks have a status.
 func (r *Report) count(status string) int {
 	n := 0
 	count := func(found []Finding) {
@@ -70,9 +78,10 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // merchantColumns are the columns of the merchants' table.
 var merchantColumns = []struct{ check, title string }{
 	{aboutMerchantKeys, "KEYS"}, {aboutMSN, "MSN KNOWN"}, {aboutRedirectURI, "REDIRECT URI"}, {aboutPhoneRedirectURI, "PHONE REDIRECT URI"},
+	{aboutAudience, "AUDIENCE"}, {aboutWebhook, "WEBHOOK"},
 }
 
-// WriteTable prints a line for each of the partner's checks and each host, and then what is not well.
+// WriteTable writes a line for each of the partner's checks and for each host, and then the problems.
 func (r *Report) WriteTable(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(table, "Vipps MobilePay at %s\n\n", r.Environment)
@@ -92,21 +101,36 @@ func (r *Report) WriteTable(w io.Writer) error {
 	return err
 }
 
+// writeMerchants writes a line for each host. It leaves out the optional columns that are empty.
 func (r *Report) writeMerchants(w io.Writer) {
 	if len(r.Merchants) == 0 {
 		return
 	}
-	fmt.Fprint(w, "\nMSN\tHOST")
-	for _, column := range merchantColumns {
-		fmt.Fprintf(w, "\t%s", column.title)
+	type column struct {
+		title string
+		cell  func(hostReport) string
+	}
+	columns := []column{{"MSN", func(h hostReport) string { return h.MSN }}, {"HOST", func(h hostReport) string { return h.Host }}}
+	for i, c := range merchantColumns {
+		if i < 4 || slices.ContainsFunc(r.Merchants, func(h hostReport) bool { return h.cell(c.check) != "-" }) {
+			columns = append(columns, column{c.title, func(h hostReport) string { return h.cell(c.check) }})
+		}
+	}
+	columns = append(columns, column{"CLIENT ID", func(h hostReport) string { return cmp.Or(h.ClientID, "-") }})
+	if slices.ContainsFunc(r.Merchants, func(h hostReport) bool { return h.SalesUnit != "" }) {
+		columns = append(columns, column{"SALES UNIT", func(h hostReport) string { return cmp.Or(h.SalesUnit, "-") }})
+	}
+	line := func(cell func(column) string) {
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			cells[i] = cell(c)
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	fmt.Fprintln(w)
+	line(func(c column) string { return c.title })
 	for _, host := range r.Merchants {
-		fmt.Fprintf(w, "%s\t%s", host.MSN, host.Host)
-		for _, column := range merchantColumns {
-			fmt.Fprintf(w, "\t%s", host.cell(column.check))
-		}
-		fmt.Fprintln(w)
+		line(func(c column) string { return c.cell(host) })
 	}
 }
 
@@ -119,14 +143,14 @@ func (h hostReport) cell(check string) string {
 	return "-"
 }
 
-// trouble is one thing that is not well, and whose.
+// trouble is a problem, and the hosts that have it.
 type trouble struct {
 	Finding
 	subjects []string
 }
 
-// troubles are the findings that are not well. Those that say the same are one, so that a thousand
-// merchants whose check waits for one thing are not a thousand lines.
+// troubles returns the problems. Equal findings are one, so that a thousand merchants with one problem are not a thousand
+// lines.
 func (r *Report) troubles() []*trouble {
 	var all []*trouble
 	known := make(map[Finding]*trouble)
@@ -149,10 +173,10 @@ func (r *Report) troubles() []*trouble {
 	return all
 }
 
-// maxSubjects is how many hosts of one trouble are named in the table. JSON names all.
+// maxSubjects is how many hosts of one problem the table names. JSON has all.
 const maxSubjects = 3
 
-// writeTroubles says of all that is not well why, and what to do.
+// writeTroubles writes each problem, its reason, and what to do.
 func (r *Report) writeTroubles(w io.Writer) {
 	for _, t := range r.troubles() {
 		subjects := strings.Join(t.subjects[:min(maxSubjects, len(t.subjects))], ", ")
@@ -170,7 +194,7 @@ func words(name string) string {
 	return strings.NewReplacer("_", " ", "uri", "URI", "msn", "MSN").Replace(name)
 }
 
-// shown is how a status looks in a table: a failure must not be missed among hundreds.
+// shown returns a status for the table. A failure must stand out among hundreds.
 func shown(status string) string {
 	if status == statusFailed {
 		return "FAILED"

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// HostPrefix makes browsers refuse a cookie that another host, a sibling subdomain say, planted
-	// (RFC 6265bis section 4.1.3.2). It needs HTTPS.
+	// HostPrefix makes browsers refuse a cookie from another host, such as a sibling subdomain (RFC 6265bis section 4.1.3.2). It
+	// needs HTTPS.
 	HostPrefix = "__Host-"
 
 	sessionCookie = "vipps_session" // and _1, _2 where it does not fit in one
@@ -28,7 +28,7 @@ const (
 	MaxLoginBytes = 4096
 )
 
-// Name is name as it is spelt on this kind of connection.
+// Name returns the cookie's name on this kind of connection.
 func Name(name string, secure bool) string {
 	if secure {
 		return HostPrefix + name
@@ -40,11 +40,11 @@ func Name(name string, secure bool) string {
 // underscore, and an id follows.
 type Names struct{ Session, Login, Seen, New string }
 
-// Plain are the names where a host belongs to one merchant, which is nearly always.
+// Plain are the names at a host that belongs to one merchant, as nearly all do.
 var Plain = Names{sessionCookie, loginCookie + "_", seenCookie + "_", newCookie + "_"}
 
-// For returns the names at a host that belongs to another merchant on another port: cookies know no ports
-// (RFC 6265 section 8.5), and one merchant's would be in the place of the other's.
+// For returns the names at a host that belongs to another merchant on another port: cookies do not depend on the port (RFC
+// 6265 section 8.5), so one merchant's would overwrite the other's.
 func For(msn string) Names {
 	return Names{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_", newCookie + "-" + msn + "_"}
 }
@@ -52,10 +52,9 @@ func For(msn string) Names {
 // chunkEndings are what the names of a session's cookies end in.
 var chunkEndings = [MaxChunks]string{"", "_1", "_2"}
 
-// All yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates
-// nothing, and passes over what is no pair. Around a pair there are blanks and nothing else: where more is
-// trimmed, U+2000 and a name that starts with __Host- is one to us and none to the browser, and a sibling
-// subdomain has planted it.
+// All yields each name and value of the Cookie header (RFC 6265 section 4.2.1). It allocates nothing, and skips everything
+// that is not a pair. It trims blanks only: if it trimmed more, U+2000 followed by __Host- would be a __Host- cookie to us but
+// not to the browser, so that a sibling subdomain could plant it.
 func All(header http.Header) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, line := range header["Cookie"] {
@@ -71,8 +70,7 @@ func All(header http.Header) iter.Seq2[string, string] {
 	}
 }
 
-// IsOwn reports whether a cookie of that name is the plugin's, on whatever kind of connection
-// it was set: none of them is the upstream's business.
+// IsOwn reports whether a cookie of that name is the plugin's, on either kind of connection. The upstream gets none of them.
 func IsOwn(name string) bool {
 	name = strings.TrimPrefix(name, HostPrefix)
 	for _, prefix := range []string{loginCookie, seenCookie, newCookie} {
@@ -84,13 +82,12 @@ func IsOwn(name string) bool {
 	if !ok || rest == "" || rest[0] == '-' {
 		return ok
 	}
-	// Any chunk number, not only ours: what looks like ours goes no further.
+	// Any chunk number: the upstream does not get cookies that look like ours either.
 	number, ok := strings.CutPrefix(rest, "_")
 	return ok && number != "" && strings.Trim(number, "0123456789") == ""
 }
 
-// RemoveOwn takes the plugin's cookies out of the request and leaves every other one as it
-// is, byte for byte.
+// RemoveOwn removes the plugin's cookies from the request, and leaves every other cookie byte for byte as it is.
 func RemoveOwn(header http.Header) {
 	lines := header["Cookie"]
 	kept := lines[:0:0]
@@ -136,14 +133,11 @@ func withoutOwnCookies(line string) (rest string, changed bool) {
 // UntilClosed is the maxAge of a cookie that ends with the browser.
 const UntilClosed = time.Duration(math.MaxInt64)
 
-// Set sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it. No shared cache may
-// keep a response with it, whatever the site says of its own: it would give one person's session to others, or
-// end theirs.
+// Set sets one of the plugin's cookies for maxAge; a maxAge of zero or less clears it. It also keeps the answer out of shared
+// caches, whatever the site says: a cached one would give a user's session to others, or end theirs.
 func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
-	if said := w.Header()["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
-		w.Header().Add("Cache-Control", "private")
-	}
-	// One Set-Cookie for a name (RFC 6265 section 4.1.1): a session that begins where a stale one was cleared.
+	KeepPrivate(w.Header())
+	// One Set-Cookie for a name (RFC 6265 section 4.1.1): a session may begin after an invalid one was cleared.
 	w.Header()["Set-Cookie"] = slices.DeleteFunc(w.Header()["Set-Cookie"], func(earlier string) bool {
 		return strings.HasPrefix(earlier, Name(name, secure)+"=")
 	})
@@ -165,8 +159,15 @@ func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Dur
 	http.SetCookie(w, cookie)
 }
 
-// SetSession sets a session's cookies and clears the ones that an earlier, longer session left.
-// No values at all end the session.
+// KeepPrivate keeps an answer out of shared caches, whatever the site says.
+func KeepPrivate(header http.Header) {
+	if said := header["Cache-Control"]; !slices.Contains(said, "private") && !slices.Contains(said, "no-store") {
+		header.Add("Cache-Control", "private")
+	}
+}
+
+// SetSession sets a session's cookies, and clears those that are left of an earlier, longer session. Without values it clears
+// all of them.
 func SetSession(w http.ResponseWriter, r *http.Request, base string, values []string, secure bool, maxAge time.Duration) {
 	for i, value := range values {
 		Set(w, base+chunkEndings[i], value, secure, maxAge)
@@ -187,8 +188,8 @@ func hasCookie(header http.Header, name string) bool {
 	return false
 }
 
-// SessionValues returns the values of the session cookies of r, called base, in order, up to the first
-// that is missing. The second result says whether r has any cookie of that kind.
+// SessionValues returns the values of the session cookies in order, up to the first that is missing. The second result
+// reports whether there is any such cookie.
 func SessionValues(header http.Header, base string, secure bool) (values []string, any bool) {
 	var found [MaxChunks]string
 	prefix := Name(base, secure)
@@ -197,8 +198,8 @@ func SessionValues(header http.Header, base string, secure bool) (values []strin
 			continue
 		}
 		for i := range found {
-			// The first of two cookies with one name is the one with the longer path or the older one
-			// (RFC 6265 section 5.4); ours is the only one where __Host- is in force.
+			// The first of two cookies with one name has the longer path or is older (RFC 6265 section 5.4). With __Host- there is
+			// only ours.
 			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
 				found[i], any = value, true
 			}

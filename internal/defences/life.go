@@ -23,7 +23,7 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "keys of 32 characters",
-		File:   "provision.go",
+		File:   "placeholders.go",
 		Old:    `if len(key) < minAPIKey {`,
 		New:    `if false {`,
 		Test:   "TestBadCaddyfiles",
@@ -129,7 +129,7 @@ var life = []Defence{
 		File:   "internal/phone/poll.go",
 		Old:    `		l.Interval += 5 * time.Second`,
 		New:    `		_ = l.Interval`,
-		Test:   "TestPhonePolling",
+		Test:   "TestDeskSlowsDown",
 	},
 	{
 		Threat: "polling that ignores",
@@ -167,7 +167,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "a signature",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old: `	valid := false
 `,
 		New: `	valid := true
@@ -177,7 +177,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over path and query",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old:    `"POST\n" + target + `,
 		New:    `"POST\n" + r.URL.Path + `,
 		Test:   "TestPing",
@@ -185,7 +185,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over the host",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old:    `";" + host + ";"`,
 		New:    `";" + strings.ToLower(host) + ";"`,
 		Test:   "TestPing",
@@ -193,7 +193,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "over the body",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old: `	hash := base64.StdEncoding.EncodeToString(sum[:])
 `,
 		New: `	hash := base64.StdEncoding.EncodeToString(sum[:])
@@ -204,7 +204,7 @@ var life = []Defence{
 	{
 		Threat: "forged webhooks",
 		Name:   "nobody's signature is none",
-		File:   "internal/vipps/webhook.go",
+		File:   "internal/vipps/pingsignature.go",
 		Old: `	valid := false
 `,
 		New: `	valid := len(secrets) == 0
@@ -252,7 +252,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "an empty secret is a mistake",
-		File:   "resolve.go",
+		File:   "placeholders.go",
 		Old:    `		return "", errors.New("it is empty: set it")`,
 		New:    `		return "", nil`,
 		Test:   "TestBadJSON",
@@ -260,7 +260,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "an unset variable is a mistake",
-		File:   "resolve.go",
+		File:   "placeholders.go",
 		Old:    `resolved, err := caddy.NewReplacer().ReplaceOrErr(value, true, true)`,
 		New:    `resolved, err := caddy.NewReplacer().ReplaceAll(value, "x"), error(nil)`,
 		Test:   "TestBadCaddyfiles",
@@ -268,7 +268,7 @@ var life = []Defence{
 	{
 		Threat: "config fails open",
 		Name:   "no argument is accepted in silence",
-		File:   "caddyfile_lines.go",
+		File:   "caddyfile_blocks.go",
 		Old:    `if !d.AllArgs(value) || *value == "" {`,
 		New:    `if !d.Args(value) {`,
 		Test:   "TestSubdirectivesAreParsedStrictly",
@@ -355,7 +355,7 @@ var life = []Defence{
 		Threat: "logins lost under load",
 		Name:   "a login's state is in the browser, and opens at every instance",
 		File:   "internal/seal/seal.go",
-		Old: `// deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
+		Old: `// deriveKey derives the key for one purpose from a secret (HKDF, RFC 5869).
 func deriveKey(environment, secret, purpose string) ([]byte, error) {
 `,
 		New: `var ofThisProcess = string(RandomBytes(8))
@@ -411,7 +411,7 @@ func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	{
 		Threat: "somebody else's phone login",
 		Name:   "no image or frame completes it",
-		File:   "handler_phone_callback.go",
+		File:   "handler_callback.go",
 		Old:    ` || incoming.IsPartOfPage(r)`,
 		New:    ``,
 		Test:   "TestPhoneBrowserOfAnother",

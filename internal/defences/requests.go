@@ -6,9 +6,9 @@ var requests = []Defence{
 		Name:   "the redirect after a login is absolute",
 		File:   "handler_callback.go",
 		Old: `	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, v.URL(l.ReturnTo))`,
+	return redirect(w, http.StatusFound, v.URL(returnTo))`,
 		New: `	h.setSession(w, r, v, s)
-	return redirect(w, http.StatusFound, l.ReturnTo)`,
+	return redirect(w, http.StatusFound, returnTo)`,
 		Test: "TestNoWayElsewhere",
 	},
 	{
@@ -153,7 +153,7 @@ var requests = []Defence{
 		File:   "module.go",
 		Old: `	h.identity.Strip(r)
 	if r.Context`,
-		New: `	if _, sent := cookie.SessionValues(r.Header, cookie.Plain.Session, true); sent {
+		New: `	if len(r.Header["Cookie"]) > 0 {
 		h.identity.Strip(r)
 	}
 	if r.Context`,
@@ -199,16 +199,16 @@ var requests = []Defence{
 		Threat: "identity header not removed",
 		Name:   "a directive that its endpoints do not reach is refused at load",
 		File:   "provision.go",
-		Old:    `return h.checkPlacement(ctx)`,
-		New:    `return nil`,
+		Old:    `return placement.Check(ctx, self)`,
+		New:    `return placement.Check(ctx, placement.Directive{Endpoints: self.Endpoints[:0]})`,
 		Test:   "TestPlacesThatNobodyReaches",
 	},
 	{
 		Threat: "identity header not removed",
 		Name:   "the directive is refused where it stands twice",
 		File:   "visit.go",
-		Old:    `return seen, errTwice`,
-		New:    `return seen, nil`,
+		Old:    `return seen, placement.ErrTwice`,
+		New:    `_ = placement.ErrTwice; return seen, nil`,
 		Test:   "TestDirectiveTwice",
 	},
 	{
@@ -507,15 +507,15 @@ var requests = []Defence{
 		Threat: "upstream content with the refusal",
 		Name:   "our cookies do not go to error routes",
 		File:   "failures.go",
-		Old:    `	cookie.RemoveOwn(r.Header) // handle_errors`,
-		New:    `	_ = cookie.RemoveOwn // handle_errors`,
+		Old:    `	h.takeCookies(r, v) // handle_errors`,
+		New:    `	_ = h.takeCookies // handle_errors`,
 		Test:   "TestRefusalIsNotProxied",
 	},
 	{
 		Threat: "a shared cache that keeps a cookie of ours",
 		Name:   "what sets a cookie says private",
 		File:   "internal/cookie/cookie.go",
-		Old:    `w.Header().Add("Cache-Control", "private")`,
+		Old:    `header.Add("Cache-Control", "private")`,
 		New:    ``,
 		Test:   "TestNoCacheKeepsACookie",
 	},

@@ -45,8 +45,8 @@ var state = []Defence{
 		Name:   "a login ends the session it replaces",
 		File:   "handler_callback.go",
 		Old: `	h.endReplaced(r, v)
-`,
-		New:  ``,
+	h.recordLogin(v, flowBrowser`,
+		New:  `	h.recordLogin(v, flowBrowser`,
 		Test: "TestLateAnswer",
 	},
 	{
@@ -86,9 +86,9 @@ var state = []Defence{
 	{
 		Threat: "two merchants on two ports of a host",
 		Name:   "the MSN is in the names of cookies",
-		File:   "provision_twins.go",
-		Old:    `	if found.has(host) {`,
-		New:    `	if found.has(host) && false {`,
+		File:   "visit.go",
+		Old:    `h.app.sharedHosts.Has(v.Host) {`,
+		New:    `false {`,
 		Test:   "TestOneHostTwoMerchants",
 	},
 	{
@@ -133,15 +133,15 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
 		File:   "app.go",
-		Old:    `	a.told = newLogLimiter()`,
-		New: `	a.told = newLogLimiter()
+		Old:    `	a.clientLogs = newLogLimiter()`,
+		New: `	a.clientLogs = newLogLimiter()
 	login.Used = login.NewSpent()`,
 		Test: "TestSpentThroughReloads",
 	},
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "PKCE: the challenge",
-		File:   "internal/vipps/authorization.go",
+		File:   "internal/vipps/authorizationurl.go",
 		Old:    `add("code_challenge", `,
 		New:    `add("x", `,
 		Test:   "TestTabsMixedUp",
@@ -375,9 +375,9 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
-		File:   "app_sessions.go",
-		Old:    `	return a.shared.revocations.Flush(ctx, at)`,
-		New:    `	return nil`,
+		File:   "admin.go",
+		Old:    `a.shared.revocations.Flush(ctx, at), `,
+		New:    `nil, `,
 		Test:   "TestReloadWhileStorageIsAway",
 	},
 	{
@@ -389,6 +389,77 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	}`,
 		New:  `	_ = r.Refresh(ctx, at)`,
 		Test: "TestRevocationsWhileStorageIsAway",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "what is always there is looked for",
+		File:   "internal/store/epoch.go",
+		Old: `	if _, err := s.readEpoch(ctx); err != nil {
+		return err
+	}
+`,
+		New:  ``,
+		Test: "TestAbsenceIsProven",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "after that, the name is looked for again",
+		File:   "internal/store/epoch.go",
+		Old: `	return read()
+}`,
+		New: `	return err
+}`,
+		Test: "TestAbsenceIsProven",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a list has what is always there",
+		File:   "internal/revocation/part.go",
+		Old:    `case !slices.Contains(names, store.EpochKey):`,
+		New:    `case false:`,
+		Test:   "TestStorageThatLies",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a part that is listed is read",
+		File:   "internal/revocation/part.go",
+		Old:    `if slices.Contains(listed, names[i]) {`,
+		New:    `if false {`,
+		Test:   "TestListedPartsThatAreGone",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "ended sessions are stored again",
+		File:   "internal/revocation/epoch.go",
+		Old:    `		entries := r.forgetStored(now)`,
+		New:    `		entries := 2`,
+		Test:   "TestLostStorage",
+	},
+	{
+		Threat: "locks that do not exclude, or never come",
+		Name:   "a lock of the process comes first",
+		File:   "internal/store/lock.go",
+		Old:    `	release, err := inProcess.lock(lockCtx, name)`,
+		New:    `	release, err := func() {}, error(nil)`,
+		Test:   "TestLockThatDoesNotExclude",
+	},
+	{
+		Threat: "locks that do not exclude, or never come",
+		Name:   "nobody waits longer than they want to",
+		File:   "internal/store/lock.go",
+		Old:    `err = lockBounded(lockCtx, s.storage, name)`,
+		New:    `err = lockStorage(lockCtx, s.storage, name)`,
+		Test:   "TestLockThatHangs",
+	},
+	{
+		Threat: "locks that do not exclude, or never come",
+		Name:   "a storage whose locks are unfit is not used for what needs them",
+		File:   "internal/store/examine.go",
+		Old: `	if problem != "" {
+		s.unfit`,
+		New: `	if false {
+		s.unfit`,
+		Test: "TestExamine",
 	},
 	{
 		Threat: "an undecodable cookie as an error for ever",

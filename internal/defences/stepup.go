@@ -119,7 +119,7 @@ var stepUp = []Defence{
 	{
 		Threat: "a session that is taken for more",
 		Name:   "what does not fit counts as never asked for",
-		File:   "provision_require.go",
+		File:   "handler_require.go",
 		Old:    `if !all.Has(scope) {`,
 		New:    `if scope == "" {`,
 		Test:   "TestBadCaddyfiles",
@@ -162,15 +162,15 @@ var stepUp = []Defence{
 	{
 		Threat: "locked out by one's own headers",
 		Name:   "what does not fit is left out",
-		File:   "headerlimit.go",
-		Old:    `		if h.headerBytes(v, kept) <= h.headerLimit {`,
+		File:   "internal/identity/fit.go",
+		Old:    `		if size(fitting) <= limit {`,
 		New:    `		if true {`,
 		Test:   "TestHeaderLimit",
 	},
 	{
 		Threat: "locked out by one's own headers",
 		Name:   "sub stays",
-		File:   "headerlimit.go",
+		File:   "internal/identity/fit.go",
 		Old:    `		if largest.Name == "sub" {`,
 		New:    `		if largest.Name == "" {`,
 		Test:   "TestHeaderLimit",

@@ -79,16 +79,21 @@ const (
 	PathAccessToken = "/accesstoken/get"
 )
 
-func newVipps(t testing.TB, merchants []simulator.Merchant) *vipps {
-	t.Helper()
+// simulatorConfig is that of a World, but for its merchants.
+func simulatorConfig() simulator.Config {
 	users := simulator.DefaultUsers()
 	for _, number := range ManyNumbers(50) {
 		users = append(users, simulator.User{Name: "Person " + number, PhoneNumber: number, Birthdate: "1980-01-01"})
 	}
-	sim, err := simulator.New(simulator.Config{
-		Partner:   simulator.Partner{ClientID: PartnerID, ClientSecret: PartnerSecret, SubscriptionKey: PartnerKey},
-		Merchants: merchants, Users: users, PollInterval: caddy.Duration(time.Second),
-	})
+	return simulator.Config{
+		Partner: simulator.Partner{ClientID: PartnerID, ClientSecret: PartnerSecret, SubscriptionKey: PartnerKey},
+		Users:   users, PollInterval: caddy.Duration(time.Second),
+	}
+}
+
+func newVipps(t testing.TB, config simulator.Config) *vipps {
+	t.Helper()
+	sim, err := simulator.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

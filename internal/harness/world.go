@@ -83,14 +83,22 @@ func NewWorld(t testing.TB) *World {
 	})
 }
 
-// WorldWith is newWorld with other merchants.
+// WorldWith is NewWorld with other merchants.
 func WorldWith(t testing.TB, merchants func(*World) []simulator.Merchant) *World {
+	t.Helper()
+	return WorldWhere(t, func(w *World, c *simulator.Config) { c.Merchants = merchants(w) })
+}
+
+// WorldWhere is a World where Vipps MobilePay has the merchants and manners of a config.
+func WorldWhere(t testing.TB, configure func(*World, *simulator.Config)) *World {
 	t.Helper()
 	w := &World{T: t, HTTP: freeport.New(t), HTTPS: freeport.New(t), Storage: t.TempDir(), Upstream: newUpstream(t)}
 	w.LogFile = filepath.Join(t.TempDir(), "caddy.log")
 	Collected.reset()
 	t.Cleanup(w.checkLogs)
-	w.Vipps = newVipps(t, merchants(w))
+	config := simulatorConfig()
+	configure(w, &config)
+	w.Vipps = newVipps(t, config)
 	cert, key := NewCertificate(t)
 	w.Vars = strings.NewReplacer("$CERT", cert, "$KEY", key, "$HTTPS", fmt.Sprint(w.HTTPS), "$HTTP", fmt.Sprint(w.HTTP),
 		"$VIPPS", w.Vipps.URL, "$UPSTREAM", strings.TrimPrefix(w.Upstream.URL, "http://"))

@@ -17,18 +17,17 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// Identity writes who the person is into a request's headers and placeholders, and first takes away
-// whatever the client wrote there itself. Built once at provision.
+// Identity sets the identity headers of requests, after it has removed those of the client. It is built at provision.
 type Identity struct {
 	prefix   string            // canonical, ends in "-"
-	folded   string            // prefix as fold spells it
+	folded   string            // prefix, folded
 	msnKey   string            // the placeholder of the header with the MSN
 	fields   map[string]string // configured field, canonical, to the claim it shows
-	foldedBy map[string]bool   // the configured fields as fold spells them
+	foldedBy map[string]bool   // the configured fields, folded
 	names    map[string]string // header names of well-known claims, so that no request has to build them
 	encode   func(userinfo.Claim) string
 
-	assertion string // the field of an assertion, canonical; "" where there is none
+	assertion string // the header field of assertions, canonical; "" for none
 }
 
 // Header encodings, as header_encoding names them.
@@ -38,14 +37,14 @@ const (
 	Base64URL = "base64url"
 )
 
-// WellKnownClaims are those of Vipps MobilePay's userinfo. Others work as well, and cost a string.
+// WellKnownClaims are the claims of Vipps MobilePay's userinfo. Others cost an allocation.
 var WellKnownClaims = []string{
 	"sub", "sid", "name", "given_name", "family_name", "phone_number", "phone_number_verified", "email",
 	"email_verified", "birthdate", "address", "other_addresses", "gender", "nin", "delegatedConsents",
 }
 
-// New returns the Identity of a site. fields are further headers, field name to claim name; assertion is the field that
-// carries an assertion, or "".
+// New returns the Identity of a site. fields maps further header fields to claims; assertion is the header field of
+// assertions, or "".
 func New(prefix, encoding string, fields map[string]string, assertion string) *Identity {
 	id := &Identity{
 		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
@@ -76,8 +75,8 @@ func New(prefix, encoding string, fields map[string]string, assertion string) *I
 	return id
 }
 
-// Strip removes what the client wrote into our headers itself. It is called for every request, before
-// anything else is decided: there is no path on which the client's own word gets through.
+// Strip removes the client's own identity headers. It is called for every request, before anything else is decided, so that
+// none gets through on any path.
 func (id *Identity) Strip(r *http.Request) {
 	id.stripHeader(r.Header)
 	id.stripConnection(r.Header)
@@ -87,7 +86,7 @@ func (id *Identity) Strip(r *http.Request) {
 	}
 }
 
-// stripHeader deletes every field that an upstream could take for one of ours.
+// stripHeader deletes every header field that an upstream could take for one of ours.
 func (id *Identity) stripHeader(header http.Header) {
 	for field := range header {
 		if id.isOurs(field) {
@@ -96,9 +95,9 @@ func (id *Identity) stripHeader(header http.Header) {
 	}
 }
 
-// isOurs reports whether an upstream might read field as a header of ours. CGI, FastCGI, WSGI and
-// Rack upstreams see X-Vipps-Sub as HTTP_X_VIPPS_SUB, and X_Vipps.Sub too (CVE-2025-64484): RFC 3875
-// section 4.1.18 asks for "-" to "_", and Apache's CGI folds everything but letters and digits.
+// isOurs reports whether an upstream might read field as one of our headers. CGI, FastCGI, WSGI and Rack upstreams see both
+// X-Vipps-Sub and X_Vipps.Sub as HTTP_X_VIPPS_SUB (CVE-2025-64484): RFC 3875 section 4.1.18 turns "-" into "_", and Apache's
+// CGI folds everything but letters and digits.
 func (id *Identity) isOurs(field string) bool {
 	if HasFoldedPrefix(field, id.folded) {
 		return true
@@ -106,9 +105,8 @@ func (id *Identity) isOurs(field string) bool {
 	return len(id.foldedBy) > 0 && id.foldedBy[Fold(field)]
 }
 
-// stripConnection takes our fields out of the Connection header. A proxy removes every field that
-// Connection names (RFC 9110 section 7.6.1), so a client could make its identity vanish by naming it
-// (CVE-2025-48865).
+// stripConnection removes our fields from the Connection header. A proxy removes every field that Connection names (RFC 9110
+// section 7.6.1), so a client could make identity headers vanish by naming them (CVE-2025-48865).
 func (id *Identity) stripConnection(header http.Header) {
 	for i, line := range header["Connection"] {
 		if !id.namesOurs(line) {
@@ -133,8 +131,8 @@ func (id *Identity) namesOurs(line string) bool {
 	return false
 }
 
-// trailerStripper removes our fields from the trailers, which the server adds to the request when the
-// body ends, announced or not.
+// trailerStripper removes our fields from trailers, which the server adds to the request at the end of the body, announced or
+// not.
 type trailerStripper struct {
 	io.ReadCloser
 	request *http.Request
@@ -149,13 +147,13 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Present tells the upstream, and the rest of the Caddyfile, who the person is. strip was called
-// before: nothing of the client's is left to mix with. assertion is the proof of it, where the site gets one.
+// Present sets the identity headers. Strip must have been called before, so that nothing of the client's is left. assertion is
+// the signed proof, "" for none.
 func (id *Identity) Present(r *http.Request, s *session.Session, msn string, newLogin bool, assertion string) {
 	most := len(s.Claims) + 2 + len(id.fields)
 	values := make([]string, 0, most)
 	before := r.Header
-	header := make(http.Header, len(before)+most) // growing a map as it is filled costs twice the memory
+	header := make(http.Header, len(before)+most) // growing a map while filling it costs twice the memory
 	maps.Copy(header, before)
 	r.Header = header
 	id.each(s.Claims, msn, newLogin, func(field, value string) {
@@ -166,15 +164,15 @@ func (id *Identity) Present(r *http.Request, s *session.Session, msn string, new
 		values = append(values, assertion)
 		header[id.assertion] = values[len(values)-1 : len(values) : len(values)]
 	}
-	// Caddy's placeholders look at the request that came in. Where a directive before us has handed on a
-	// copy, as tracing does, that has the map of before.
+	// Caddy's placeholders use the original request. If a directive before us has passed on a copy, as tracing does, the
+	// original still has the old map.
 	if shown, _ := incoming.Replacer(r).Get(id.msnKey); shown != msn {
 		maps.Copy(before, header)
 	}
 }
 
-// each calls set with every identity header that claims make: an absent header, never an empty one, which blanks become on
-// the wire.
+// each calls set with every identity header of claims. A claim without text has no header: an empty one is not the same as an
+// absent one, and a blank one becomes empty on the wire.
 func (id *Identity) each(claims []userinfo.Claim, msn string, newLogin bool, set func(field, value string)) {
 	present := func(field, value string) {
 		if strings.Trim(value, " ") != "" {
@@ -219,7 +217,7 @@ func (id *Identity) headerName(claim string) string {
 	return id.buildHeaderName(claim)
 }
 
-// buildHeaderName makes phone_number X-Vipps-Phone-Number.
+// buildHeaderName returns a header name such as X-Vipps-Phone-Number for phone_number.
 func (id *Identity) buildHeaderName(claim string) string {
 	name := []byte(claim)
 	for i, c := range name {
@@ -230,9 +228,8 @@ func (id *Identity) buildHeaderName(claim string) string {
 	return textproto.CanonicalMIMEHeaderKey(id.prefix + string(name))
 }
 
-// Placeholder is what {http.auth.user.<name>} stands for: nothing (in an expression: null), where there is no
-// session or no such claim.
-// Left as it is, the text of the placeholder would be somebody's name to a site that gets it by header_up.
+// Placeholder returns the value of {http.auth.user.<name>}: nothing (null in an expression) without a session or such a claim.
+// An unresolved placeholder would be a user's name to a site that gets it by header_up.
 func Placeholder(s *session.Session, name string) any {
 	switch {
 	case s == nil:
@@ -246,7 +243,7 @@ func Placeholder(s *session.Session, name string) any {
 		}
 		return nil
 	}
-	// As the utf8 header value: a line break would make a header of somebody's header_up invalid.
+	// Encoded as for utf8 headers: a line break would make a header of header_up invalid.
 	for _, c := range s.Claims {
 		if c.Name == name {
 			return encodeUTF8(c)
@@ -255,7 +252,7 @@ func Placeholder(s *session.Session, name string) any {
 	return nil
 }
 
-// encodeUTF8 leaves text as it is, but for what no header may hold: a line break becomes a space.
+// encodeUTF8 replaces characters that headers cannot have, such as line breaks, with spaces.
 func encodeUTF8(c userinfo.Claim) string {
 	if c.Kind != userinfo.KindText {
 		return c.Text
@@ -295,8 +292,8 @@ func encodeBase64URL(c userinfo.Claim) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(c.Text))
 }
 
-// Fold spells a field name as the upstreams do that see least difference: lower case, and "-" for
-// whatever is neither letter nor digit.
+// Fold returns a field name as the most lenient upstreams read it: in lower case, with "-" for everything but letters and
+// digits.
 func Fold(field string) string {
 	folded := []byte(field)
 	for i, c := range folded {
@@ -315,7 +312,7 @@ func foldByte(c byte) byte {
 	return '-'
 }
 
-// HasFoldedPrefix is strings.HasPrefix(fold(field), prefix) without the string.
+// HasFoldedPrefix is strings.HasPrefix(Fold(field), prefix) without the allocation.
 func HasFoldedPrefix(field, prefix string) bool {
 	if len(field) < len(prefix) {
 		return false

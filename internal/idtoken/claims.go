@@ -6,7 +6,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Claims are the claims we look at.
+// Claims are the claims that are checked.
 type Claims struct {
 	jwt.RegisteredClaims
 	Nonce  string
@@ -14,13 +14,13 @@ type Claims struct {
 	AZP    string
 	AtHash *string
 
-	// These are read by the flow: no published token of a login from a phone number has msn, and the request's id is
-	// spelt in two ways.
+	// The flow decides how these are read: no published token of a login from a phone number has msn, and the request's id
+	// has two spellings.
 	msn, authReqID, authReqIDCamel json.RawMessage
 }
 
-// UnmarshalJSON reads each claim by its exact name: left to itself, encoding/json takes "MSN" for "msn",
-// and another value before it for what a null stands for. Wrong types fail.
+// UnmarshalJSON reads each claim by its exact name. By default, encoding/json takes "MSN" for "msn", and lets a null keep the
+// value of an earlier duplicate. Wrong types fail.
 func (c *Claims) UnmarshalJSON(text []byte) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
@@ -40,8 +40,8 @@ func (c *Claims) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// WrongTypeError is a claim of another JSON type than it has to be: an msn that is a number, say. In the browser flow
-// no claim is read in two ways.
+// WrongTypeError is a claim of the wrong JSON type, such as an msn that is a number. In the browser flow each claim has one
+// type.
 type WrongTypeError struct{ Claim string }
 
 func (e WrongTypeError) Error() string {
@@ -49,10 +49,10 @@ func (e WrongTypeError) Error() string {
 }
 func (WrongTypeError) Unwrap() error { return ErrInvalid }
 
-// isMissing reports whether a claim is not there: null means the same (OpenID Connect Core section 5.3.2).
+// isMissing reports whether a claim is missing. Null means the same (OpenID Connect Core section 5.3.2).
 func isMissing(claim json.RawMessage) bool { return len(claim) == 0 || string(claim) == "null" }
 
-// requestID returns the request that a token answers, in either spelling, or "".
+// requestID returns the id of the request that a token answers, in either spelling, or "".
 func (c *Claims) requestID() (string, error) {
 	id := ""
 	for name, raw := range map[string]json.RawMessage{"auth_req_id": c.authReqID, "authReqId": c.authReqIDCamel} {

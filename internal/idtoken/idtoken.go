@@ -17,7 +17,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// ErrInvalid is what every refusal of an ID token wraps.
+// ErrInvalid is wrapped by every refusal of an ID token.
 var ErrInvalid = errors.New("the ID token is not valid")
 
 // One error for each check, so that a log line names the one that failed.
@@ -51,11 +51,11 @@ const (
 	ACRAppAuth = "urn:vipps:acr:app_auth"
 )
 
-// Algorithms are those that Vipps MobilePay signs with. Neither "none" nor any with a shared
-// secret will ever be among them (RFC 8725 section 3.1).
+// Algorithms are the algorithms of Vipps MobilePay's signatures. They must never include "none" or one with a shared secret
+// (RFC 8725 section 3.1).
 var Algorithms = []string{"RS256", "ES256"}
 
-// KeySource finds the key that a token's header names. With newer, what it found before did not fit.
+// KeySource finds the key that a token's header names. newer says that the key it found before did not verify the signature.
 type KeySource interface {
 	VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error)
 }
@@ -74,16 +74,16 @@ type Expectation struct {
 	// token's auth_req_id ("" where it has none) belongs to, and returns the nonce it was started with.
 	Phone func(authReqID string) (nonce string, err error)
 
-	// AcceptMissingMSN takes a token of a polled login from a phone number that has no msn: it came in answer to our own
-	// auth_req_id, with our MSN in the request. Another msn it never takes.
+	// AcceptMissingMSN accepts a token of a polled login from a phone number without an msn: it is the answer to our own
+	// auth_req_id, with our MSN in the request. Another msn is never accepted.
 	AcceptMissingMSN bool
 }
 
 // Check is the one set of checks that an ID token goes through (OpenID Connect Core section
 // 3.1.3.7, and Vipps MobilePay's page on partner keys for msn). It returns the sub.
 //
-// It does not check who the audience is for a partner's merchant: the partner does not know the
-// merchant's client_id. The msn stands for it.
+// It does not check the audience for a partner's merchant, whose client_id the partner does not know: the msn takes its
+// place.
 func Check(ctx context.Context, raw string, keys KeySource, want Expectation) (sub string, err error) {
 	if len(raw) > maxSize {
 		return "", ErrSize
@@ -113,10 +113,10 @@ func Check(ctx context.Context, raw string, keys KeySource, want Expectation) (s
 	return claims.Subject, nil
 }
 
-// parseIDToken checks what the library checks.
+// parseIDToken makes the checks of the library.
 func parseIDToken(ctx context.Context, raw string, keys KeySource, issuer string, newer bool) (*Claims, *jwt.Token, error) {
 	claims := new(Claims)
-	var keyError error // the library's error only quotes it
+	var keyError error // the library's error hides it
 	token, err := jwt.NewParser(
 		jwt.WithValidMethods(Algorithms),
 		jwt.WithIssuer(issuer),
@@ -137,12 +137,12 @@ func parseIDToken(ctx context.Context, raw string, keys KeySource, issuer string
 	case err == nil:
 		return claims, token, nil
 	case keyError != nil:
-		return nil, nil, keyError // the key set could not be read, say: not the token's fault
+		return nil, nil, keyError // for example, the key set could not be read: the token may be valid
 	}
 	return nil, nil, parseError(err)
 }
 
-// parseError turns the library's error into ours. Its text may quote the token and is left behind.
+// parseError turns the library's error into one of ours, without its text, which may quote the token.
 func parseError(err error) error {
 	var wrongType WrongTypeError
 	switch {
@@ -169,9 +169,9 @@ func checkIssuedAt(claims *Claims) error {
 	return nil
 }
 
-// checkMSN is what stands between two merchants of one partner: the signature is good for both. In the browser flow it
-// is text and must be there. In the ID token of a login from a phone number it may be a number; where it is missing, aud
-// makes up for it with a sales unit's own keys.
+// checkMSN separates the merchants of one partner, since the signature is valid for all of them. In the browser flow msn must
+// be a string. In the ID token of a login from a phone number it may be a number; if it is missing, aud takes its place with a
+// sales unit's own keys.
 func checkMSN(claims *Claims, want Expectation) error {
 	missing := isMissing(claims.msn)
 	var msn string
@@ -195,7 +195,7 @@ func checkMSN(claims *Claims, want Expectation) error {
 	return nil
 }
 
-// checkRequest makes sure that the token answers the login it came for.
+// checkRequest checks that the token belongs to the login.
 func checkRequest(claims *Claims, want Expectation) error {
 	if want.Phone == nil {
 		return checkNonce(claims, want.Nonce)
@@ -208,8 +208,8 @@ func checkRequest(claims *Claims, want Expectation) error {
 	if err != nil {
 		return err
 	}
-	// OpenID CIBA Core knows no nonce: the auth_req_id, which never leaves the back channel, does its
-	// work. A nonce that is there must still be ours.
+	// OpenID CIBA Core has no nonce: the auth_req_id, which never leaves the back channel, takes its place. If there is a
+	// nonce, it must be ours.
 	if claims.Nonce == "" {
 		return nil
 	}
@@ -236,7 +236,7 @@ func checkAudience(claims *Claims, clientID string) error {
 	return nil
 }
 
-// checkPinned checks the audience that a partner's config names, who has no keys of the client.
+// checkPinned checks the audience that a partner's config pins.
 func checkPinned(claims *Claims, audience string) error {
 	if audience != "" && !slices.Contains(claims.Audience, audience) {
 		return ErrAudience
@@ -245,7 +245,7 @@ func checkPinned(claims *Claims, audience string) error {
 }
 
 // checkAccessTokenHash compares the left half of the access token's hash (OpenID Connect Core section
-// 3.1.3.6). Every algorithm we take ends in 256, and so hashes with SHA-256.
+// 3.1.3.6). Every algorithm that we accept ends in 256, and so the hash is SHA-256.
 func checkAccessTokenHash(claims *Claims, algorithm, accessToken string) error {
 	if claims.AtHash == nil {
 		return nil
@@ -276,7 +276,7 @@ func checkSubject(claims *Claims) error {
 	return nil
 }
 
-// CheckSub compares userinfo's sub to the ID token's: otherwise userinfo must not be used
+// CheckSub compares userinfo's sub to the ID token's: if they differ, userinfo must not be used
 // (OpenID Connect Core section 5.3.2).
 func CheckSub(claims []userinfo.Claim, sub string) error {
 	for _, c := range claims {

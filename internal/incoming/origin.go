@@ -11,8 +11,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
-// Origin is the address a browser sees in front of a path: scheme, canonical host, and the port where
-// it is not the scheme's own.
+// Origin is scheme, canonical host, and the port unless it is the scheme's default, as the browser sees them.
 type Origin struct {
 	Scheme, Host, Port string
 }
@@ -20,8 +19,8 @@ type Origin struct {
 // Secure reports whether the browser reached us over HTTPS.
 func (o Origin) Secure() bool { return o.Scheme == "https" }
 
-// URL returns path on this origin. Whatever path holds, the result stays on the origin: that is why
-// no redirect of ours is ever relative.
+// URL returns path on this origin. Whatever path is, the result stays on the origin: for this reason no redirect of ours is
+// relative.
 func (o Origin) URL(path string) string {
 	host := o.Host
 	if strings.IndexByte(host, ':') >= 0 {
@@ -33,18 +32,17 @@ func (o Origin) URL(path string) string {
 	return o.Scheme + "://" + host + path
 }
 
-// Origins says how the origin of a request is found.
+// Origins determines the origin of requests.
 type Origins struct {
-	// Public is what browsers see, whatever a request says; nil: the request says it. Its host is "" where it is the
-	// request's.
+	// Public is the configured origin, or nil to use the request's. Its host is "" for the request's host.
 	Public *Origin
-	// HTTPPort and HTTPSPort are Caddy's own, which the world outside reaches as 80 and 443.
+	// HTTPPort and HTTPSPort are Caddy's http_port and https_port, which browsers reach as 80 and 443.
 	HTTPPort, HTTPSPort string
 }
 
-// Of works out the origin of r, and the canonical host that r asks for, which is the same unless public says otherwise.
-// X-Forwarded-* headers count only where Caddy's own trusted_proxies says that the peer may set them; everyone else
-// could write what they like in them (CVE-2024-21498). It is false when the request names no usable host.
+// Of returns the origin of r, and the canonical host that r asks for, which is the same unless Public says otherwise.
+// X-Forwarded-* headers count only from a peer in Caddy's trusted_proxies: any client can send them (CVE-2024-21498). It is
+// false if the request has no usable host.
 func (os *Origins) Of(r *http.Request) (o Origin, asked string, ok bool) {
 	asked, ok = merchant.CanonicalHost(SentHost(r))
 	switch {
@@ -65,7 +63,7 @@ func (os *Origins) Of(r *http.Request) (o Origin, asked string, ok bool) {
 	return NewOrigin("http", asked, os.directPort(r, os.HTTPPort)), asked, ok
 }
 
-// NewOrigin leaves out a port that is the scheme's own.
+// NewOrigin returns an Origin, without a port that is the scheme's default.
 func NewOrigin(scheme, host, port string) Origin {
 	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
 		port = ""
@@ -73,8 +71,8 @@ func NewOrigin(scheme, host, port string) Origin {
 	return Origin{scheme, host, port}
 }
 
-// forwardedScheme is what a trusted proxy says that the browser used, or "" where it says nothing that we know. Traefik
-// calls websockets by their own schemes.
+// forwardedScheme returns the browser's scheme as a trusted proxy tells it, or "" if that is missing or unknown. Traefik sends
+// ws and wss for websockets.
 func forwardedScheme(r *http.Request) string {
 	switch nearest(lastValue(r.Header, "X-Forwarded-Proto")) {
 	case "https", "wss":
@@ -90,8 +88,7 @@ func IsStrangeScheme(r *http.Request) bool {
 	return len(r.Header["X-Forwarded-Proto"]) > 0 && fromTrustedProxy(r) && forwardedScheme(r) == ""
 }
 
-// forwardedPort is the port that a trusted proxy says: in X-Forwarded-Host, in X-Forwarded-Port, or in the Host that it
-// hands on.
+// forwardedPort returns the port that a trusted proxy tells: in X-Forwarded-Host, in X-Forwarded-Port, or in Host.
 func forwardedPort(r *http.Request) string {
 	host := lastValue(r.Header, "X-Forwarded-Host")
 	if port := portOf(host); port != "" {
@@ -106,8 +103,8 @@ func forwardedPort(r *http.Request) string {
 	return portOf(r.Host)
 }
 
-// credible leaves out the other scheme's own port: behind two proxies the outer one says https, and the inner one the
-// port 80 that it was reached at. No browser sees such an origin.
+// credible drops the default port of the other scheme: of two proxies, the outer may tell https, and the inner its own port
+// 80. No browser sees such an origin.
 func credible(scheme, port string) string {
 	if scheme == "https" && port == "80" || scheme == "http" && port == "443" {
 		return ""
@@ -115,9 +112,9 @@ func credible(scheme, port string) string {
 	return port
 }
 
-// directPort is the port that the browser sees, of a connection of its own: what it put into Host, where that is the
-// listener's. A Host without one is the scheme's own port where the listener's is that which Caddy takes for it (443
-// outside, https_port 8443 in a container), as in Caddy's redirects to HTTPS.
+// directPort returns the port that the browser sees without a proxy: that of Host, if it is the listener's. A Host without a
+// port means the scheme's default if the listener has Caddy's http_port or https_port (8443 in a container, 443 outside), as
+// in Caddy's redirects to HTTPS.
 func (os *Origins) directPort(r *http.Request, own string) string {
 	port := localPort(r)
 	if port == own && portOf(r.Host) == "" {
@@ -126,7 +123,7 @@ func (os *Origins) directPort(r *http.Request, own string) string {
 	return port
 }
 
-// portOf is the port in a Host header, or "".
+// portOf returns the port of a Host header, or "".
 func portOf(hostport string) string {
 	if bare := merchant.WithoutPort(hostport); bare != hostport && IsPort(hostport[len(bare)+1:]) {
 		return hostport[len(bare)+1:]
@@ -140,8 +137,8 @@ func IsPort(s string) bool {
 	return err == nil && n > 0 && s == strconv.FormatUint(n, 10)
 }
 
-// IsMisspelt reports whether the host of r is the canonical one in another spelling: with a final dot, with capital
-// letters, with letters that are no ASCII. Browsers keep cookies for each of them apart.
+// IsMisspelt reports whether the host of r is not in its canonical spelling: it has a final dot, capitals, or letters outside
+// ASCII. Browsers keep separate cookies for some of these.
 func IsMisspelt(r *http.Request, canonical string) bool {
 	host := merchant.WithoutPort(SentHost(r))
 	if strings.HasPrefix(host, "[") {
@@ -150,7 +147,7 @@ func IsMisspelt(r *http.Request, canonical string) bool {
 	return host != canonical
 }
 
-// SentHost is the Host that the client sent, as far as a trusted proxy says so.
+// SentHost returns the Host that the client sent, as a trusted proxy tells it.
 func SentHost(r *http.Request) string {
 	if forwarded := lastValue(r.Header, "X-Forwarded-Host"); forwarded != "" && fromTrustedProxy(r) {
 		return forwarded
@@ -172,12 +169,12 @@ func lastValue(h http.Header, field string) string {
 	return values[len(values)-1]
 }
 
-// nearest is the last of a list of values, in lower case: "https, http" is "http".
+// nearest returns the last of a list of values in lower case: "http" for "https, http".
 func nearest(list string) string {
 	return strings.ToLower(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:]))
 }
 
-// localPort is the port of the listener that took the connection, or "" (a Unix socket has none).
+// localPort returns the port of the listener, or "" for a Unix socket.
 func localPort(r *http.Request) string {
 	switch addr := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.TCPAddr:

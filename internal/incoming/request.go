@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// OriginalPath is the path as the client sent it, still encoded: no rewrite before us takes an
-// endpoint away or adds one, and only its exact spelling is an endpoint.
+// OriginalPath returns the path as the client sent it, still encoded: a rewrite before us neither hides nor adds an endpoint,
+// and only its exact spelling is an endpoint.
 func OriginalPath(r *http.Request) string {
 	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		return original.URL.EscapedPath()
@@ -22,8 +22,7 @@ func OriginalPath(r *http.Request) string {
 	return r.URL.EscapedPath()
 }
 
-// AsSent is the request with the method and URL that the client sent, whatever was rewritten before
-// us.
+// AsSent returns the request with the method and URL that the client sent, before rewrites.
 func AsSent(r *http.Request) *http.Request {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.RequestURI == r.RequestURI && original.Method == r.Method {
@@ -35,8 +34,8 @@ func AsSent(r *http.Request) *http.Request {
 	return sent
 }
 
-// SameAddress reports whether r is still about what the client asked for. A page for errors has an address of its
-// own; a prefix that is gone or new, or a query or method that is another, makes none.
+// SameAddress reports whether r still asks for what the client asked for. The page of an error route has another path; a
+// changed prefix, query or method makes no difference.
 func SameAddress(r *http.Request) bool {
 	now, sent := r.URL.Path, AsSent(r).URL.Path
 	return strings.HasSuffix(sent, now) || sent != "/" && strings.HasSuffix(now, sent)
@@ -46,7 +45,7 @@ func Replacer(r *http.Request) *caddy.Replacer {
 	return r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 }
 
-// Target is the path and query of r, byte for byte as they came.
+// Target returns the path and query of r, byte for byte.
 func Target(r *http.Request) string {
 	if strings.HasPrefix(r.RequestURI, "/") {
 		return r.RequestURI
@@ -54,10 +53,9 @@ func Target(r *http.Request) string {
 	return r.URL.RequestURI() // the absolute form (RFC 9112 section 3.2.2)
 }
 
-// SafeReturn returns the path, query and fragment to come back to, or "/" for what is none. The redirect goes to
-// our own origin whatever this returns (origin.url); this encodes what browsers and servers read
-// differently, a backslash in a path first of all (CVE-2020-5233), so that it stays the path that was
-// asked for.
+// SafeReturn returns a path, query and fragment to return to, or "/" for anything else. The redirect stays on our origin in any
+// case (Origin.URL). This encodes characters that browsers and servers read differently, such as a backslash in a path
+// (CVE-2020-5233), so that the path stays what was asked for.
 func SafeReturn(target string) string {
 	if target == "" || target[0] != '/' {
 		return "/"
@@ -82,18 +80,18 @@ func SafeReturn(target string) string {
 	return out.String()
 }
 
-// WantedPage is the page that r asks for, to come back to. A request target has no fragment (RFC 9112 section 3.2).
+// WantedPage returns the page that r asks for, to return to. A request target has no fragment (RFC 9112 section 3.2).
 func WantedPage(r *http.Request) string {
 	return SafeReturn(strings.ReplaceAll(Target(r), "#", "%23"))
 }
 
-// ReturnTo is the return_to of a request to an endpoint.
+// ReturnTo returns the return_to parameter of a request to an endpoint.
 func ReturnTo(r *http.Request) string {
 	return SafeReturn(r.URL.Query().Get("return_to"))
 }
 
-// Parameters returns the parameters of a query that have these names. It is false where one of them cannot be read,
-// or stands twice. The others may be what they like: people put "rate=100%" and "a;b" behind all addresses.
+// Parameters returns the parameters of a query that have these names. It is false if one of them cannot be parsed or is
+// repeated. Other parameters may be anything: addresses get things like "rate=100%" and "a;b" appended.
 func Parameters(query string, names ...string) (values map[string]string, ok bool) {
 	values = make(map[string]string)
 	for pair := range strings.SplitSeq(query, "&") {
@@ -111,8 +109,8 @@ func Parameters(query string, names ...string) (values map[string]string, ok boo
 	return values, true
 }
 
-// PageOf is the page that a script's request came from, as far as it is ours: the person wants to come
-// back to that, not to what the script asked for.
+// PageOf returns the page that a script's request came from, if it is on our origin: the user wants to return to that, not to
+// what the script asked for.
 func (o Origin) PageOf(r *http.Request) string {
 	page, ok := strings.CutPrefix(r.Referer(), o.URL("/"))
 	if !ok {
@@ -121,8 +119,8 @@ func (o Origin) PageOf(r *http.Request) string {
 	return SafeReturn("/" + page)
 }
 
-// IsNavigation reports whether the request is somebody opening a page in a window: browsers say so
-// (Fetch Metadata, https://www.w3.org/TR/fetch-metadata/), older ones ask for HTML.
+// IsNavigation reports whether the request opens a page in a window. Browsers say so (Fetch Metadata,
+// https://www.w3.org/TR/fetch-metadata/), older ones ask for HTML.
 func IsNavigation(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead || IsPrefetch(r) {
 		return false
@@ -136,8 +134,8 @@ func IsNavigation(r *http.Request) bool {
 	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
 }
 
-// IsForPerson reports whether somebody reads the answer: it is a page in a window or in a frame, also the one that a
-// form leads to. Anything else is a script's, or a program's.
+// IsForPerson reports whether the answer is shown to the user: it is a page in a window or in a frame, also as the result of a
+// form. Anything else is for a script or a program.
 func IsForPerson(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
@@ -153,8 +151,8 @@ func IsForPerson(r *http.Request) bool {
 	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
 }
 
-// isFromScript reports whether the request says that a script sends it, or that it opens a websocket. Android's web
-// views name their app in X-Requested-With, scripts themselves.
+// isFromScript reports whether the request says that it is from a script, or that it opens a websocket. In X-Requested-With,
+// Android's web views send the name of their app.
 func isFromScript(r *http.Request) bool {
 	with := r.Header.Get("X-Requested-With")
 	return with != "" && !strings.Contains(with, ".") || httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket")
@@ -169,13 +167,13 @@ func IsInFrame(r *http.Request) bool {
 	return false
 }
 
-// saysWhatItIs reports whether the browser sends Fetch Metadata.
+// saysWhatItIs reports whether the request has Fetch Metadata.
 func saysWhatItIs(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Mode") != "" || r.Header.Get("Sec-Fetch-Dest") != ""
 }
 
-// IsPartOfPage reports whether the browser says that this is an image, a frame or a script's request, and no
-// page opened in a window.
+// IsPartOfPage reports whether the browser says that this is an image, a frame or a script's request rather than a page in a
+// window.
 func IsPartOfPage(r *http.Request) bool {
 	if !saysWhatItIs(r) {
 		return false
@@ -198,11 +196,11 @@ func acceptsHTML(accept string) bool {
 	return false
 }
 
-// guesses are the fields in which browsers and frameworks say that a request is a guess: that the user may come
-// here. Some have other values, and other meanings, as well.
+// guesses are the fields that mark a prefetch: the browser or a framework guesses that the user may open the page. Some of
+// them have other values with other meanings.
 var guesses = []struct {
 	field  string
-	values []string // parts of a value that say so; none: any value does
+	values []string // parts of values that mark a prefetch; none: any value does
 }{
 	{"Sec-Purpose", nil},   // https://fetch.spec.whatwg.org/#sec-purpose-header
 	{"X-Sec-Purpose", nil}, // Turbo 8
@@ -213,7 +211,7 @@ var guesses = []struct {
 	{"Next-Router-Segment-Prefetch", nil},
 }
 
-// IsPrefetch reports whether the browser only guesses that the user may come here.
+// IsPrefetch reports whether the request is a prefetch.
 func IsPrefetch(r *http.Request) bool {
 	for _, guess := range guesses {
 		for _, value := range r.Header[guess.field] {
@@ -226,8 +224,8 @@ func IsPrefetch(r *http.Request) bool {
 	return false
 }
 
-// IsPageInWindow reports whether the request opens a page in a window, as far as it says anything: a client that
-// sends neither Fetch Metadata nor Accept may be an old browser, or curl.
+// IsPageInWindow reports whether the request opens a page in a window, or does not say: a client that sends neither Fetch
+// Metadata nor Accept may be an old browser, or curl.
 func IsPageInWindow(r *http.Request) bool {
 	if saysWhatItIs(r) || r.Header.Get("X-Requested-With") != "" {
 		return IsNavigation(r)
@@ -243,18 +241,18 @@ func IsEarly(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header["Early-Data"]) > 0
 }
 
-// IsTooEarly reports whether a matcher has said so: Caddy's about client addresses do.
+// IsTooEarly reports whether a matcher has failed because of early data, as Caddy's matchers of client addresses do.
 func IsTooEarly(err error) bool {
 	var raised caddyhttp.HandlerError
 	return errors.As(err, &raised) && raised.StatusCode == http.StatusTooEarly
 }
 
-// IsCrossSite reports whether another site made the browser send this: browsers say so
-// (Sec-Fetch-Site), older ones name the page's origin on a POST.
+// IsCrossSite reports whether another site made the browser send the request. Browsers say so (Sec-Fetch-Site), older ones
+// name the page's origin on a POST.
 func IsCrossSite(r *http.Request, o Origin) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "":
-	case "same-site": // another merchant's site may be: a link is fine, an image or a script is not
+	case "same-site": // may be another merchant's site: a link is fine, an image or a script is not
 		return r.Header.Get("Sec-Fetch-Mode") != "navigate"
 	default:
 		return r.Header.Get("Sec-Fetch-Site") == "cross-site"
@@ -263,7 +261,7 @@ func IsCrossSite(r *http.Request, o Origin) bool {
 	return from != "" && from != o.URL("")
 }
 
-// IsCrossOrigin reports whether a page of another origin made the browser send this.
+// IsCrossOrigin reports whether a page of another origin made the browser send the request.
 func IsCrossOrigin(r *http.Request, o Origin) bool {
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return true

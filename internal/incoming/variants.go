@@ -10,18 +10,17 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Matches asks matchers about the request as the client sent it, as it is now, and as the site may read
-// either: where these differ, each may match (CVE-2025-54576 and its like: the policy saw another path than the
-// site). No matchers match everything.
+// Matches reports whether matchers match the request as the client sent it, as it is now, or as the site may read either
+// (CVE-2025-54576 and similar: the policy saw another path than the site). No matchers match everything.
 func Matches(matchers caddyhttp.MatcherSets, r *http.Request) (bool, error) {
 	return (&Readings{Request: r}).Match(matchers)
 }
 
-// Readings is a request in all the ways it may be read, for several matchers to be asked about.
+// Readings is a request in all the ways in which it may be read, for several matchers.
 type Readings struct {
 	Request *http.Request
 
-	known      bool // whether the rest is: few requests need it
+	known      bool // whether the rest is set, which few requests need
 	unreadable bool
 	others     []*http.Request
 }
@@ -51,8 +50,8 @@ func (a *Readings) Match(matchers caddyhttp.MatcherSets) (bool, error) {
 	return false, nil
 }
 
-// MatchesPage asks matchers about the page view of a path and query of this site, in the place of r. It is a guess at what
-// the browser will ask for, and decides nothing.
+// MatchesPage reports whether matchers match a page view of a path and query of this site. It guesses what the browser will
+// ask for, and must not decide about access.
 func MatchesPage(matchers caddyhttp.MatcherSets, r *http.Request, target string) bool {
 	u, err := url.ParseRequestURI(target)
 	if err != nil || len(matchers) == 0 {
@@ -65,9 +64,8 @@ func MatchesPage(matchers caddyhttp.MatcherSets, r *http.Request, target string)
 	return matched && err == nil
 }
 
-// matchesAs asks matchers about r as if it were another request. In place, since the placeholders of
-// this request look at it and at no copy; and in the place of its URL, which it shares with the request that
-// a directive before us has made it from.
+// matchesAs asks matchers about r as if it were another request. It changes r in place, since the placeholders use r and not a
+// copy, and also its URL, which r shares with the request that a directive before us has copied.
 func matchesAs(matchers caddyhttp.MatcherSets, r, other *http.Request) (bool, error) {
 	method, proto, url, uri, header := r.Method, r.Proto, *r.URL, r.RequestURI, r.Header
 	defer func() { r.Method, r.Proto, *r.URL, r.RequestURI, r.Header = method, proto, url, uri, header }()
@@ -141,7 +139,8 @@ func asUpgrade(r *http.Request) *http.Request {
 // many sites do not, and see something of the account's; regular expressions and placeholders do not, where a
 // site does. Java servers cut parameters out of a path, so that "/;x/account" is the account's (Servlet 6.0
 // section 3.5.2). Windows reads a backslash as a slash, and does without dots and blanks at the end of a name
-// and a colon and what follows it. Some servers decode twice, and C ends a text at NUL.
+// and a colon and what follows it. Some servers decode twice, and C ends a text at NUL. Parsers of URLs take "//x/account"
+// for the account at the host x.
 func otherPaths(path string) []string {
 	paths := []string{path}
 	add := func(reading string) {
@@ -156,6 +155,9 @@ func otherPaths(path string) []string {
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutPathParameters(path))
+	}
+	for _, path := range slices.Clone(paths) {
+		add(withoutAuthority(path))
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutDotSegments(path))
@@ -233,6 +235,16 @@ func withoutPathParameters(path string) string {
 		read = append(read, segment)
 	}
 	return strings.Join(read, "/")
+}
+
+// withoutAuthority is the path of a network-path reference (RFC 3986 section 4.2), which sites see that parse the request
+// target as a URL: new URL(req.url, base) in Node, parse_url in PHP, urlsplit in Python. Node skips any number of slashes.
+func withoutAuthority(path string) string {
+	if !strings.HasPrefix(path, "//") {
+		return path
+	}
+	_, rest, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	return "/" + rest
 }
 
 // withoutDotSegments is the path with names in place of "." and "..": nothing is resolved in it.

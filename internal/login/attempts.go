@@ -13,12 +13,12 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
-// Spent remembers the logins that were completed or have failed, while they could be tried
-// again: a state is good for one use.
+// Spent remembers the logins that were completed or have failed, for as long as their states are valid: a state can be used
+// once.
 type Spent struct {
 	cache *gocache.Cache // ids
 
-	mu     sync.Mutex          // guards the rest, and when an attempt was finished
+	mu     sync.Mutex          // guards the rest, and the end of attempts
 	recent map[string]*Attempt // by id
 	order  []*Attempt          // recent, the oldest first
 }
@@ -27,23 +27,22 @@ func NewSpent() *Spent {
 	return &Spent{cache: gocache.New(Life, 0), recent: make(map[string]*Attempt)}
 }
 
-// Used is for the whole process: ids are as unique as random can be, and no config's business.
+// Used belongs to the process: ids are random, and do not depend on a config.
 var Used = NewSpent()
 
 const (
-	// maxSpent bounds the memory. Past it the oldest knowledge goes: what a login spent twice can
-	// do, a second code of the same person in the same browser, is not worth running out of memory for.
+	// maxSpent limits memory. Beyond it the oldest entries are dropped: a login that is used twice, with a second
+	// authorization code of the same user in the same browser, does less harm than running out of memory.
 	maxSpent = 300_000
 
-	// maxRecent is how many outcomes are kept to be told again. Most who ask twice do so at once.
+	// maxRecent is how many outcomes are kept for repeated callbacks. Most are repeated at once.
 	maxRecent = 250
 )
 
 var ErrSpent = errors.New("the login has been used before")
 
-// Begin spends a login, and is true the first time. Phones and browsers send a callback twice, at once or where the
-// answer was lost: for a while, the browser that has the login's cookie gets the attempt of the first time then, to
-// wait for what comes of it. Anything else is ErrSpent.
+// Begin spends a login, and is true the first time. Phones and browsers repeat callbacks, at once or after a lost answer: for a
+// while, the browser with the login's cookie gets the first attempt then, to wait for its outcome. Anything else is ErrSpent.
 func (s *Spent) Begin(l *Login, fingerprint [sha256.Size]byte) (attempt *Attempt, first bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +66,7 @@ func (s *Spent) Begin(l *Login, fingerprint [sha256.Size]byte) (attempt *Attempt
 	return attempt, true, nil
 }
 
-// remember keeps an attempt to be told again, and the ones from before that are not too old. mu is held.
+// remember keeps an attempt for repeated callbacks, and drops old ones. mu is held.
 func (s *Spent) remember(attempt *Attempt) {
 	if len(s.order) == 0 {
 		time.AfterFunc(OutcomeKept, s.forget)
@@ -79,7 +78,7 @@ func (s *Spent) remember(attempt *Attempt) {
 	s.recent[attempt.id] = attempt
 }
 
-// forget drops what is too old to be told again: nobody's claims are kept in memory for longer than needed.
+// forget drops old attempts: claims stay in memory no longer than needed.
 func (s *Spent) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +94,7 @@ func (s *Spent) forget() {
 	}
 }
 
-// DeleteExpired makes room.
+// DeleteExpired removes expired entries.
 func (s *Spent) DeleteExpired() { s.cache.DeleteExpired() }
 
 // Has reports whether the login of this id is spent.
@@ -104,7 +103,7 @@ func (s *Spent) Has(id string) bool {
 	return found
 }
 
-// Finish writes down what came of an attempt.
+// Finish sets the outcome of an attempt.
 func (s *Spent) Finish(a *Attempt, got *session.Session, err error, reference string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,11 +111,10 @@ func (s *Spent) Finish(a *Attempt, got *session.Session, err error, reference st
 	close(a.done)
 }
 
-// OutcomeKept is how long the outcome of a login is told again.
+// OutcomeKept is how long a repeated callback gets the outcome of a login.
 const OutcomeKept = 15 * time.Second
 
-// Attempt is the one attempt to complete a login, and what came of it: a session, or an error and the
-// reference to its line in the log.
+// Attempt is the one attempt to complete a login, with its outcome: a session, or an error and the reference of its log line.
 type Attempt struct {
 	id          string
 	fingerprint [sha256.Size]byte
@@ -128,12 +126,12 @@ type Attempt struct {
 	finished  time.Time
 }
 
-// old reports whether what came of the attempt is not told again.
+// old reports whether the attempt is too old for a repeated callback.
 func (a *Attempt) old(now time.Time) bool {
 	return !a.finished.IsZero() && now.Sub(a.finished) >= OutcomeKept
 }
 
-// Wait returns what came of the attempt, as soon as that is known.
+// Wait waits for the outcome of the attempt.
 func (a *Attempt) Wait(ctx context.Context) (got *session.Session, reference string, err error) {
 	select {
 	case <-a.done:

@@ -14,23 +14,22 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
-// Login is a login in progress: what must come back from Vipps MobilePay, and where the person was
-// going. It waits in a cookie of the browser that started it. The state parameter says which login it is
-// and where the person was going, so that who comes back in another browser is not lost; where
-// return_in_any_browser is on it carries the whole login.
+// Login is a login in progress: what the authorization response and the ID token must match, and the page that the user
+// wanted. It is stored in a cookie of the browser that started it. The state parameter has the login's id and that page, so
+// that a user who returns in another browser can go on; with return_in_any_browser it has the whole login.
 type Login struct {
 	ID       string // 22 characters, the name of its cookie
 	Started  time.Time
-	Nonce    string // "" in a state that does not carry the whole login, as is the verifier
+	Nonce    string // "" in a state without the whole login, as is the verifier
 	Verifier string // PKCE, RFC 7636 section 4.1
 	ReturnTo string // path, query and fragment on the same origin
-	InCookie bool   // the browser has proved that it began the login; not part of what is sealed
+	InCookie bool   // the browser has proved that it began the login; not sealed
 
-	Asked Asked // in a login that is carried whole
+	Asked Asked // in a whole login
 }
 
-// Asked is what a login asks Vipps MobilePay for. The session counts it as asked for when the login is completed, whatever
-// was given.
+// Asked is what a login asks Vipps MobilePay for. When the login is completed, the session counts it as asked for, whether the
+// user consented or not.
 type Asked struct {
 	Scopes    session.Scopes
 	Confirmed bool // the login is to be confirmed in the app
@@ -40,8 +39,7 @@ type Asked struct {
 const (
 	Life = 10 * time.Minute
 
-	// ReturnsFor is how long a state tells where the person was going. Not for ever: it stays in the
-	// histories of browsers.
+	// ReturnsFor is how long a state gives the page that the user wanted. States stay in the histories of browsers.
 	ReturnsFor = time.Hour
 
 	// MaxState keeps the redirect to Vipps MobilePay, which fails over 2,000 characters, well under that.
@@ -57,7 +55,7 @@ const (
 
 func New(returnTo string, now time.Time) *Login {
 	encode := base64.RawURLEncoding.EncodeToString
-	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // at once: what costs is the call
+	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // in one call, which is what costs
 	return &Login{
 		ID:       encode(random[:idBytes]),
 		Started:  now,
@@ -70,24 +68,24 @@ func New(returnTo string, now time.Time) *Login {
 // Alive reports whether the login may still be completed.
 func (l *Login) Alive(now time.Time) bool {
 	age := now.Sub(l.Started)
-	return age < Life && age > -Life // the other instance's clock may be ahead
+	return age < Life && age > -Life // another instance's clock may be ahead
 }
 
-// WithoutSecrets is the login as a state tells of it that cannot complete it.
+// WithoutSecrets returns the login for a state that cannot complete it.
 func (l *Login) WithoutSecrets() *Login {
 	told := *l
 	told.Nonce, told.Verifier, told.Asked = "", "", Asked{}
 	return &told
 }
 
-// Carried reports whether the login came whole.
+// Carried reports whether the login is whole.
 func (l *Login) Carried() bool { return l.Verifier != "" }
 
-// formatAsked stands where the format of the return path would, in front of what is asked for and then the return path.
-// A login without it asks for nothing that is known.
+// formatAsked takes the place of the return path's format. What is asked for follows it, and then the return path. Of a login
+// without it, nothing is known.
 const formatAsked = 3
 
-// encode lays a login out as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
+// encode encodes a login as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
 // where there are none), what is asked for (formatAsked, flags, scopes) where there is something, return path (deflated
 // where that is shorter, with its format in front).
 func (l *Login) encode() []byte {
@@ -107,7 +105,7 @@ func (l *Login) encode() []byte {
 	return append(append(b, seal.FormatPlain), l.ReturnTo...)
 }
 
-// flags are what is asked for but the scopes, a bit each.
+// flags are the parts of Asked other than scopes, a bit each.
 func (a Asked) flags() (flags byte) {
 	if a.Confirmed {
 		flags |= 1
@@ -118,7 +116,7 @@ func (a Asked) flags() (flags byte) {
 	return flags
 }
 
-// cutAsked reads what is asked for, where something is.
+// cutAsked reads Asked, if it is there.
 func cutAsked(b []byte) (a Asked, rest []byte, ok bool) {
 	if b[0] != formatAsked {
 		return Asked{}, b, true
@@ -163,8 +161,8 @@ func decode(b []byte) (*Login, bool) {
 	return l, true
 }
 
-// Seal returns l sealed for one host and MSN, in at most size characters: a return path that does
-// not fit loses its query, and then is the front page.
+// Seal returns l sealed for one host and MSN, in at most size characters. A return path that does not fit loses its query, and
+// becomes "/" if it still does not fit.
 func Seal(keys seal.Keyring, l *Login, host, msn string, size int) string {
 	short := *l
 	for _, short.ReturnTo = range []string{l.ReturnTo, withoutQuery(l.ReturnTo), "/"} {
@@ -183,7 +181,7 @@ func withoutQuery(returnTo string) string {
 	return returnTo
 }
 
-// Open opens what Seal made for the same host and MSN.
+// Open opens the result of Seal for the same host and MSN.
 func Open(keys seal.Keyring, value, host, msn string) (*Login, bool) {
 	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
 	if err != nil {
@@ -202,8 +200,8 @@ func IsID(s string) bool {
 	return err == nil && len(raw) == idBytes
 }
 
-// InCookie returns the login of that id, from the cookie of this browser. The id sealed inside must
-// be the one asked for: the name of a cookie alone proves nothing.
+// InCookie returns the login with this id from its cookie. The sealed id must be the same: the name of a cookie proves
+// nothing.
 func InCookie(keys seal.Keyring, r *http.Request, prefix, id, host, msn string, secure bool, now time.Time) (*Login, bool) {
 	want := cookie.Name(prefix+id, secure)
 	for name, value := range cookie.All(r.Header) {
@@ -215,8 +213,8 @@ func InCookie(keys seal.Keyring, r *http.Request, prefix, id, host, msn string, 
 	return nil, false
 }
 
-// SetCookie sets the cookie of a new login, and clears the oldest ones where there are too many
-// of them, or too much: a browser full of abandoned logins could not send a request any more.
+// SetCookie sets the cookie of a new login, and clears the oldest ones if there are too many of them or they are too large: a
+// browser full of abandoned logins could not send a request any more.
 func SetCookie(w http.ResponseWriter, r *http.Request, prefix string, keys seal.Keyring, l *Login, host, msn string, secure bool, now time.Time) {
 	name := prefix + l.ID
 	const perCookie = len("=; ") // in the Cookie header

@@ -3,23 +3,30 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
-// A login that return_in_any_browser carries in its state could be completed by whoever sees the
-// state. The ones that were completed are kept in the shared state, where every instance looks; the
-// ones that were only started, which anybody can do without end, are not.
+// With return_in_any_browser, anybody who sees a state could complete its login. Completed logins are recorded in the shared
+// state, for all instances. Started ones are not: anybody can start any number of them.
 
 const redeemedKey = "redeemed/"
 
-// redeemedFor is how long it is known that a login was completed: longer than it can be, by any clock.
-const redeemedFor = 4 * Life
+// redeemedFor is how long a completed login is recorded: longer than it can be completed, by any clock.
+const redeemedFor = 3 * Life
 
-var ErrRedeemed = errors.New("the login was completed before")
+var (
+	// ErrRedeemed says that the login was completed before.
+	ErrRedeemed = errors.New("the login was completed before")
 
-// CheckRedeemed fails when the login was completed before.
+	errStateLost = fmt.Errorf("%w: the shared state has lost which logins were completed", ErrRedeemed)
+)
+
+// CheckRedeemed returns ErrRedeemed if the login was completed before.
 func CheckRedeemed(ctx context.Context, shared state.Engine, id string) error {
 	_, err := shared.Get(ctx, redeemedKey+id)
 	switch {
@@ -31,12 +38,19 @@ func CheckRedeemed(ctx context.Context, shared state.Engine, id string) error {
 	return err
 }
 
-// Redeem marks the login as completed, and fails when another request, here or on another instance,
-// did so before.
-func Redeem(ctx context.Context, shared state.Engine, id string) error {
+// Redeem records that the login is completed, and returns ErrRedeemed if another request, on any instance, did so before, or may
+// have done so before the shared state was lost.
+func Redeem(ctx context.Context, shared state.Engine, id string, started time.Time) error {
 	added, err := shared.Add(ctx, redeemedKey+id, []byte(seal.RandomText(9)), redeemedFor)
-	if err == nil && !added {
+	if err != nil {
+		return err
+	}
+	if !added {
 		return ErrRedeemed
+	}
+	current, err := epoch.Read(ctx, shared) // after the record: a loss in between is seen
+	if err == nil && started.Before(current.Made.Truncate(time.Second)) {
+		return errStateLost
 	}
 	return err
 }

@@ -9,21 +9,20 @@ import (
 	"strings"
 )
 
-// Line is what a line of a merchants file says about its host's merchant, as it is written there.
-// Lines that say the same are about one sales unit.
+// Line is what a line of a merchants file says about the merchant, as it is written there. Equal lines share one sales unit.
 type Line struct{ MSN, ClientID, ClientSecret, Scope, Market, Claims, Audience string }
 
-// FileColumns are the columns that there are.
+// FileColumns names the columns.
 const FileColumns = "host, msn, client_id, client_secret, scope, market, claims, audience"
 
-// columns say at which place of a line a value is; -1 is nowhere.
+// columns has the index of each value in a line; -1 for none.
 type columns struct{ host, msn, clientID, clientSecret, scope, market, claims, audience int }
 
 // ReadFile reads a CSV file of merchants and calls add for each host, in order. Its errors begin with
-// name and the line, and repeat no text that may be a key.
+// name and the line, and quote no text that may be a key.
 func ReadFile(name string, from io.Reader, add func(host string, l Line) error) (hosts int, err error) {
 	text := bufio.NewReader(from)
-	if mark, _ := text.Peek(3); string(mark) == "\ufeff" { // as spreadsheets begin their files
+	if mark, _ := text.Peek(3); string(mark) == "\ufeff" { // a byte order mark, which spreadsheets write
 		_, _ = text.Discard(3)
 	}
 	reader := csv.NewReader(text)
@@ -56,8 +55,7 @@ func ReadFile(name string, from io.Reader, add func(host string, l Line) error) 
 	}
 }
 
-// readColumns reads the first line. It does not repeat it: where it is missing, what stands there may be a
-// key.
+// readColumns reads the first line. Errors do not quote it: if it is missing, this line may have a key.
 func readColumns(header []string) (columns, error) {
 	at := columns{-1, -1, -1, -1, -1, -1, -1, -1}
 	places := map[string]*int{
@@ -100,7 +98,7 @@ func lineError(name string, reader *csv.Reader, err error) error {
 	return fmt.Errorf("%s:%d: %w", name, line, err)
 }
 
-// csvError says what is wrong with a file that is no CSV. What could not be read stays what it is.
+// csvError explains an error in the form of the file. Other errors are returned as they are.
 func csvError(name string, err error) error {
 	var parse *csv.ParseError
 	if !errors.As(err, &parse) {

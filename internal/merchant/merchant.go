@@ -20,9 +20,9 @@ type Unit struct {
 	ClientID, ClientSecret string
 	// Scope is what a login asks for, joined by spaces, "openid" included.
 	Scope string
-	// Audience is what the ID token's aud must be or contain; empty where that is not known.
+	// Audience is the value that the ID token's aud must be or contain; empty if it is unknown.
 	Audience string
-	// Claims are the claims of userinfo that a session keeps, beside sub; nil for all.
+	// Claims are the claims of userinfo that a session keeps, besides sub; nil for all.
 	Claims []string
 	// Market is NO, DK, FI, SE or empty.
 	Market string
@@ -31,12 +31,11 @@ type Unit struct {
 // HasOwnKeys reports whether the sales unit logs in with its own keys rather than the partner's.
 func (u *Unit) HasOwnKeys() bool { return u.ClientID != "" }
 
-// Hosts says which sales unit a host belongs to. A lookup costs the same for ten hosts and for
-// 100,000; an exact host wins over a wildcard.
+// Hosts maps hosts to sales units. A lookup costs the same for ten hosts and for 100,000; an exact host wins over a wildcard.
 type Hosts struct {
 	Exact    map[string]*Unit
-	Wildcard map[string]*Unit // keyed by what follows the first label, for "*.example.no" "example.no"
-	Site     *Unit            // the one that stands for every host of the site, or nil
+	Wildcard map[string]*Unit // keyed by the host without its first label: "example.no" for "*.example.no"
+	Site     *Unit            // the unit of the whole site, or nil
 }
 
 var errHostPattern = errors.New(`write a host name, or "*." and a host name for one label of any name`)
@@ -45,12 +44,12 @@ func NewHosts() *Hosts {
 	return &Hosts{Exact: map[string]*Unit{}, Wildcard: map[string]*Unit{}}
 }
 
-// Clone is a table to add to while t is looked at.
+// Clone returns a copy to add to while t is in use.
 func (t *Hosts) Clone() *Hosts {
 	return &Hosts{Exact: maps.Clone(t.Exact), Wildcard: maps.Clone(t.Wildcard), Site: t.Site}
 }
 
-// UsesSite reports whether the site's unit has a host that no merchant has taken.
+// UsesSite reports whether the site's unit has a host that no merchant has.
 func (t *Hosts) UsesSite() bool {
 	for _, hosts := range []map[string]*Unit{t.Exact, t.Wildcard} {
 		for _, unit := range hosts {
@@ -62,8 +61,8 @@ func (t *Hosts) UsesSite() bool {
 	return false
 }
 
-// yields reports whether a host may go from one unit to another: a merchant may say more about a host of a
-// site with its own MSN, and beside a placeholder about any. A second fixed MSN would be a contradiction.
+// yields reports whether a host may go from one unit to another. A merchant may take a host from the site's unit if both have
+// the same MSN, or if the site's is a placeholder. A second fixed MSN would be a contradiction.
 func (t *Hosts) yields(from, to *Unit) bool {
 	return from == t.Site && (from.MSN == to.MSN || !IsMSN(from.MSN))
 }
@@ -100,7 +99,7 @@ func (t *Hosts) Lookup(host string) *Unit {
 	return nil
 }
 
-// Sample returns some of the hosts, of wildcards one each, at most n: all of them where there are no more.
+// Sample returns at most n of the hosts, with one host for each wildcard.
 func (t *Hosts) Sample(n int) []string {
 	var hosts []string
 	for host := range t.Exact {
@@ -119,9 +118,8 @@ func (t *Hosts) Sample(n int) []string {
 	return hosts
 }
 
-// CanonicalHost returns the one spelling of a Host header or a configured host that everything else
-// compares: lower case, no port, no trailing dot, no brackets, IDN as punycode. It is false for what
-// is no host at all.
+// CanonicalHost returns the canonical spelling of a Host header or a configured host: lower case, no port, no trailing dot, no
+// brackets, IDN as punycode. It is false for anything that is not a host.
 func CanonicalHost(hostport string) (string, bool) {
 	host := WithoutPort(hostport)
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
@@ -165,8 +163,8 @@ func isASCII(s string) bool {
 	return true
 }
 
-// isHost accepts what can stand in a URL's authority without quoting: a name of at most 253
-// characters (RFC 1035 section 2.3.4) or an IP address. What it lets through goes into redirect URIs.
+// isHost accepts hosts that need no quoting in a URL: names of at most 253 characters (RFC 1035 section 2.3.4) and IP
+// addresses. They become part of redirect URIs.
 func isHost(host string) bool {
 	if strings.IndexByte(host, ':') >= 0 {
 		_, err := netip.ParseAddr(host)

@@ -20,7 +20,7 @@ var (
 
 	errorTemplate = template.Must(template.New("error").Parse(errorHTML))
 
-	// errorPolicy lets the page load nothing and run nothing but its one style sheet.
+	// errorPolicy allows the page its one style sheet, and nothing else.
 	errorPolicy = "default-src 'none'; style-src 'sha256-" + styleHash(errorCSS) + "'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 
@@ -29,15 +29,15 @@ func styleHash(css string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// Page is what a person sees when a login does not succeed. html/template escapes every part of it.
+// Page is shown when a login does not succeed. html/template escapes all of it.
 type Page struct {
-	Kind      string // which of the texts
+	Kind      string // the key of its texts
 	Link      string // where the button leads: an address of ours; "" for no button
-	Reference string // stands in the log too
+	Reference string // is in the log as well
 }
 
-// Write sends the page as the answer to r, in the person's language and with the words of the market. inFrame says that
-// the browser shows it inside another page.
+// Write answers r with the page, in the user's language and with the brand of the market. inFrame says that the browser shows
+// it inside another page.
 func (p Page) Write(w http.ResponseWriter, r *http.Request, status int, market Market, inFrame bool) error {
 	words := textsFor(r.Header.Get("Accept-Language"), market.Code)
 	var body bytes.Buffer
@@ -52,8 +52,8 @@ func (p Page) Write(w http.ResponseWriter, r *http.Request, status int, market M
 	SetHeaders(w)
 	w.Header().Set("Content-Security-Policy", errorPolicy)
 	if status == http.StatusUnauthorized && inFrame {
-		// The site's own page may show it in a frame, where the user would see nothing at all: there is nothing on
-		// it but a link, which opens the whole window.
+		// The site's own pages may frame it, so that the user sees something: it has only a link, which opens in the whole
+		// window.
 		w.Header().Set("Content-Security-Policy", strings.Replace(errorPolicy, "frame-ancestors 'none'", "frame-ancestors 'self'", 1))
 		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
 	}
@@ -75,10 +75,10 @@ type Problem struct {
 	Detail   string `json:"detail,omitempty"`
 	LoginURL string `json:"login_url,omitempty"`
 
-	Required *Required `json:"required,omitempty"` // what the session lacks, where that is why
+	Required *Required `json:"required,omitempty"` // what the session lacks, if that is the reason
 }
 
-// Required is what a login must have that a request needs.
+// Required is what a request needs of a login.
 type Required struct {
 	MaxAge          int      `json:"max_age,omitempty"` // seconds since the login
 	Scope           []string `json:"scope,omitempty"`

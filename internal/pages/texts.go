@@ -15,26 +15,26 @@ var textFiles embed.FS
 // texts are the words of the pages in one language: one JSON file.
 type texts struct {
 	Language       string          `json:"language"`        // BCP 47, the value of <html lang>
-	ReferenceLabel string          `json:"reference_label"` // before what a person can read out to support
+	ReferenceLabel string          `json:"reference_label"` // before the reference, which users can read out to support
 	Pages          map[string]text `json:"pages"`
 }
 
-// text says what happened and what to do. "{brand}" stands for Vipps, MobilePay, or "Vipps or MobilePay".
+// text is a page that says what happened and what to do. "{brand}" stands for Vipps, MobilePay, or "Vipps or MobilePay".
 type text struct {
 	Title  string `json:"title"`
 	Body   string `json:"body"`
 	Button string `json:"button"` // "" where there is nothing to try
 }
 
-// Market says which brand a person knows.
+// Market decides which brand the pages name.
 type Market struct {
 	Code string // NO, DK, FI, SE or ""
 	// MobilePayUntil is when MobilePay becomes Vipps, in Denmark and Finland.
 	MobilePayUntil time.Time
 }
 
-// brand returns what the service is called: by market, else by the page's language. From the day on it is Vipps
-// everywhere. The two names are never one brand.
+// brand returns the name of the service, by market, else by the page's language. From MobilePayUntil on it is Vipps
+// everywhere. The two names are never combined into one brand.
 func (m Market) brand(language string, now time.Time) string {
 	if !now.Before(m.MobilePayUntil) {
 		return "Vipps"
@@ -52,7 +52,7 @@ func (m Market) brand(language string, now time.Time) string {
 	return "Vipps or MobilePay"
 }
 
-// with is the text with the brand in it.
+// with returns the text with the brand filled in.
 func (t text) with(brand string) text {
 	return text{
 		Title:  strings.ReplaceAll(t.Title, "{brand}", brand),
@@ -61,7 +61,7 @@ func (t text) with(brand string) text {
 	}
 }
 
-// languages are those there are texts in; the first is for everybody else.
+// languages are the languages of the texts. The first is the fallback.
 var languages = []language.Tag{
 	language.English, language.MustParse("nb"), language.Danish, language.Finnish, language.Swedish,
 }
@@ -71,10 +71,10 @@ var (
 	allTexts        = readTexts()
 )
 
-// marketLanguages is what a market speaks, as an index of languages.
+// marketLanguages maps markets to their language, as an index of languages.
 var marketLanguages = map[string]int{"NO": 1, "DK": 2, "FI": 3, "SE": 4}
 
-// readTexts reads the files that are part of the program. A mistake in one shows at the first start.
+// readTexts reads the embedded files. A mistake in one shows at the first start.
 func readTexts() []*texts {
 	var all []*texts
 	for _, tag := range languages {
@@ -94,13 +94,13 @@ func readTexts() []*texts {
 // anyLanguage is what "*" is parsed as.
 var anyLanguage = language.MustParse("mul")
 
-// maxAcceptLanguage is more than any browser sends, in bytes.
+// maxAcceptLanguage is longer than any browser's header, in bytes.
 const maxAcceptLanguage = 512
 
-// textsFor chooses the language: the best of those the browser accepts (RFC 9110 section 12.5.4), or
-// the market's where the browser says nothing.
+// textsFor chooses the language: the best that the browser accepts (RFC 9110 section 12.5.4), or the market's if the browser
+// accepts any.
 func textsFor(accept, market string) *texts {
-	if len(accept) > maxAcceptLanguage { // at a comma, so that what is left can be read
+	if len(accept) > maxAcceptLanguage { // at a comma, so that the rest is valid
 		accept = accept[:max(0, strings.LastIndexByte(accept[:maxAcceptLanguage], ','))]
 	}
 	accepted, _, err := language.ParseAcceptLanguage(accept)

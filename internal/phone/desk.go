@@ -16,41 +16,42 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
-// Desk answers for the logins from phone numbers of one merchant. It knows nothing of HTTP requests to the site.
+// Desk starts, completes and finds the logins from phone numbers of one merchant. It knows nothing of HTTP requests to the
+// site.
 type Desk struct {
 	Store
 	Client *vipps.Client
 	Unit   *merchant.Unit
 	MSN    string
 
-	// AcceptMissingMSN takes ID tokens of polled logins that have no msn.
+	// AcceptMissingMSN accepts ID tokens of polled logins without an msn.
 	AcceptMissingMSN bool
 
-	// Check checks an ID token and reads userinfo, which must be about the same person.
+	// Check checks an ID token and fetches userinfo, which must have the same sub.
 	Check    func(ctx context.Context, got vipps.Tokens, want idtoken.Expectation) ([]userinfo.Claim, error)
 	Outcomes Outcomes
 	Logger   *zap.Logger
-	Stopping <-chan struct{} // closed when the server stops: nobody waits any longer
+	Stopping <-chan struct{} // closed when the server stops, which ends all waits
 }
 
-// Outcomes hears what becomes of logins.
+// Outcomes is told the outcomes of logins.
 type Outcomes interface {
 	PhoneStarted(flow string)
-	// PhoneCompleted is told when the login was started, and how much of the time since was ours and Vipps MobilePay's.
+	// PhoneCompleted gets when the login was started, and how much of the time since we and Vipps MobilePay took.
 	PhoneCompleted(flow string, claims []userinfo.Claim, since time.Time, took time.Duration)
 	PhoneFailed(flow string, err error)
-	// PhoneReason is an error in one word.
+	// PhoneReason returns the reason of an error, a fixed word.
 	PhoneReason(err error) string
 }
 
-// Start asks a person to confirm in the app. finish says where the login ends, and ReturnTo where the phone's browser
-// goes then. What it fails with is about the request, or about Vipps MobilePay, or an AskedTooOften.
+// Start asks a user to confirm in the app. finish says where the login ends, and returnTo where the phone's browser goes then.
+// An error is about the request or Vipps MobilePay, or an AskedTooOften.
 func (d *Desk) Start(ctx context.Context, request vipps.PhoneRequest, msisdn, finish, returnTo string) (*Login, error) {
 	if err := d.ask(ctx, request.LoginHint); err != nil {
 		return nil, err
 	}
 	request.Nonce = seal.RandomText(16)
-	// From here on a phone may ring: the login is kept even when the till has hung up.
+	// From here on a phone may ring: the login goes on even if the till has hung up.
 	ctx = context.WithoutCancel(ctx)
 	started, err := d.Client.StartPhone(ctx, d.Unit, d.MSN, request)
 	if err != nil {
@@ -74,8 +75,8 @@ func (d *Desk) Start(ctx context.Context, request vipps.PhoneRequest, msisdn, fi
 	return l, nil
 }
 
-// Complete exchanges the code that the phone's browser brought, and completes the one login that the ID token names. A
-// code of anything else leaves every login as it was. Where it names none, the error is ErrUnknown.
+// Complete exchanges the authorization code of the phone's browser, and completes the login that the ID token names. Another
+// code changes no login. If the ID token names none, the error is ErrUnknown.
 func (d *Desk) Complete(ctx context.Context, code string) (*Login, []userinfo.Claim, error) {
 	got, err := d.Client.RedeemPhoneCode(ctx, d.Unit, d.MSN, code)
 	if err != nil {
@@ -106,9 +107,8 @@ func (d *Desk) Complete(ctx context.Context, code string) (*Login, []userinfo.Cl
 	return done, claims, err
 }
 
-// settle writes down what a code that did not complete its login has changed about it. The code is spent: where
-// the claims could not be read for a while, the till's next poll reads them with the tokens; where they are about
-// somebody else, the login has failed.
+// settle records a code that did not complete its login. The code is spent: if userinfo was unavailable, the till's next poll
+// fetches it with the stored tokens; if it is about another user, the login has failed.
 func (d *Desk) settle(ctx context.Context, l *Login, got vipps.Tokens, failure error) {
 	if l == nil {
 		return
@@ -134,8 +134,8 @@ func (d *Desk) settle(ctx context.Context, l *Login, got vipps.Tokens, failure e
 	}
 }
 
-// pendingInBrowser returns the login that AuthReqID names, if it was started here to end in the
-// phone's browser and has not ended yet.
+// pendingInBrowser returns the login with this auth_req_id, if it was started here to end in the phone's browser and is still
+// pending.
 func (d *Desk) pendingInBrowser(ctx context.Context, authReqID string) (*Login, error) {
 	if authReqID == "" {
 		return nil, ErrUnknown
@@ -157,12 +157,12 @@ func (d *Desk) pendingInBrowser(ctx context.Context, authReqID string) (*Login, 
 	return l, nil
 }
 
-// ErrPing is a ping that cannot be read.
+// ErrPing is a ping that cannot be parsed.
 var ErrPing = errors.New("the body is not a JSON object")
 
-// Ping takes the news that a person has acted, of whichever merchant: a partner may have one webhook for several. It
-// makes the next poll come at once; what has happened, the poll finds out. A second ping for the same login changes
-// nothing: Vipps MobilePay may send one for days.
+// Ping takes a ping that a user has answered, at whichever merchant: a partner may have one webhook for several. It makes the
+// next poll come at once; the poll finds out the answer. A second ping for the same login changes nothing: Vipps MobilePay may
+// repeat one for days.
 func (d *Desk) Ping(ctx context.Context, body []byte) error {
 	var ping struct {
 		AuthReqID string `json:"auth_req_id"`

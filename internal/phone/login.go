@@ -47,7 +47,7 @@ const (
 // keepEnded is how long the end of a login can be read, at least.
 const keepEnded = 5 * time.Minute
 
-// end gives the login its last status.
+// end sets the final status of a login.
 func (l *Login) end(status Status, reason string, now time.Time) {
 	l.Status, l.Error, l.Tokens = status, reason, nil
 	if later := now.Add(keepEnded); l.Forgotten.Before(later) {
@@ -55,8 +55,7 @@ func (l *Login) end(status Status, reason string, now time.Time) {
 	}
 }
 
-// at is the login as it stands now: one that nobody answered in time has expired, whether or not
-// anybody has written that down.
+// at returns the login as it is now: one that was not answered in time has expired, whether that is stored or not.
 func (l *Login) at(now time.Time) *Login {
 	if l.Status != Pending || now.Before(l.lastPoll()) {
 		return l
@@ -70,7 +69,7 @@ func (l *Login) at(now time.Time) *Login {
 	return &over
 }
 
-// Flow is what metrics and logs call it.
+// Flow returns the flow for metrics and logs.
 func (l *Login) Flow() string {
 	if l.Finish == FinishBrowser {
 		return FlowBrowser
@@ -78,13 +77,13 @@ func (l *Login) Flow() string {
 	return Flow
 }
 
-// What a login from a phone number can be, as a label and in log lines.
+// Flows of logins from a phone number, as a label and in log lines.
 const (
 	Flow        = "phone"
 	FlowBrowser = "phone_browser" // with finish browser
 )
 
-// Where a login ends: with the answer in the app, or in the phone's browser.
+// Where a login ends: in the app, or in the phone's browser.
 const (
 	FinishApp     = "app"
 	FinishBrowser = "browser"
@@ -92,7 +91,7 @@ const (
 
 var ErrUnknown = errors.New("there is no such login")
 
-// known fails for a login whose time to be read is over.
+// known returns the login, or ErrUnknown if it has been forgotten.
 func (l *Login) known(now time.Time) (*Login, error) {
 	if now.After(l.Forgotten) {
 		return nil, ErrUnknown

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Memory is what this process knows of logins from phone numbers, through reloads: the shared state knows the rest.
+// Memory is what this process knows of logins from phone numbers, across reloads. The rest is in the shared state.
 type Memory struct {
 	logins  *gocache.Cache     // kept, by MSN and id
-	polls   singleflight.Group // by MSN and id: who waits for one login shares one poll
+	polls   singleflight.Group // by MSN and id: all that wait for a login share one poll
 	waiters waiters
 	leases  *gocache.Cache // of this instance, by MSN and id
 	pending *gocache.Cache // ids of logins that were started here and have not ended, to count
@@ -55,7 +55,7 @@ func (m *Memory) keep(k kept, msn string) {
 
 func (m *Memory) forget(id, msn string) { m.logins.Delete(msn + "/" + id) }
 
-// DeleteExpired makes room.
+// DeleteExpired removes expired entries.
 func (m *Memory) DeleteExpired() {
 	m.logins.DeleteExpired()
 	m.leases.DeleteExpired()

@@ -9,12 +9,12 @@ import (
 
 var errNumber = errors.New("must be a country code and a number, such as +47 12 34 56 78")
 
-// spacing is what people and programs put between the digits of a phone number.
+// spacing are the characters that people and programs put between the digits of a phone number.
 var spacing = strings.NewReplacer(" ", "", "\t", "", "\u00a0", "", "\u202f", "", "\u2009", "", "-", "", "\u2010", "", "\u2011", "", "\u2013", "", ".", "", "/", "", "(0)", "", "(", "", ")", "")
 
 // ParseMSISDN turns a phone number in any international spelling into country code and number, digits
-// only. Digits without "+" or "00" must be ten at least, or Greenland's 299 and six: with fewer the country code may
-// have been forgotten, and a stranger abroad would be rung.
+// only. Without "+" or "00" it must have at least ten digits, or be Greenland's 299 and six digits: with fewer, the country
+// code may be missing, and a stranger abroad would be rung.
 func ParseMSISDN(number string) (string, error) {
 	if len(number) > 60 {
 		return "", errNumber
@@ -44,7 +44,7 @@ func ParseMSISDN(number string) (string, error) {
 // Greenland.
 var Countries = []string{"47", "45", "46", "358", "299"}
 
-// IsServed reports whether a number, as ParseMSISDN returns it, is of one of these countries.
+// IsServed reports whether a number, as ParseMSISDN returns it, belongs to one of these countries.
 func IsServed(msisdn string, countries []string) bool {
 	for _, code := range countries {
 		if strings.HasPrefix(msisdn, code) {

@@ -15,30 +15,29 @@ import (
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
-// polled reports whether the login is one that Vipps MobilePay is asked about. It is not asked about one
-// that ends in the phone's browser, whose token can be fetched once only, with the browser's code.
+// polled reports whether Vipps MobilePay is polled for the login. A login that ends in the phone's browser is not polled: its
+// token can be fetched once, with the browser's code.
 func (l *Login) polled() bool {
 	return l.Status == Pending && (l.Finish == FinishApp || l.Tokens != nil)
 }
 
-// lastPoll is when asking ends: an interval late, so that an answer in the last moment is heard.
+// lastPoll returns when polling ends: an interval late, so that an answer in the last moment counts.
 func (l *Login) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
 
-// pollIfDue asks Vipps MobilePay about a pending login when its interval allows, and returns the login
-// as it is then. However many requests call it, here and on other instances, one asks. The request
-// waits for the login as long as wait.
+// pollIfDue polls Vipps MobilePay for a pending login if its interval allows, and returns the login after that. However many
+// requests call it, on all instances, one polls. The request waits for the login as long as wait.
 func (d *Desk) pollIfDue(ctx context.Context, l *Login, wait time.Duration) (*Login, error) {
 	if !d.Memory.due(l, d.MSN, time.Now()) {
 		return l, nil
 	}
 	polled, err, _ := d.Memory.polls.Do(d.MSN+"/"+l.ID, func() (any, error) {
-		// The exchange succeeds once: it goes on when the client that asked has left.
+		// The exchange succeeds once, so it goes on after the client has left.
 		return d.claimAndPoll(context.WithoutCancel(ctx), l, wait)
 	})
 	return polled.(*Login), err
 }
 
-// claimAndPoll asks once if this instance is the one to ask, and writes down what has changed.
+// claimAndPoll polls once if this instance has the lease, and stores what has changed.
 func (d *Desk) claimAndPoll(ctx context.Context, l *Login, wait time.Duration) (*Login, error) {
 	l, claimed, err := d.claim(ctx, l, wait)
 	if err != nil || !claimed {
@@ -49,7 +48,7 @@ func (d *Desk) claimAndPoll(ctx context.Context, l *Login, wait time.Duration) (
 	if held, ok := d.Memory.lease(l.ID, d.MSN); ok {
 		held.next = polled.NextPoll
 		d.Memory.setLease(l.ID, d.MSN, held)
-		if held.next.Before(held.until) { // else Vipps asked for a longer pause than the lease is
+		if held.next.Before(held.until) { // else Vipps MobilePay asked for a pause longer than the lease
 			polled.NextPoll = l.NextPoll // the end of the lease
 		}
 	}
@@ -59,8 +58,7 @@ func (d *Desk) claimAndPoll(ctx context.Context, l *Login, wait time.Duration) (
 	return d.writeDown(ctx, &polled)
 }
 
-// writeDown saves what a poll has found out. It tries more than once: what the exchange gave, Vipps
-// MobilePay does not give again.
+// writeDown stores the result of a poll. It tries more than once: Vipps MobilePay gives the tokens once.
 func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err error) {
 	for try := range 3 {
 		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
@@ -75,8 +73,8 @@ func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err erro
 	return nil, err
 }
 
-// merge takes over what a poll has found out, as far as nothing better was written down meanwhile by
-// another instance or a ping. It reports whether anything was.
+// merge takes over the result of a poll, unless another instance or a ping has stored something better in between. It reports
+// whether l has changed.
 func (d *Desk) merge(l, polled *Login) bool {
 	lost := l.Status == Failed && l.Error == d.reason(vipps.ErrCodeRefused)
 	if l.Status != Pending && !(lost && polled.Status == Complete) {
@@ -88,18 +86,18 @@ func (d *Desk) merge(l, polled *Login) bool {
 		found.Tokens = l.Tokens
 	}
 	if l.Pinged && !polled.Pinged {
-		found.NextPoll = l.NextPoll // the ping came meanwhile
+		found.NextPoll = l.NextPoll // the ping came in between
 	}
 	*l = found
 	return true
 }
 
-// errContended says that whose turn it is to ask could not be found out in time: another instance asks, or died asking,
-// or the shared state is away.
-var errContended = errors.New("another instance asks")
+// errContended says that an instance could not find out in time whether it may poll: another one polls, or died polling, or the
+// shared state is unavailable.
+var errContended = errors.New("another instance polls")
 
-// claim makes sure that this instance is the one to ask, and returns the login as it is. The claim is
-// written down before the call: an instance that dies during it has still asked.
+// claim takes the lease for this instance, and returns the login as it is. The lease is stored before the call: an instance
+// that dies during it has still polled.
 func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Login, claimed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cachedFor)
 	defer cancel()
@@ -125,11 +123,11 @@ func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Logi
 	l, err = d.update(ctx, l.ID, d.MSN, func(l *Login) (bool, error) {
 		now := time.Now()
 		if claimed = d.Memory.due(l, d.MSN, now); !claimed {
-			return false, nil // another instance asks, or has asked
+			return false, nil // another instance polls, or has polled
 		}
-		// Half an interval more, so that a poll that ends late is still within.
+		// Half an interval more, so that a poll that ends late is still within the lease.
 		span := min(max(wait, l.Interval), maxLease*l.Interval) + l.Interval/2
-		held = lease{until: now.Add(span).Round(0), next: now.Add(l.Interval)} // this poll is as good as done
+		held = lease{until: now.Add(span).Round(0), next: now.Add(l.Interval)} // this poll counts as done
 		l.NextPoll = held.until
 		return true, nil
 	})
@@ -140,18 +138,18 @@ func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Logi
 	return l, claimed, err
 }
 
-// poll asks once, and writes the answer into l. What may be better at the next poll leaves it pending.
+// poll polls once, and puts the answer into l. After an error that may pass, l stays pending.
 func (d *Desk) poll(ctx context.Context, l *Login) {
 	began := time.Now()
 	if l.Tokens == nil {
 		got, err := d.Client.PollPhone(ctx, d.Unit, d.MSN, l.AuthReqID)
-		l.NextPoll = time.Now().Add(l.Interval) // from the answer on: the call may have waited for a token
+		l.NextPoll = time.Now().Add(l.Interval) // from the answer: the call may have waited for a token
 		if err != nil {
 			d.endPoll(l, err, errors.Is(err, vipps.ErrUnusable)) // the exchange succeeds once
 			return
 		}
 		l.Tokens = &got
-		// Before anything else: they are given once.
+		// Before anything else: Vipps MobilePay gives them once.
 		if _, err := d.writeDown(ctx, l); err != nil {
 			return
 		}
@@ -168,8 +166,8 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 	d.Outcomes.PhoneCompleted(l.Flow(), claims, l.Started, time.Since(began))
 }
 
-// sameRequest is the poll's side of checkRequest: the answer to our auth_req_id is about it, and where
-// the token says so too it must not say otherwise.
+// sameRequest is for the check of a polled ID token. The answer to our auth_req_id is about that login; a token that names
+// another is refused.
 func (l *Login) sameRequest(authReqID string) (nonce string, err error) {
 	if authReqID != "" && authReqID != l.AuthReqID {
 		return "", idtoken.ErrRequest
@@ -179,7 +177,7 @@ func (l *Login) sameRequest(authReqID string) (nonce string, err error) {
 
 var ErrOtherNumber = errors.New("somebody else than the person asked has answered")
 
-// checkNumber compares the number that was asked to the one in userinfo, where there are both.
+// checkNumber compares the number that was asked with the one in userinfo, if there are both.
 func (l *Login) checkNumber(claims []userinfo.Claim) error {
 	for _, c := range claims {
 		if c.Name != "phone_number" || l.MSISDN == "" {
@@ -192,19 +190,19 @@ func (l *Login) checkNumber(claims []userinfo.Claim) error {
 	return nil
 }
 
-// complete ends a login well.
+// complete completes a login.
 func (l *Login) complete(claims []userinfo.Claim) {
 	l.end(Complete, "", time.Now())
 	l.Userinfo = string(userinfo.JSON(claims))
 }
 
-// endPoll writes down what an error of a poll means for the login. lost says that no later poll can succeed.
+// endPoll sets what an error of a poll means for the login. lost says that no later poll can succeed.
 func (d *Desk) endPoll(l *Login, err error, lost bool) {
 	now := time.Now()
 	if errors.Is(err, vipps.ErrSlowDown) {
 		l.Interval += 5 * time.Second // OpenID CIBA Core section 11: at least, for this and all later polls
 	}
-	// The longer pause counts, whatever asked for it.
+	// The longer pause counts.
 	l.NextPoll = now.Add(max(l.Interval, vipps.PauseAfter(err)))
 	switch {
 	case errors.Is(err, vipps.ErrPending), errors.Is(err, vipps.ErrSlowDown):
@@ -214,21 +212,21 @@ func (d *Desk) endPoll(l *Login, err error, lost bool) {
 	case errors.Is(err, vipps.ErrExpired):
 		l.end(Expired, "expired_token", now)
 	case errors.Is(err, vipps.ErrCodeRefused) && !l.Refused:
-		// Another instance may have exchanged it a moment ago, and be about to write that down.
+		// Another instance may have exchanged it a moment ago, and be about to store that.
 		l.Refused, l.NextPoll = true, now.Add(2*vipps.CallTimeout)
 		return
 	case lost, errors.Is(err, idtoken.ErrInvalid), errors.Is(err, idtoken.ErrSubMismatch), errors.Is(err, ErrOtherNumber), errors.Is(err, vipps.ErrCodeRefused),
 		errors.Is(err, vipps.ErrNotConnected):
 		l.end(Failed, d.reason(err), now)
 	default:
-		// Vipps MobilePay is away, or answers nonsense: a later poll can still succeed.
+		// Vipps MobilePay is unavailable, or its answer is invalid: a later poll can still succeed.
 		d.Logger.Warn("phone login: poll failed", zap.String("msn", d.MSN), zap.Error(err))
 		return
 	}
 	d.Outcomes.PhoneFailed(l.Flow(), err)
 }
 
-// reason is an error in one word, as a till reads it.
+// reason returns the reason of an error, as a till gets it.
 func (d *Desk) reason(err error) string {
 	if errors.Is(err, ErrOtherNumber) {
 		return "other_number"

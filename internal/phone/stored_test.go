@@ -2,9 +2,11 @@ package phone
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
@@ -57,4 +59,31 @@ func storedPhoneLogins() map[string]*Login {
 			Interval: 5 * time.Second, NextPoll: startedAt.Add(5 * time.Second), Finish: FinishApp, Userinfo: `{"sub":"c06c4afe"}`,
 		},
 	}
+}
+
+// TestStoredAskedCount: how often a number was asked counts on (v3).
+func TestStoredAskedCount(t *testing.T) {
+	content, err := os.ReadFile("../../testdata/stored/v3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored struct{ Files map[string][]byte }
+	if err := json.Unmarshal(content, &stored); err != nil {
+		t.Fatal(err)
+	}
+	storage := storetest.New()
+	storage.Files = stored.Files
+	synctest.Test(t, func(t *testing.T) {
+		phones := Store{Shared: store.New(storage), Memory: NewMemory(), Keys: sealtest.Keys(t)}
+		time.Sleep(time.Until(startedAt.Add(3 * time.Minute)))
+		for range maxAsked - 3 { // three were counted, a minute apart
+			if err := phones.ask(t.Context(), "urn:msisdn:4712345678"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var often AskedTooOften
+		if err := phones.ask(t.Context(), "urn:msisdn:4712345678"); !errors.As(err, &often) || often.Wait != 7*time.Minute {
+			t.Errorf("the sixth: %v, wait %s", err, often.Wait)
+		}
+	})
 }

@@ -2,7 +2,7 @@ package phone
 
 import "sync"
 
-// waiters lets requests wait for something that another request in this process does.
+// waiters lets requests wait for another request of this process.
 type waiters struct {
 	mu    sync.Mutex
 	waits map[string]*wait
@@ -13,7 +13,7 @@ type wait struct {
 	count int
 }
 
-// wait returns a channel that wake closes, and what to call when nobody waits on it any more.
+// wait returns a channel that wake closes, and a function to call at the end of the wait.
 func (w *waiters) wait(id string) (woken <-chan struct{}, done func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +42,7 @@ func (w *waiters) waiting(id string) bool {
 	return w.waits[id] != nil
 }
 
-// wake wakes all who wait for id.
+// wake wakes all that wait for id.
 func (w *waiters) wake(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

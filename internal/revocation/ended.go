@@ -21,6 +21,7 @@ type Ended struct {
 	owners   shards // of all sessions of a merchant, by MSN; "" is everybody
 
 	persons atomic.Int64 // how many there are in people: mostly none
+	begun   atomic.Int64 // what ended before is not known, in seconds since 1970
 }
 
 // mark is what is known of one key: sessions that began no later than before have ended, which counts until then. Of a
@@ -105,7 +106,7 @@ func (e *Ended) add(entry Entry, seen uint32) {
 func (e *Ended) Has(s *session.Session, msn string) bool {
 	began, now := s.Issued.Unix(), time.Now().Unix()
 	ends := func(m mark) bool { return began <= m.before && now <= m.until }
-	if e.sessions.get(s.ID).until >= now || ends(e.owners.get("")) || ends(e.owners.get(msn)) {
+	if began < e.begun.Load() || e.sessions.get(s.ID).until >= now || ends(e.owners.get("")) || ends(e.owners.get(msn)) {
 		return true
 	}
 	if e.persons.Load() == 0 {
@@ -113,6 +114,14 @@ func (e *Ended) Has(s *session.Session, msn string) bool {
 	}
 	sub := s.Sub()
 	return ends(e.people.get(personKey(msn, sub))) || ends(e.people.get(personKey("", sub)))
+}
+
+// setBegun makes sessions from before the shared state began invalid: they may have been revoked without anybody knowing.
+func (e *Ended) setBegun(begun time.Time, keepSessions bool) {
+	if keepSessions {
+		begun = time.Time{}
+	}
+	e.begun.Store(begun.Unix())
 }
 
 // Len returns how many keys are on the list.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
@@ -23,7 +23,9 @@ type List struct {
 	pending map[*Entry]struct{} // added here, and not in the feed as far as is known
 
 	turn     chan struct{} // has an element while somebody reads, who alone touches the rest
-	from     state.Engine
+	place    string
+	epoch    epoch.Epoch // of the last whole reading
+	now      epoch.Epoch // of this reading
 	position state.Position
 	reading  uint32 // the number of the reading from the beginning
 	whole    bool   // this reading came to the end
@@ -68,17 +70,13 @@ const (
 	damageKept = 10 * time.Second
 )
 
-// ErrLost says that the shared state had lost entries, which were stored again.
-type ErrLost struct{ Entries int }
-
-func (e ErrLost) Error() string {
-	return fmt.Sprintf("the shared state had lost %d entries of the list of ended sessions: they were stored again", e.Entries)
-}
-
 // NewList returns an empty List.
 func NewList() *List {
 	return &List{turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{})}
 }
+
+// IsLoaded reports whether the list was read.
+func (r *List) IsLoaded() bool { return r.loaded.Load() }
 
 // Loaded reads the list where that was never done. Until then there is no telling which sessions are
 // good: one that was ended must not live again because the state is away when an instance starts.
@@ -95,8 +93,7 @@ func (r *List) Loaded(ctx context.Context, at Access) error {
 // Refresh reads what others have ended.
 func (r *List) Refresh(ctx context.Context, at Access) error { return r.Follow(ctx, at, 0) }
 
-// Follow is Refresh, and then waits for more. It fails with ErrLost where the state had lost something, which it has again
-// then.
+// Follow is Refresh, and then waits for more.
 func (r *List) Follow(ctx context.Context, at Access, wait time.Duration) error {
 	select {
 	case r.turn <- struct{}{}:
@@ -104,7 +101,7 @@ func (r *List) Follow(ctx context.Context, at Access, wait time.Duration) error 
 		return fmt.Errorf("%w: it takes too long", state.ErrUnavailable)
 	}
 	defer func() { <-r.turn }()
-	err := r.last.do(func() error { return r.catchUp(context.WithoutCancel(ctx), at) })
+	err := r.last.do(func() error { return r.catchUp(context.WithoutCancel(ctx), at, wait > 0) })
 	if err == nil && wait > 0 {
 		_, err = r.read(ctx, at, wait)
 	}
@@ -117,24 +114,42 @@ func (r *List) begin() {
 	r.reading++
 }
 
-// catchUp reads to the end. Where that is a reading from the beginning, it stores again what this instance knows and the
-// feed does not have.
-func (r *List) catchUp(ctx context.Context, at Access) error {
-	if !same(r.from, at.Shared) || r.damage.err != nil && time.Since(r.damage.seen) > damageKept {
-		r.from = at.Shared
-		r.begin()
-	}
-	if err := r.readAll(ctx, at); err != nil || r.whole {
-		return err
-	}
-	lost, err := r.restore(ctx, at)
+// catchUp reads to the end of the feed. After a reading from the beginning, it stores again what this instance knows and the feed
+// does not have. In another epoch than before, that is everything that the shared state has lost. goesOn
+// says that the caller reads what comes next.
+func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
+	found, err := epoch.Read(ctx, at.Shared)
 	if err != nil {
 		return err
 	}
-	r.whole = true
+	known, moved := r.epoch, r.place != at.Place
+	if !found.Is(r.now) || r.damage.err != nil && time.Since(r.damage.seen) > damageKept {
+		r.begin()
+		r.now = found
+	}
+	if r.whole && goesOn {
+		return r.damage.err
+	}
+	if err := r.readAll(ctx, at); err != nil {
+		return err
+	}
+	entries := 0
+	if !r.whole {
+		if entries, err = r.restore(ctx, at); err != nil {
+			return err
+		}
+		if known.Known() {
+			if found, err = epoch.Continue(ctx, at.Shared, found, known); err != nil {
+				return err
+			}
+		}
+		r.whole, r.epoch, r.now, r.place = true, found, found, at.Place
+	}
+	r.Now.setBegun(found.Begun, at.KeepSessions)
 	r.loaded.Store(true)
-	if lost > 0 {
-		return ErrLost{lost}
+	lost := known.Known() && found.Made.After(known.Made) || entries > 0
+	if lost && !moved && at.Lost != nil {
+		at.Lost(entries)
 	}
 	return nil
 }
@@ -210,9 +225,4 @@ func (r *List) restore(ctx context.Context, at Access) (lost int, err error) {
 			return lost, err
 		}
 	}
-}
-
-// same reports whether both are one engine. What cannot be compared never is.
-func same(a, b state.Engine) bool {
-	return reflect.ValueOf(a).IsValid() && reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }

@@ -14,10 +14,19 @@ import (
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
-// Access is the state that the instances share, and what opens what is in it.
+// Access has the shared state, and the keys that open what is in it.
 type Access struct {
 	Shared state.Engine
 	Keys   *seal.Keys
+
+	// Place names the shared state. Another one than before is no loss.
+	Place string
+
+	// KeepSessions makes sessions valid whose revocation may have been lost with the shared state.
+	KeepSessions bool
+
+	// Lost, if not nil, is told that the shared state has lost what was stored, and how many revocations are stored again.
+	Lost func(entries int)
 }
 
 // An entry of the feed begins with the name of the key that sealed it: so one that is damaged is known from one that

@@ -27,7 +27,7 @@ func TestStoredRevocations(t *testing.T) {
 	storage := storetest.New()
 	storage.Files = stored.Revoked
 	const name = "vipps_login/revoked/1795694400-abc"
-	access := Access{store.New(storage), sealtest.Keys(t)}
+	access := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 	entries, err := access.openPart(name, slices.Clone(stored.Revoked[name]))
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	want := []Entry{

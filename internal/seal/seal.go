@@ -10,7 +10,7 @@ import (
 	"encoding/base64"
 )
 
-// MinSecretBytes is the least a cookie secret may have: the size of the keys made from it.
+// MinSecretBytes is the minimum length of a cookie secret: the size of the keys derived from it.
 const MinSecretBytes = 32
 
 // Keys holds one keyring for each purpose. Each purpose has a key of its own, so that a value
@@ -20,29 +20,30 @@ type Keys struct {
 	Seen    Keyring // cookies with the time of a session's last use
 	Login   Keyring // cookies of logins in progress
 	State   Keyring // logins carried in the state parameter (return_in_any_browser)
-	Phone   Keyring // logins from a phone number, in Caddy's storage
-	Revoked Keyring // the list of sessions that were ended, in Caddy's storage
+	Phone   Keyring // logins from a phone number, in storage
+	Revoked Keyring // the list of ended sessions, in storage
 
-	Assertion Keyring // the keys that sign assertions, in Caddy's storage
+	Assertion   Keyring // signing keys of assertions, in storage
+	SiteSession Keyring // the site's own session cookies
 
-	// index names things in storage after what they belong to, without showing it: one HMAC key a
-	// secret, the first names new things.
+	// index makes names in storage that do not reveal what they are about: one HMAC key for each secret, the first for new
+	// names.
 	index [][]byte
 }
 
-// NewKeys derives all keys from the secrets. The first secret seals; all of them open. They are other
-// keys for another environment: anybody can log in as anybody at a simulator, and must not be that person
-// where the same secret is used in production.
+// NewKeys derives all keys from the secrets. The first secret seals; all of them open. The keys depend on the environment:
+// anybody can log in as anybody at a simulator, and must not be that user where production has the same secret.
 func NewKeys(environment string, secrets []string) (*Keys, error) {
 	keys := new(Keys)
 	for purpose, ring := range map[string]*Keyring{
-		"session":   &keys.Session,
-		"seen":      &keys.Seen,
-		"login":     &keys.Login,
-		"state":     &keys.State,
-		"phone":     &keys.Phone,
-		"revoked":   &keys.Revoked,
-		"assertion": &keys.Assertion,
+		"session":      &keys.Session,
+		"seen":         &keys.Seen,
+		"login":        &keys.Login,
+		"state":        &keys.State,
+		"phone":        &keys.Phone,
+		"revoked":      &keys.Revoked,
+		"assertion":    &keys.Assertion,
+		"site session": &keys.SiteSession,
 	} {
 		for _, secret := range secrets {
 			aead, err := newAEAD(environment, secret, purpose)
@@ -62,8 +63,8 @@ func NewKeys(environment string, secrets []string) (*Keys, error) {
 	return keys, nil
 }
 
-// IndexNames returns the names in storage for something that must not be seen there, such as a phone
-// number: the first for new things, all for looking up.
+// IndexNames returns the names in storage for a value that must not be visible there, such as a phone number: the first name
+// for writing, all of them for reading.
 func (k *Keys) IndexNames(parts ...string) []string {
 	var names []string
 	for _, key := range k.index {
@@ -74,12 +75,12 @@ func (k *Keys) IndexNames(parts ...string) []string {
 	return names
 }
 
-// deriveKey makes the key for one purpose from a secret (HKDF, RFC 5869).
+// deriveKey derives the key for one purpose from a secret (HKDF, RFC 5869).
 func deriveKey(environment, secret, purpose string) ([]byte, error) {
 	return hkdf.Key(sha256.New, []byte(secret), []byte(environment), "github.com/caddy-vipps/vippslogin "+purpose+" v1", 32)
 }
 
-// newAEAD is AES-256-GCM under the key for one purpose.
+// newAEAD returns AES-256-GCM with the key for one purpose.
 func newAEAD(environment, secret, purpose string) (cipher.AEAD, error) {
 	key, err := deriveKey(environment, secret, purpose)
 	if err != nil {
@@ -89,21 +90,20 @@ func newAEAD(environment, secret, purpose string) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A random nonce a value: NIST SP 800-38D section 8.3 allows 2^32 of them under one key.
-	// docs: rotate the secret before that many logins.
+	// Each value has a random nonce: NIST SP 800-38D section 8.3 allows 2^32 of them for one key. The docs say to rotate the
+	// secret before that many logins.
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // Keyring seals with its first key and opens with any of them.
 type Keyring []cipher.AEAD
 
-// Seal encrypts and authenticates plaintext, bound to context: open needs the same context.
+// Seal encrypts and authenticates plaintext, bound to context: Open needs the same context.
 func (k Keyring) Seal(plaintext, context []byte) []byte {
 	return k[0].Seal(nil, nil, plaintext, context)
 }
 
-// Open decrypts what seal made under any key of the ring. With one key the result takes the place of
-// sealed, which must not be used again.
+// Open decrypts the result of Seal with any key of the ring. It may overwrite sealed, which must not be used afterwards.
 func (k Keyring) Open(sealed, context []byte) ([]byte, bool) {
 	if len(k) == 1 {
 		plaintext, err := k[0].Open(sealed[:0], nil, sealed, context)
@@ -117,8 +117,7 @@ func (k Keyring) Open(sealed, context []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// Context joins what a sealed value is bound to. A NUL stands in none of the parts, so no two
-// lists of parts give the same bytes.
+// Context joins the parts that a sealed value is bound to. No part has a NUL, so different lists give different bytes.
 func Context(parts ...string) []byte {
 	n := len(parts)
 	for _, part := range parts {
@@ -131,12 +130,12 @@ func Context(parts ...string) []byte {
 	return context
 }
 
-// RandomBytes returns n bytes nobody can guess.
+// RandomBytes returns n bytes that nobody can guess.
 func RandomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b) // never fails: crypto/rand documents it
 	return b
 }
 
-// RandomText returns n bytes nobody can guess, in base64url.
+// RandomText returns n bytes that nobody can guess, in base64url.
 func RandomText(n int) string { return base64.RawURLEncoding.EncodeToString(RandomBytes(n)) }

@@ -12,7 +12,8 @@ func TestOnePurposeIsNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rings := map[string]Keyring{"session": keys.Session, "login": keys.Login, "state": keys.State, "phone": keys.Phone, "revoked": keys.Revoked}
+	rings := map[string]Keyring{"session": keys.Session, "login": keys.Login, "state": keys.State, "phone": keys.Phone, "revoked": keys.Revoked,
+		"seen": keys.Seen, "assertion": keys.Assertion, "site session": keys.SiteSession}
 	contexts := [][]string{{"shop.example.no", "123456"}, {"shop.example.no", "12345"}, {"shop.example.n", "o123456"}, {"shop.example.no123456"},
 		{"shop.example.no", "123456", ""}, {"", "shop.example.no", "123456"}, {"123456", "shop.example.no"}, {"shop-b.example.no", "123456"}, {}}
 	opened := 0

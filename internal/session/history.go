@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A site that sends people to a login for ever, because it does not see the identity headers say, is noticed by what the
-// session remembers: when the browser has completed its last logins. Nothing of it is needed for longer than loopSpan.
+// A site may send users to a login for ever, for example because it does not see the identity headers. To notice that, a
+// session remembers when the browser has completed its last logins, for loopSpan.
 
 const (
 	loopSpan = 30 * time.Second
@@ -14,8 +14,8 @@ const (
 	// MaxLogins is how many logins a browser can complete within loopSpan before the next one is a loop.
 	MaxLogins = 3
 
-	// MaxStepUps is the same for logins that a requirement asked for. They are no loop: there may be many of them, for
-	// one thing each. So many within loopSpan are clocks of instances that differ by more than a max_age.
+	// MaxStepUps is the same for step-ups, of which there may be several, for one requirement each. If there are this many
+	// within loopSpan, the clocks of instances differ by more than a max_age.
 	MaxStepUps = 10
 )
 
@@ -35,7 +35,7 @@ func (h History) After(now time.Time, stepUp bool) History {
 	return h
 }
 
-// Loops returns how long the browser must wait before another login is not a loop; 0 where it is none.
+// Loops returns how long the browser must wait before it may log in again; 0 if another login would be no loop.
 func (h History) Loops(now time.Time, stepUp bool) time.Duration {
 	times, most := h.logins, MaxLogins
 	if stepUp {
@@ -47,12 +47,12 @@ func (h History) Loops(now time.Time, stepUp bool) time.Duration {
 	return times[0].Add(loopSpan).Sub(now)
 }
 
-// IsRecent reports whether something of h can still make a loop.
+// IsRecent reports whether a login of h is recent enough to count for a loop.
 func (h History) IsRecent(now time.Time) bool {
 	return len(recent(h.logins, now, MaxLogins))+len(recent(h.stepUps, now, MaxStepUps)) > 0
 }
 
-// recent returns a copy of those of times that are within loopSpan. Another instance's clock may be a little ahead.
+// recent returns a copy of the times within loopSpan. Another instance's clock may be a little ahead.
 func recent(times []time.Time, now time.Time, most int) []time.Time {
 	var found []time.Time
 	for _, at := range times {
@@ -77,8 +77,8 @@ func appendHistory(b []byte, h History, issued time.Time) []byte {
 	return b
 }
 
-// History returns when the browser has completed its last logins. It is read when a login begins or ends only, and so kept
-// as it was sealed.
+// History returns when the browser has completed its last logins. It is decoded here, since only the begin and end of a login
+// need it.
 func (s *Session) History() History {
 	if s == nil || s.history == "" {
 		return History{}
@@ -101,5 +101,5 @@ func (s *Session) History() History {
 	return h
 }
 
-// Remember has s carry a history.
+// Remember sets the history of s.
 func (s *Session) Remember(h History) { s.history = string(appendHistory(nil, h, s.Issued)) }

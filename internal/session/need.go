@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// Need is what a request needs of a session beyond there being one (RFC 9470). The zero value is nothing.
+// Need is what a request needs of a session (RFC 9470). The zero value needs nothing.
 type Need struct {
 	MaxAge    time.Duration // how long ago the login was completed, at most; 0: any time
-	Scopes    Scopes        // what logins have asked for, given or not
+	Scopes    Scopes        // scopes that logins have asked for, consented or not
 	Confirmed bool          // the login was confirmed in the app
 }
 
 // IsZero reports whether nothing is needed.
 func (n Need) IsZero() bool { return n == Need{} }
 
-// And returns what meets both.
+// And returns a Need that meets both.
 func (n Need) And(other Need) Need {
 	if n.MaxAge == 0 || other.MaxAge != 0 && other.MaxAge < n.MaxAge {
 		n.MaxAge = other.MaxAge
@@ -25,7 +25,7 @@ func (n Need) And(other Need) Need {
 	return n
 }
 
-// Missing returns what a session lacks of n; all of it where there is none.
+// Missing returns what a session lacks of n: all of it if the session is nil.
 func (n Need) Missing(s *Session, now time.Time) Need {
 	if s == nil {
 		return n

@@ -20,8 +20,8 @@ var knownScopes = []string{
 	"paymentSourceReferences", "promotions", "accountNumbers", "api_version_2",
 }
 
-// MaxOtherScopes is how long the names of other scopes may be together, with spaces between them. What does not fit
-// counts as never asked for.
+// MaxOtherScopes is the maximum length of the names of other scopes, joined by spaces. Those that do not fit count as never
+// asked for.
 const MaxOtherScopes = 255
 
 // ScopesOf returns the set of these scopes.

@@ -14,31 +14,30 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// Session is what a login leaves behind: who the person is to this merchant. It lives in the
-// browser's cookies and nowhere else.
+// Session is the result of a login: who the user is at this merchant. It is stored in the browser's cookies only.
 type Session struct {
-	ID     string           // 12 random bytes, so that it alone can be ended
+	ID     string           // 12 random bytes, by which it can be revoked
 	Issued time.Time        // when the login was completed
-	Ends   time.Time        // when it is over, whatever lifetime is configured later
-	Seen   time.Time        // when it was used last, for idle_timeout: sealed at the login, and later as lastuse.go knows it
+	Ends   time.Time        // when it expires, whatever lifetime is configured later
+	Seen   time.Time        // when it was last used, for idle_timeout: at first the login, later by a cookie of its own
 	InApp  bool             // the login was confirmed in the app
 	Claims []userinfo.Claim // of userinfo, sorted by name; "sub" is always among them
 
-	Scopes Scopes        // what this login and those before it of the same person have asked for
+	Scopes Scopes        // that this login, and earlier ones of the same user, have asked for
 	Ahead  time.Duration // how much later than Issued the login began, by the clock of the instance where it did
 
 	history string // see History
 }
 
-// New is what a login opens.
+// New returns the session of a login.
 func New(claims []userinfo.Claim, now time.Time, lifetime time.Duration) *Session {
 	return &Session{ID: string(seal.RandomBytes(IDBytes)), Issued: now, Ends: now.Add(lifetime), Seen: now, Claims: claims}
 }
 
-// IDText is the id as it is shown and asked for: 16 characters of base64url.
+// IDText returns the id as it is displayed: 16 characters of base64url.
 func (s *Session) IDText() string { return base64.RawURLEncoding.EncodeToString([]byte(s.ID)) }
 
-// Sub is the person's identifier at this merchant, and only there.
+// Sub returns the user's identifier at this merchant, and only there.
 func (s *Session) Sub() string {
 	text, _ := s.Claim("sub")
 	return text
@@ -54,19 +53,19 @@ func (s *Session) Claim(name string) (string, bool) {
 	return "", false
 }
 
-// Alive reports whether the session is neither too old nor idle for too long.
+// Alive reports whether the session is neither expired nor idle for too long.
 func (s *Session) Alive(now time.Time, lifetime, idleTimeout time.Duration) bool {
 	return !s.Expired(now, lifetime) && !s.Idle(now, idleTimeout)
 }
 
-// Expired reports whether its lifetime is over: the one of its login, or a shorter one of today. One from
-// the future is no better.
+// Expired reports whether the session has expired, by the lifetime of its login or by a shorter one that is configured now. A
+// session from the future is treated as expired.
 func (s *Session) Expired(now time.Time, lifetime time.Duration) bool {
 	age := now.Sub(s.Issued)
 	return age >= lifetime || age < -ClockSkew || !now.Before(s.Ends)
 }
 
-// Idle reports whether it was not used for too long; a timeout of 0 is none.
+// Idle reports whether the session was not used for longer than timeout. A timeout of 0 means none.
 func (s *Session) Idle(now time.Time, timeout time.Duration) bool {
 	return timeout > 0 && now.Sub(s.Seen) >= timeout
 }
@@ -79,8 +78,8 @@ const MaxLifetime = 400 * 24 * time.Hour
 const ClockSkew = 10 * time.Minute
 
 const (
-	// formatWithLogins is FormatPlain with what is known of the logins before the claims. Sessions of FormatPlain, from
-	// before there was such a thing, have asked for no scope as far as is known: a login mends that.
+	// formatWithLogins is FormatPlain with the scopes and history of logins before the claims. Of sessions in the older
+	// FormatPlain no scopes are known: the next login remembers them.
 	formatWithLogins = 3
 
 	IDBytes   = 12
@@ -90,14 +89,14 @@ const (
 	atCount   = 38 // of the claims, so that there is room for just as many
 	atClaims  = 39
 
-	// maxBytes bounds a session before compression: what an upstream can take in headers.
+	// maxBytes limits a session before compression, to what an upstream can take in headers.
 	maxBytes = seal.MaxUnpacked
 )
 
 var errSessionFormat = errors.New("not a session")
 
-// Seal returns the cookie values of s for one host and MSN. Claims that do not fit are left
-// out, the largest first, and named.
+// Seal returns the cookie values of s for one host and MSN. It leaves out claims that do not fit, the largest first, and
+// returns their names.
 func Seal(keys seal.Keyring, s *Session, host, msn string) (values, dropped []string) {
 	claims := slices.Clone(s.Claims)
 	for {
@@ -111,8 +110,8 @@ func Seal(keys seal.Keyring, s *Session, host, msn string) (values, dropped []st
 	}
 }
 
-// largestClaim is the index of the claim to give up first. It is never "sub": that alone always fits,
-// since idtoken.go bounds it.
+// largestClaim returns the index of the claim to leave out first. It is never "sub", which always fits: the ID token's check
+// limits it.
 func largestClaim(claims []userinfo.Claim) int {
 	largest := -1
 	for i, c := range claims {
@@ -137,8 +136,8 @@ func sealClaims(keys seal.Keyring, s *Session, claims []userinfo.Claim, context 
 	return splitChunks(value)
 }
 
-// splitChunks cuts value into cookie values. The first starts with the number of them, so that what an
-// earlier, longer session left behind is not taken for a part of this one.
+// splitChunks splits value into cookie values. The first begins with their number, so that chunks of an earlier, longer
+// session are not taken for a part of this one.
 func splitChunks(value string) ([]string, bool) {
 	n := (len(value) + cookie.MaxChunkBytes) / cookie.MaxChunkBytes // one more byte: the number
 	if n > cookie.MaxChunks {
@@ -167,8 +166,8 @@ func joinChunks(values []string) (string, bool) {
 	return values[0][1:] + strings.Join(values[1:n], ""), true
 }
 
-// Open opens the cookie values that Seal made for the same host and MSN. It is false
-// for anything else: such a cookie is no session, and no error either.
+// Open opens cookie values that Seal made for the same host and MSN. It is false for anything else, which is not an error:
+// there is no session then.
 func Open(keys seal.Keyring, values []string, host, msn string) (*Session, bool) {
 	value, ok := joinChunks(values)
 	if !ok {
@@ -208,8 +207,8 @@ func encode(s *Session, claims []userinfo.Claim) []byte {
 	return b
 }
 
-// appendLogins appends what is known of the logins: scopes, Ahead in milliseconds, history. What a later version has
-// behind that is not looked at.
+// appendLogins appends what is known of the logins: scopes, Ahead in milliseconds, history. What a later version
+// may append is ignored.
 func appendLogins(b []byte, s *Session) []byte {
 	b = AppendScopes(b, s.Scopes)
 	b = binary.AppendUvarint(b, uint64(s.Ahead.Milliseconds()))
@@ -234,8 +233,8 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// decode undoes encode. It reads what we sealed ourselves, and still trusts no length
-// in it. It takes plain over: the claims are parts of it.
+// decode undoes encode. It reads what we sealed ourselves, and still trusts no length in it. The claims are slices of plain,
+// which must not change afterwards.
 func decode(plain []byte) (*Session, error) {
 	if len(plain) > 0 && plain[0] == seal.FormatDeflated {
 		var err error
@@ -246,7 +245,7 @@ func decode(plain []byte) (*Session, error) {
 	if len(plain) < atClaims || plain[0] != seal.FormatPlain && plain[0] != formatWithLogins {
 		return nil, errSessionFormat
 	}
-	// A copy would be a kilobyte at every request (BenchmarkOpenSession). Nobody else has plain.
+	// A copy would be a kilobyte for every request (BenchmarkOpenSession). Nothing else refers to plain.
 	text := unsafe.String(unsafe.SliceData(plain), len(plain))
 	s := &Session{
 		ID:     text[atSession:atIssued],

@@ -189,3 +189,14 @@ func TestOpenSessionAllocations(t *testing.T) {
 	}
 	t.Logf("%v allocations", got)
 }
+
+// TestSessionFromTheFuture is none: its lifetime would not be one.
+func TestSessionFromTheFuture(t *testing.T) {
+	now := time.Now()
+	if New(nil, now.Add(time.Hour), 12*time.Hour).Alive(now, 12*time.Hour, 0) {
+		t.Error("alive")
+	}
+	if !New(nil, now.Add(time.Minute), 12*time.Hour).Alive(now, 12*time.Hour, 0) {
+		t.Error("the clocks of two instances may differ")
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -66,23 +65,6 @@ func (s Store) Get(ctx context.Context, key string) ([]byte, error) {
 	return value, nil
 }
 
-// load returns what is stored under a name, or state.ErrNotFound where there is nothing: the storage says so twice, and
-// finds something else in between.
-func (s Store) load(ctx context.Context, name string) ([]byte, error) {
-	stored, err := s.Load(ctx, name)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return stored, err
-	}
-	if err := s.prove(ctx); err != nil {
-		return nil, err
-	}
-	stored, err = s.Load(ctx, name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, state.ErrNotFound
-	}
-	return stored, err
-}
-
 // Put implements state.Engine.
 func (s Store) Put(ctx context.Context, key string, value []byte, life time.Duration) error {
 	if err := ctx.Err(); err != nil {
@@ -93,7 +75,7 @@ func (s Store) Put(ctx context.Context, key string, value []byte, life time.Dura
 
 // change runs do under the lock of a key, with what is stored under it.
 func (s Store) change(ctx context.Context, key string, do func(ctx context.Context, stored []byte, err error) error) error {
-	return s.withLock(ctx, lockOf(key), func(ctx context.Context) error {
+	return s.WithLock(ctx, lockOf(key), LockTimeout, func(ctx context.Context) error {
 		stored, err := s.Get(ctx, key)
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			return err

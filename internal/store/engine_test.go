@@ -1,4 +1,4 @@
-package store
+package store_test
 
 import (
 	"testing"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 	"github.com/caddy-vipps/vippslogin/state"
 	"github.com/caddy-vipps/vippslogin/state/statetest"
@@ -16,18 +17,18 @@ func TestCaddyStorage(t *testing.T) {
 	t.Run("files", func(t *testing.T) {
 		statetest.Test(t, func(t *testing.T) (a, b state.Engine) {
 			folder := t.TempDir()
-			return New(&certmagic.FileStorage{Path: folder}), New(&certmagic.FileStorage{Path: folder})
+			return store.New(&certmagic.FileStorage{Path: folder}), store.New(&certmagic.FileStorage{Path: folder})
 		})
 	})
 	t.Run("memory", func(t *testing.T) {
 		statetest.Test(t, func(*testing.T) (a, b state.Engine) {
 			storage := storetest.New()
-			return New(storage), New(storage)
+			return store.New(storage), store.New(storage)
 		})
 	})
 	t.Run("away", func(t *testing.T) {
 		storage := storetest.New()
 		storage.SetAway(true)
-		statetest.TestAway(t, New(storage), time.Second)
+		statetest.TestAway(t, store.New(storage), time.Second)
 	})
 }

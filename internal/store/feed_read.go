@@ -149,8 +149,8 @@ func (s Store) look(ctx context.Context, feed string, at *cursor, now time.Time)
 	return entries, next, err
 }
 
-// listParts returns the names of all parts, the oldest first. Other names are not ours: a storage may list what only
-// begins alike, and the file storage's temporary files are in the same folder, those of dead instances for ever.
+// listParts returns the names of all parts, the oldest first. Some storages list names that only begin with the folder's, and
+// the file storage has temporary files in the same folder, those of dead instances for ever.
 func (s Store) listParts(ctx context.Context, feed string) ([]string, error) {
 	names, err := s.listWhole(ctx, name(feed))
 	if err != nil {
@@ -159,26 +159,6 @@ func (s Store) listParts(ctx context.Context, feed string) ([]string, error) {
 	isPart := regexp.MustCompile(`^` + name(feed) + `/[0-9]+-[A-Za-z0-9_-]+$`)
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !isPart.MatchString(name) })
 	slices.Sort(names)
-	return names, nil
-}
-
-// listWhole lists a folder. Caddy's file storage looks at one file of the folder after the other, and breaks off where
-// one has gone in the meantime, as another instance's temporary files do: then it is asked again, since such a list is
-// not whole. Nothing is an answer of a storage that works only.
-func (s Store) listWhole(ctx context.Context, folder string) (names []string, err error) {
-	for range 10 {
-		if names, err = s.List(ctx, folder); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && len(names) > 0:
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, err
-	case len(names) == 0:
-		return nil, s.prove(ctx)
-	}
 	return names, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -16,37 +17,37 @@ import (
 )
 
 const (
-	// Prefix is where everything of ours is in Caddy's storage.
+	// Prefix begins all of our keys in Caddy's storage.
 	Prefix  = "vipps_login"
 	Timeout = 10 * time.Second
 
-	// LockTimeout is longer than the lock of an instance that died stays (certmagic's file storage: 10 s).
+	// LockTimeout is longer than the lock of a dead instance lasts (certmagic's file storage: 10 s).
 	LockTimeout = 20 * time.Second
 )
 
 // ErrUnavailable is every failure but that there is nothing.
 var ErrUnavailable = state.ErrUnavailable
 
-// ErrLocked says that another instance is at it.
-var ErrLocked = errors.New("locked by another request")
-
 // Store is Caddy's storage as an engine of shared state. Every call to the storage has a deadline of Timeout, and fails
 // with fs.ErrNotExist where there is no such name, and with ErrUnavailable for any other reason.
 type Store struct {
 	storage  certmagic.Storage
-	locks    *keyedLocks
+	unfit    *atomic.Pointer[string] // why the storage's locks are not used, if Examine has found a reason
 	watchers *watchers
 	feeds    *feeds
 }
 
 // New returns a Store on Caddy's storage.
 func New(storage certmagic.Storage) Store {
-	return Store{storage: storage, locks: new(keyedLocks), watchers: new(watchers), feeds: newFeeds()}
+	return Store{storage: storage, unfit: new(atomic.Pointer[string]), watchers: new(watchers), feeds: newFeeds()}
 }
 
 // call runs one call with its deadline, and names its error. It does not wait for a storage that does not look at the
 // context: do must not touch what the caller goes on with.
 func call[T any](ctx context.Context, do func(context.Context) (T, error)) (result T, err error) {
+	if ctx.Err() != nil {
+		return result, named(ctx.Err())
+	}
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	type answer struct {
 		result T

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// Claim is one claim about the person, ready to become a header value.
+// Claim is one claim about the user, ready to become a header value.
 type Claim struct {
 	Name string
 	Kind Kind
@@ -22,16 +22,16 @@ type Claim struct {
 
 func (c Claim) Size() int { return len(c.Name) + len(c.Text) }
 
-// scopes say which scope gives a claim.
+// scopes maps claims to the scopes that give them.
 var scopes = map[string]string{
 	"name": "name", "given_name": "name", "family_name": "name", "phone_number": "phoneNumber", "phone_number_verified": "phoneNumber",
 	"email": "email", "email_verified": "email", "birthdate": "birthDate", "address": "address", "other_addresses": "address",
 	"gender": "gender", "nin": "nin", "payment_sources_details": "paymentSourceReferences",
 }
 
-// Merge returns the claims of a login, and of those of an earlier login of the same person what it cannot say anew: the
-// consents that Vipps MobilePay gives once, and what comes with scopes that only the earlier one has asked for. earlierOnly
-// reports whether a scope is one of those. Both are sorted by name, and so is the result.
+// Merge returns the claims of a login, and adds those claims of an earlier login of the same user that the later one cannot
+// have: the consents that Vipps MobilePay gives once, and the claims of scopes that only the earlier login asked for, which
+// earlierOnly reports. Both are sorted by name, and so is the result.
 func Merge(claims, earlier []Claim, earlierOnly func(scope string) bool) []Claim {
 	merged := slices.Clone(claims)
 	for _, c := range earlier {
@@ -45,8 +45,7 @@ func Merge(claims, earlier []Claim, earlierOnly func(scope string) bool) []Claim
 	return merged
 }
 
-// Kind tells how to read a claim's text. It is part of the session's format: values may be
-// added, never changed.
+// Kind is the type of a claim's text. It is part of the session's format: values may be added, never changed.
 type Kind byte
 
 const (
@@ -58,16 +57,22 @@ const (
 
 var ErrMalformed = errors.New("userinfo is not a JSON object with a sub")
 
+// protocolClaims are about a token or an authentication rather than the user. ORY Hydra repeats them in userinfo; a site
+// has no use for them.
+var protocolClaims = []string{
+	"acr", "amr", "at_hash", "aud", "auth_time", "azp", "exp", "iat", "iss", "jti", "nbf", "nonce", "rat",
+}
+
 // Parse reads a userinfo answer (OpenID Connect Core section 5.3.2), sorted by name. A claim
-// that is null is left out: section 5.3.2 has it mean the same as a missing one.
+// that is null is left out: section 5.3.2 has it mean the same as a missing one. So are protocol claims.
 func Parse(userinfo []byte) ([]Claim, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(userinfo, &members); err != nil {
-		return nil, ErrMalformed // not err: it quotes what it could not read
+		return nil, ErrMalformed // not err, which quotes the answer
 	}
 	claims := make([]Claim, 0, len(members))
 	for name, raw := range members {
-		if raw = withoutEmptyAddresses(name, raw); string(raw) == "null" || name == "" {
+		if raw = withoutEmptyAddresses(name, raw); string(raw) == "null" || name == "" || slices.Contains(protocolClaims, name) {
 			continue
 		}
 		c, err := parseClaim(name, raw)
@@ -80,8 +85,8 @@ func Parse(userinfo []byte) ([]Claim, error) {
 	return claims, nil
 }
 
-// withoutEmptyAddresses returns null for an address that says nothing, which a user without one has, and a list of
-// addresses without those.
+// withoutEmptyAddresses returns null for an empty address, which a user without one has, and removes empty ones from a list
+// of addresses.
 func withoutEmptyAddresses(name string, raw json.RawMessage) json.RawMessage {
 	var list []json.RawMessage
 	switch {
@@ -97,7 +102,7 @@ func withoutEmptyAddresses(name string, raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// isEmptyAddress reports whether an address has no field but empty ones. What kind of address it would be says nothing.
+// isEmptyAddress reports whether all fields of an address are empty, whatever its address_type.
 func isEmptyAddress(raw json.RawMessage) bool {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(raw, &fields) != nil || fields == nil {
@@ -146,8 +151,8 @@ func IsPlain(text string) bool {
 	return true
 }
 
-// asciiJSON escapes everything in JSON text that is not printable ASCII (RFC 8259 section 7). Such
-// characters stand in strings only.
+// asciiJSON escapes everything in JSON text that is not printable ASCII (RFC 8259 section 7). Only strings can have such
+// characters.
 func asciiJSON(text string) string {
 	if strings.IndexFunc(text, func(r rune) bool { return r > '~' }) < 0 {
 		return text
@@ -167,7 +172,7 @@ func asciiJSON(text string) string {
 	return out.String()
 }
 
-// JSON writes claims as the JSON object they came from.
+// JSON returns claims as a JSON object.
 func JSON(claims []Claim) []byte {
 	out := []byte{'{'}
 	for i, c := range claims {
@@ -193,14 +198,14 @@ func jsonString(s string) []byte {
 	return quoted
 }
 
-// Age returns the full years from a birthdate (YYYY-MM-DD, OpenID Connect Core section 5.1) to now.
-// It is false where the day is not known: "0000-05-17" and "1990" are allowed there and tell no age.
+// Age returns the full years from a birthdate (YYYY-MM-DD, OpenID Connect Core section 5.1) to now. It is false where the date
+// is incomplete: "0000-05-17" and "1990" are allowed, and give no age.
 func Age(now time.Time, birthdate string) (int, bool) {
 	born, err := time.Parse(time.DateOnly, birthdate)
 	if err != nil || born.Year() < 1 {
 		return 0, false
 	}
-	now = now.UTC() // behind every time zone of the Nordics: nobody is older here than at home
+	now = now.UTC() // behind every time zone of the Nordics, so that nobody counts as older than they are
 	age := now.Year() - born.Year()
 	if now.Month() < born.Month() || now.Month() == born.Month() && now.Day() < born.Day() {
 		age--

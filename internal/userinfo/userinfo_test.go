@@ -1,6 +1,7 @@
 package userinfo
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,5 +26,20 @@ func TestAge(t *testing.T) {
 		if got, ok := Age(day(test.now), test.birthdate); ok != test.ok || ok && got != test.want {
 			t.Errorf("%s on %s: got %d, %v", test.birthdate, test.now, got, ok)
 		}
+	}
+}
+
+// TestProtocolClaims: claims that are about a token are nobody's.
+func TestProtocolClaims(t *testing.T) {
+	claims, err := Parse([]byte(`{"sub":"x","sid":"y","iss":"https://api.vipps.no/","aud":["a"],"iat":1,"auth_time":1,"rat":1,"amr":[],"acr":"0","name":"Kari"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range claims {
+		names = append(names, c.Name)
+	}
+	if got := strings.Join(names, " "); got != "name sid sub" {
+		t.Errorf("claims: %s", got)
 	}
 }

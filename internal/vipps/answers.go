@@ -13,19 +13,24 @@ import (
 	"time"
 )
 
-// doAny is do for an endpoint that answers with any success, such as 201 with JSON or 204 with nothing.
+// doAny is do for an endpoint with any success status, such as 201 with JSON or 204 without a body.
 func (c *Client) doAny(req *http.Request, answer any) error {
-	_, err := c.send(req, answer, func(status int) bool { return status/100 == 2 })
+	_, err := c.send(req, answer, maxBody, func(status int) bool { return status/100 == 2 })
 	return err
 }
 
 // do sends a request and reads the JSON answer.
 func (c *Client) do(req *http.Request, answer any) (http.Header, error) {
-	return c.send(req, answer, func(status int) bool { return status == http.StatusOK })
+	return c.doLarge(req, answer, maxBody)
 }
 
-// send is the one place that looks at what comes back.
-func (c *Client) send(req *http.Request, answer any, isSuccess func(status int) bool) (http.Header, error) {
+// doLarge is do for an answer of up to limit bytes.
+func (c *Client) doLarge(req *http.Request, answer any, limit int64) (http.Header, error) {
+	return c.send(req, answer, limit, func(status int) bool { return status == http.StatusOK })
+}
+
+// send is the one place that reads answers.
+func (c *Client) send(req *http.Request, answer any, limit int64, isSuccess func(status int) bool) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), CallTimeout)
 	defer cancel()
 	began, status := time.Now(), 0
@@ -35,14 +40,14 @@ func (c *Client) send(req *http.Request, answer any, isSuccess func(status int) 
 		return nil, connectionError(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err == nil {
 		status = resp.StatusCode
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ErrNoAnswer
-	case err != nil || len(body) > maxBody:
+	case err != nil || int64(len(body)) > limit:
 		return nil, ErrBadAnswer
 	case !isSuccess(resp.StatusCode):
 		return nil, newStatusError(resp, body)
@@ -53,8 +58,8 @@ func (c *Client) send(req *http.Request, answer any, isSuccess func(status int) 
 	return resp.Header, nil
 }
 
-// ErrUnusable is a success of the token endpoint that lacks a token. What can be done once is done. (A body that is
-// no JSON at all may come from something in between.)
+// ErrUnusable is a success of the token endpoint without a token. The code is spent then. (A body that is not JSON may come
+// from something in between.)
 var ErrUnusable = fmt.Errorf("%w, after a success", ErrBadAnswer)
 
 // pauseError is an error code that came with a Retry-After.
@@ -65,7 +70,7 @@ type pauseError struct {
 
 func (e pauseError) Unwrap() error { return e.error }
 
-// PauseAfter is how long Vipps MobilePay has asked to wait, or 0.
+// PauseAfter returns how long Vipps MobilePay has asked to wait, or 0.
 func PauseAfter(err error) time.Duration {
 	var refused StatusError
 	var paused pauseError
@@ -78,7 +83,7 @@ func PauseAfter(err error) time.Duration {
 	return 0
 }
 
-// errBrokenConnection is an ErrNoAnswer that was no timeout.
+// errBrokenConnection is an ErrNoAnswer other than a timeout.
 var errBrokenConnection = fmt.Errorf("%w: the connection broke", ErrNoAnswer)
 
 func connectionError(err error) error {
@@ -93,18 +98,18 @@ func connectionError(err error) error {
 type StatusError struct {
 	Status     int
 	Code       string        // the OAuth error code (RFC 6749 section 5.2), or ""
-	RetryAfter time.Duration // what Retry-After says, or 0
+	RetryAfter time.Duration // from Retry-After, or 0
 
-	aboutNumber bool // the text is about the form of phone numbers: seen for a country that is not served
+	aboutNumber bool // the text is about the form of phone numbers, as seen for a country that is not served
 }
 
 func newStatusError(resp *http.Response, body []byte) StatusError {
 	var oauth struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
-		ErrorCode   string `json:"error_code"` // the backchannel endpoint is seen with this one
+		ErrorCode   string `json:"error_code"` // seen at the backchannel endpoint
 	}
-	_ = json.Unmarshal(body, &oauth) // no code is an answer too
+	_ = json.Unmarshal(body, &oauth) // an answer may have no code
 	failed := StatusError{Status: resp.StatusCode, aboutNumber: strings.Contains(oauth.Description, "urn:msisdn:")}
 	for _, code := range []string{oauth.ErrorCode, oauth.Error} {
 		if IsErrorCode(code) {
@@ -125,7 +130,7 @@ func newStatusError(resp *http.Response, body []byte) StatusError {
 
 func isKnownCode(code string) bool { return backchannelErrors[code] != nil || phoneErrors[code] != nil }
 
-// Error tells the status and the code, which are fit for a log.
+// Error returns status and code, which may be logged.
 func (e StatusError) Error() string {
 	text := "status " + strconv.Itoa(e.Status)
 	if e.Code != "" {
@@ -134,7 +139,7 @@ func (e StatusError) Error() string {
 	return text
 }
 
-// Unwrap sorts the status into what it means for a login.
+// Unwrap returns what the status means for a login.
 func (e StatusError) Unwrap() error {
 	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable {
 		return ErrBusy
@@ -142,13 +147,13 @@ func (e StatusError) Unwrap() error {
 	return ErrBadAnswer
 }
 
-// isBearerToken reports whether s can stand in an Authorization header (RFC 6750 section 2.1). One that
-// cannot would be kept for its life, and fail each call.
+// isBearerToken reports whether s is valid in an Authorization header (RFC 6750 section 2.1). An invalid one would be cached,
+// and fail each call.
 func isBearerToken(s string) bool {
 	return s != "" && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 
-// IsErrorCode reports whether s may be shown in a log: what every OAuth error code looks like.
+// IsErrorCode reports whether s looks like an OAuth error code, and so may be logged.
 func IsErrorCode(s string) bool {
 	if s == "" || len(s) > 64 {
 		return false
@@ -156,14 +161,14 @@ func IsErrorCode(s string) bool {
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz_") == ""
 }
 
-// documentLife is how long the discovery document and the key set are kept: what their Cache-Control says, but not
-// less than minutes. ORY Hydra says no-store since 25.4, and each login would ask for both.
+// documentLife returns how long the discovery document and the key set are cached: by their Cache-Control, but not less than
+// some minutes. ORY Hydra sends no-store since 25.4, with which each login would fetch both.
 func documentLife(header http.Header) time.Duration { return max(MaxAge(header), leastLife) }
 
 const leastLife = 5 * time.Minute
 
-// MaxAge is how long an answer may be kept (RFC 9111 section 5.2.2.1): an hour where it does not say,
-// a second where it says not at all.
+// MaxAge returns how long an answer may be cached (RFC 9111 section 5.2.2.1): an hour if it does not say, a second if it must
+// not be.
 func MaxAge(header http.Header) time.Duration {
 	for directive := range strings.SplitSeq(header.Get("Cache-Control"), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")

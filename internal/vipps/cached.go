@@ -11,15 +11,13 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// cached is one thing from Vipps MobilePay that every login needs and none should fetch: the partner
-// access token, the discovery document, the key set. It is fetched when first needed, by one caller
-// for all who wait, and again in the background before its life ends, as long as it is in use.
+// cached caches a value from Vipps MobilePay that every login needs: the partner access token, the discovery document, or the
+// key set. It is fetched once when it is first needed, and again in the background before it expires, while it is in use.
 type cached[T any] struct {
 	name string
-	// fetch gets a new value and says how long it is good for.
+	// fetch gets a new value and its lifetime.
 	fetch func(context.Context) (value T, life time.Duration, err error)
-	// lasting: the last good value serves on when it cannot be renewed. False for what has an end of
-	// its own, a token.
+	// lasting says that the last good value stays in use while it cannot be renewed. It is false for tokens, which expire.
 	lasting bool
 
 	cache  *gocache.Cache
@@ -32,7 +30,7 @@ type cached[T any] struct {
 	timer *time.Timer
 }
 
-// cachedValue is what the cache holds.
+// cachedValue is a value in the cache.
 type cachedValue[T any] struct {
 	value   T
 	fetched time.Time
@@ -41,16 +39,14 @@ type cachedValue[T any] struct {
 }
 
 const (
-	// fetchTimeout bounds a fetch that everybody waits for, whoever asked first: its context is nobody's
-	// request.
+	// fetchTimeout limits a fetch that all callers wait for. It does not depend on the request of the first.
 	fetchTimeout = CallTimeout + time.Second
 
-	// RetryAfter is how long a value that could not be renewed serves before the next try.
+	// RetryAfter is how long a value that could not be renewed stays in use before the next try.
 	retryAfter = 10 * time.Second
 )
 
-// Get returns the value. It waits for Vipps only when there is none that may serve; ctx bounds that
-// wait.
+// Get returns the value. It waits for Vipps MobilePay only if there is no usable value; ctx limits that wait.
 func (k *cached[T]) Get(ctx context.Context) (T, error) {
 	since := time.Now()
 	found, ok := k.load()
@@ -59,7 +55,7 @@ func (k *cached[T]) Get(ctx context.Context) (T, error) {
 		return found.value, nil
 	}
 	if ok && found.failed {
-		// Vipps is away: the last good copy serves, and nobody waits to see whether it is back.
+		// Vipps MobilePay is unavailable: the last good value is used, without waiting for another try.
 		k.keepOn(found)
 		k.start(trace.SpanFromContext(ctx), since, nil)
 		return found.value, nil
@@ -72,7 +68,7 @@ func (k *cached[T]) Get(ctx context.Context) (T, error) {
 	return value, err
 }
 
-// keepOn lets a value that could not be renewed serve for a while more.
+// keepOn keeps a value that could not be renewed in use for a while.
 func (k *cached[T]) keepOn(found cachedValue[T]) {
 	found.expires, found.failed = time.Now().Add(retryAfter), true
 	k.store(found)
@@ -81,13 +77,13 @@ func (k *cached[T]) keepOn(found cachedValue[T]) {
 // renew fetches a new value, waiting for it as long as ctx lives.
 func (k *cached[T]) renew(ctx context.Context) (T, error) { return k.renewSince(ctx, time.Now()) }
 
-// renewSince is renew, content with what another caller has fetched since then.
+// renewSince is renew, but a value that another caller has fetched since then is good enough.
 func (k *cached[T]) renewSince(ctx context.Context, since time.Time) (T, error) {
 	return k.renewIf(ctx, since, nil)
 }
 
-// renewIf is renewSince where a fetch costs more than this caller may decide alone. Whoever comes while another
-// caller's fetch is under way waits for that; where there is none, and allow says no, what there is is returned.
+// renewIf is renewSince with a limit on fetches. It waits for a fetch that is in progress. Otherwise, if allow returns false,
+// it returns the present value.
 func (k *cached[T]) renewIf(ctx context.Context, since time.Time, allow func() bool) (T, error) {
 	select {
 	case got := <-k.start(trace.SpanFromContext(ctx), since, allow):
@@ -99,13 +95,13 @@ func (k *cached[T]) renewIf(ctx context.Context, since time.Time, allow func() b
 	}
 }
 
-// start fetches a new value in the background, unless one has come since; callers at the same time share
-// one fetch, which is in the trace of the first.
+// start fetches a new value in the background, unless there is one that was fetched since. Concurrent callers share one fetch,
+// which is in the trace of the first.
 func (k *cached[T]) start(asked trace.Span, since time.Time, allow func() bool) <-chan singleflight.Result {
 	return k.flight.DoChan(k.name, func() (any, error) {
 		found, ok := k.load()
 		if ok && (found.fetched.After(since) || allow != nil && !allow()) {
-			return found.value, nil // another fetch has ended in between
+			return found.value, nil // another fetch has just ended
 		}
 		ctx, cancel := context.WithTimeout(trace.ContextWithSpan(k.closed, asked), fetchTimeout)
 		defer cancel()
@@ -120,7 +116,7 @@ func (k *cached[T]) start(asked trace.Span, since time.Time, allow func() bool) 
 	})
 }
 
-// Life says when the value was fetched and when it ends, where there is one.
+// Life returns when the value was fetched and when it expires, if there is one.
 func (k *cached[T]) Life() (fetched, expires time.Time, ok bool) {
 	found, ok := k.load()
 	return found.fetched, found.expires, ok
@@ -140,8 +136,8 @@ func (k *cached[T]) store(value cachedValue[T]) {
 	k.cache.Set(k.name, value, expiration)
 }
 
-// schedule renews the value when three quarters of its life are over, so that no login waits for it.
-// One that nobody used since is left to end.
+// schedule renews the value after three quarters of its lifetime, so that no login waits for it. A value that was not used
+// since it was fetched is left to expire.
 func (k *cached[T]) schedule(life time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -163,7 +159,7 @@ func (k *cached[T]) renewIfUsed() {
 	}
 	found, ok := k.load()
 	if left := time.Until(found.expires); ok && left > 0 {
-		// Half of what is left, and half again: a few tries, then it ends.
+		// After half of the remaining time, and half again: a few tries until it expires.
 		k.used.Store(true)
 		k.mu.Lock()
 		k.timer = time.AfterFunc(max(left/2, retryAfter), k.renewIfUsed)
@@ -171,7 +167,7 @@ func (k *cached[T]) renewIfUsed() {
 	}
 }
 
-// stop ends the renewal in the background.
+// stop stops the renewal in the background.
 func (k *cached[T]) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -20,8 +20,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
-// What a call to Vipps MobilePay can come to. Errors of the client wrap one of them and hold nothing
-// secret or personal: no URL, no token, no text of the answer but an OAuth error code.
+// Errors of calls to Vipps MobilePay. Every error of the client wraps one of them, and has nothing secret or personal: no URL,
+// no token, and of the answer an OAuth error code at most.
 var (
 	ErrNoAnswer    = errors.New("no answer from Vipps MobilePay")
 	ErrBusy        = errors.New("told by Vipps MobilePay to come back later")
@@ -31,11 +31,10 @@ var (
 )
 
 const (
-	CallTimeout = 10 * time.Second // each call, the body included
+	CallTimeout = 10 * time.Second // for each call, including the body
 	maxBody     = 1 << 20
 
-	// A connection over HTTP/2 on which nothing has come for pingAfter is asked whether it still works, and dropped
-	// if it does not say so within pingTimeout.
+	// An HTTP/2 connection without data for pingAfter is pinged, and closed without an answer within pingTimeout.
 	pingAfter   = 2 * time.Second
 	pingTimeout = 2 * time.Second
 )
@@ -46,27 +45,25 @@ const (
 	TestURL       = "https://apitest.vipps.no"
 )
 
-// Keys are the three keys that act for all of a partner's merchants. All empty where every
-// merchant has keys of its own.
+// Keys are the partner keys, which act for all merchants of the partner. All are empty if every merchant has keys of its own.
 type Keys struct {
 	ClientID, ClientSecret, SubscriptionKey string
 }
 
-// System name us to Vipps MobilePay on every call; partners and plugins must send them, at most
-// 30 characters each.
+// System identifies the calling system to Vipps MobilePay on every call, as partners and plugins must, in at most 30 characters
+// each.
 type System struct {
 	Name, Version, PluginName, PluginVersion string
 }
 
-// Client makes every call to Vipps MobilePay. One serves all sites with the same keys, through
-// reloads (pool.go).
+// Client makes every call to Vipps MobilePay. One client is used by all sites with the same keys, across reloads.
 type Client struct {
 	Base   string // scheme and host
 	Keys   Keys
 	system System
 	HTTP   *http.Client
 
-	// observe hears of every call: which one, its status (0 for no answer), and how long it took.
+	// observe is called for every call, with its name, its status (0 for no answer), and its duration.
 	observe func(call string, status int, took time.Duration)
 
 	Token     cached[Token]
@@ -78,8 +75,8 @@ type Client struct {
 
 	// refusals are the sales units for which a new token was refused as well.
 	refusals refusals
-	// rotations limits how often an unknown key id makes us fetch the key set, and misfits how often a signature
-	// does that the key named does not fit.
+	// rotations limits how often an unknown key id makes us fetch the key set, and misfits how often a signature does that
+	// the named key does not verify.
 	rotations, misfits *rate.Limiter
 
 	close context.CancelFunc
@@ -87,7 +84,7 @@ type Client struct {
 
 func NewClient(base string, keys Keys, system System, observe func(call string, status int, took time.Duration)) *Client {
 	closed, cancel := context.WithCancel(context.Background())
-	// No janitor: what expires is few things, read often.
+	// No janitor: there are few values, which are read often.
 	cache := gocache.New(gocache.NoExpiration, 0)
 	c := &Client{
 		Base: base, Keys: keys, system: system,
@@ -104,7 +101,7 @@ func NewClient(base string, keys Keys, system System, observe func(call string, 
 	return c
 }
 
-// Stop ends the renewals in the background.
+// Stop stops the renewals in the background.
 func (c *Client) Stop() {
 	c.close()
 	c.Token.stop()
@@ -117,17 +114,17 @@ func newHTTPClient() *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 64
 	transport.ResponseHeaderTimeout = CallTimeout
-	// One connection carries all calls. Where it hangs, the calls on it wait until a ping has stayed without an
-	// answer; then it is dropped, and what may be sent once more goes over another.
+	// All calls share one connection. If it hangs, they wait until a ping is not answered. Then it is closed, and calls that
+	// may be repeated use another.
 	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout}
 	return &http.Client{
 		Transport: traced(transport),
-		// No endpoint of ours redirects; one that does would carry our keys elsewhere.
+		// No endpoint redirects. If one did, our keys would go elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// Discovery is what we use of Vipps MobilePay's OpenID configuration.
+// Discovery has the parts of Vipps MobilePay's OpenID configuration that are used.
 type Discovery struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
@@ -137,11 +134,10 @@ type Discovery struct {
 	BackchannelEndpoint   string `json:"backchannel_authentication_endpoint"`
 }
 
-// Issuer is the only one that may sign ID tokens in this environment.
+// Issuer returns the only issuer of ID tokens in this environment.
 func (c *Client) Issuer() string { return c.Base + "/access-management-1.0/access/" }
 
-// fetchDiscovery reads the OpenID configuration. It lives as long as its Cache-Control says, an hour
-// where that says nothing.
+// fetchDiscovery fetches the OpenID configuration. Its lifetime is that of its Cache-Control, or an hour without one.
 func (c *Client) fetchDiscovery(ctx context.Context) (Discovery, time.Duration, error) {
 	var doc Discovery
 	header, err := c.get(calling(ctx, "discovery"), c.Issuer()+".well-known/openid-configuration", "", &doc)
@@ -163,7 +159,7 @@ func (c *Client) fetchDiscovery(ctx context.Context) (Discovery, time.Duration, 
 	return doc, documentLife(header), nil
 }
 
-// mayCall reports whether a URL that Vipps gave us is as well protected as the base URL.
+// mayCall reports whether a URL of the OpenID configuration is as well protected as the base URL.
 func (c *Client) mayCall(endpoint string) bool {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
@@ -178,9 +174,8 @@ type Tokens struct {
 	IDToken     string `json:"id_token"`
 }
 
-// ExchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636). It tries once more where
-// the connection broke, as one does that the server has just closed: a code that did arrive is refused then, and
-// nothing is worse.
+// ExchangeCode redeems an authorization code (RFC 6749 section 4.1.3, with PKCE, RFC 7636). If the connection breaks, as one
+// that the server has just closed does, it tries once more: if the code has arrived, it is refused then, which is no worse.
 func (c *Client) ExchangeCode(ctx context.Context, unit *merchant.Unit, msn, code, redirectURI, verifier string) (Tokens, error) {
 	grant := url.Values{
 		"grant_type":    {"authorization_code"},
@@ -205,7 +200,7 @@ func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, gr
 	err = c.postAs(ctx, "token", unit, msn, doc.TokenEndpoint, grant, &answer)
 	var refused StatusError
 	switch {
-	case errors.As(err, &refused) && phoneErrors[refused.Code] != nil:
+	case errors.As(err, &refused) && isPhone(grant) && phoneErrors[refused.Code] != nil:
 		err = pauseError{phoneErrors[refused.Code], refused.RetryAfter}
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
 		err = ErrCodeRefused
@@ -222,8 +217,12 @@ func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, gr
 	return answer, nil
 }
 
-// postAs posts a form on behalf of a sales unit. The partner's word is the Bearer token and the
-// Merchant-Serial-Number; client_secret_basic works with a sales unit's own keys only
+// isPhone reports whether a grant is of a login from a phone number. Its error codes (OpenID CIBA Core section 11) mean nothing
+// for an authorization code, where a 403 with access_denied is about the sales unit.
+func isPhone(grant url.Values) bool { return grant.Get("grant_type") != "authorization_code" }
+
+// postAs posts a form on behalf of a sales unit. A partner authenticates with the Bearer token and Merchant-Serial-Number;
+// client_secret_basic works with a sales unit's own keys only
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
 func (c *Client) postAs(ctx context.Context, call string, unit *merchant.Unit, msn, endpoint string, form url.Values, answer any) error {
 	if unit.HasOwnKeys() {
@@ -263,8 +262,7 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values, ans
 	return err
 }
 
-// Userinfo reads the claims with the login's own access token, and nothing else: the call fails when
-// a subscription key comes with it.
+// Userinfo fetches the claims with the login's access token. It sends no subscription key, with which the call would fail.
 func (c *Client) Userinfo(ctx context.Context, accessToken string) ([]userinfo.Claim, error) {
 	doc, err := c.Discovery.Get(ctx)
 	if err != nil {
@@ -281,8 +279,7 @@ func (c *Client) Userinfo(ctx context.Context, accessToken string) ([]userinfo.C
 	return claims, nil
 }
 
-// get is the one kind of call that is tried again: it changes nothing at Vipps, so a connection that
-// broke may be given a second chance within the same deadline.
+// get retries once after a broken connection, within the same deadline: a GET changes nothing at Vipps MobilePay.
 func (c *Client) get(ctx context.Context, endpoint, bearer string, answer any) (http.Header, error) {
 	for again := true; ; again = false {
 		req, err := c.newRequest(ctx, http.MethodGet, endpoint, nil)
@@ -299,7 +296,7 @@ func (c *Client) get(ctx context.Context, endpoint, bearer string, answer any) (
 	}
 }
 
-// newRequest is where every request to Vipps MobilePay begins.
+// newRequest makes every request to Vipps MobilePay.
 func (c *Client) newRequest(ctx context.Context, method, endpoint string, body io.Reader) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, method, endpoint, body)
 	if err != nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 )
 
-// KeySet is one copy of the keys that Vipps MobilePay signs ID tokens with.
+// keySet is a copy of the key set that ID tokens are signed with.
 type keySet struct {
 	keys  keyfunc.Keyfunc
 	ids   map[string]bool
 	all   []signingKey
-	types map[string]string // of the keys by id, those of the set before this one included
+	types map[string]string // types of keys by id, including those of the previous set
 }
 
 // signingKey is a key that can sign ID tokens.
@@ -28,7 +28,7 @@ type signingKey struct {
 	public        any
 }
 
-// keyType is "RSA", "EC", or "" for what signs nothing here.
+// keyType returns "RSA", "EC", or "" for keys that cannot sign ID tokens.
 func keyType(public any) string {
 	switch public.(type) {
 	case *rsa.PublicKey:
@@ -39,8 +39,8 @@ func keyType(public any) string {
 	return ""
 }
 
-// fetchKeySet reads the key set (RFC 7517). Keys we cannot use are passed over; a set without any is
-// no good answer, so that the last good one stays.
+// fetchKeySet fetches the key set (RFC 7517). Unusable keys are skipped; a set without usable keys is an error, so that the
+// last good one stays in use.
 func (c *Client) fetchKeySet(ctx context.Context) (*keySet, time.Duration, error) {
 	doc, err := c.Discovery.Get(ctx)
 	if err != nil {
@@ -61,7 +61,7 @@ func (c *Client) fetchKeySet(ctx context.Context) (*keySet, time.Duration, error
 	return set, documentLife(header), nil
 }
 
-// remember takes over of which types the keys of an earlier set were.
+// remember takes over the types of the previous set's keys.
 func (s *keySet) remember(before *keySet) {
 	for _, key := range before.all {
 		if _, known := s.types[key.id]; !known {
@@ -96,17 +96,17 @@ func newKeySet(ctx context.Context, answer jwkset.JWKSMarshal) (*keySet, error) 
 	return set, err
 }
 
-// VerificationKey finds the key that a token names, and asks Vipps MobilePay once, not too often,
-// about one that is not known: keys rotate (OpenID Connect Core section 10.1.1). With newer, the key that is known did
-// not fit, and it asks whether there are others by now.
+// VerificationKey returns the key that a token names. If it is unknown, the key set is fetched once, within a limit: keys
+// rotate (OpenID Connect Core section 10.1.1). newer says that the known key did not verify the signature, so that the key set
+// is fetched as well.
 //
-// A code that was given before a rotation, and redeemed after it, makes a token with the old key's id and the new
-// key's signature (seen at ORY Hydra). So the other keys of that key's type are good, too: all are Vipps MobilePay's.
-// A token that names no key, or one that never was, fits none.
+// A code that is redeemed after a rotation gives a token with the old key's id and the new key's signature (seen at ORY Hydra).
+// So the other keys of that key's type are accepted as well: all are Vipps MobilePay's. A token that names no key, or one that
+// never existed, is refused.
 func (c *Client) VerificationKey(ctx context.Context, token *jwt.Token, newer bool) (any, error) {
 	kid, _ := token.Header["kid"].(string)
 	if kid == "" {
-		return nil, idtoken.ErrKey // no guessing among the keys
+		return nil, idtoken.ErrKey // keys are not guessed
 	}
 	since := time.Now()
 	set, err := c.KeySet.Get(ctx)
@@ -136,11 +136,10 @@ func (c *Client) VerificationKey(ctx context.Context, token *jwt.Token, newer bo
 	return jwt.VerificationKeySet{Keys: append([]jwt.VerificationKey{named}, others...)}, nil
 }
 
-// maxOthers bounds how many keys are tried for one token.
+// maxOthers limits how many keys are tried for one token.
 const maxOthers = 4
 
-// others returns the keys that could have signed in the place of the one of that id: of its type, and for the
-// algorithm.
+// others returns the keys that may have signed in place of the one with that id: those of its type for the algorithm.
 func (s *keySet) others(kid, algorithm string) []jwt.VerificationKey {
 	var found []jwt.VerificationKey
 	for _, key := range s.all {

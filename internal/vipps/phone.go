@@ -12,8 +12,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 )
 
-// What the token endpoint says about a login from a phone number that is not completed (OpenID CIBA
-// Core section 11), and what the backchannel endpoint says about one that cannot be.
+// Errors of logins from a phone number: of the token endpoint (OpenID CIBA Core section 11), and of the backchannel endpoints.
 var (
 	ErrPending     = errors.New("the person has not answered yet")
 	ErrSlowDown    = errors.New("asked too soon")
@@ -31,7 +30,7 @@ var (
 // ErrNotConnected is a 403: the sales unit is not connected to this partner, or Login is not active for it.
 var ErrNotConnected = errors.New("the sales unit is not connected to this partner, or Login is not active for it")
 
-// backchannelErrors are the refusals of the backchannel endpoints that are the caller's doing: some were seen at the
+// backchannelErrors are the refusals of the backchannel endpoints that the caller or the user can mend: some were seen at the
 // real API, the others are in OpenID CIBA Core section 13.
 var backchannelErrors = map[string]error{
 	"invalid_user":             ErrInvalidUser,
@@ -66,7 +65,7 @@ type PhoneStarted struct {
 	Interval  time.Duration
 }
 
-// StartPhone asks the person to confirm in the app (OpenID CIBA Core section 7.1).
+// StartPhone asks the user to confirm in the app (OpenID CIBA Core section 7.1).
 func (c *Client) StartPhone(ctx context.Context, unit *merchant.Unit, msn string, request PhoneRequest) (PhoneStarted, error) {
 	doc, err := c.Discovery.Get(ctx)
 	if err != nil {
@@ -98,7 +97,7 @@ func (c *Client) StartPhone(ctx context.Context, unit *merchant.Unit, msn string
 	return PhoneStarted{
 		AuthReqID: answer.AuthReqID,
 		ExpiresIn: seconds(answer.ExpiresIn, 600, 900),
-		Interval:  seconds(answer.Interval, 5, 900), // OpenID CIBA Core section 7.3: 5 where it does not say
+		Interval:  seconds(answer.Interval, 5, 900), // OpenID CIBA Core section 7.3: 5 by default
 	}, nil
 }
 
@@ -120,7 +119,7 @@ func backchannelError(err error) error {
 	return err
 }
 
-// seconds is a number of seconds from Vipps MobilePay, or a default where there is none, and at most max.
+// seconds returns a number of seconds of an answer, or missing if there is none, and at most most.
 func seconds(n jsonNumber, missing, most int) time.Duration {
 	if n <= 0 {
 		n = jsonNumber(missing)

@@ -1,0 +1,68 @@
+package vipps
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-vipps/vippslogin/internal/idtoken"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
+)
+
+// AuthorizationRequest is an authentication request (OpenID Connect Core section 3.1.2.1) on behalf of a sales unit.
+type AuthorizationRequest struct {
+	Unit        *merchant.Unit
+	MSN         string
+	RedirectURI string // equals, byte for byte, one that is registered for the sales unit
+	State       string
+	Nonce       string
+	Verifier    string // PKCE, RFC 7636 section 4.1
+	Scope       string // "" for the unit's own
+	AppAuth     bool   // the login is to be confirmed in the app
+	AnyBrowser  bool   // the app may return to another browser than the one it came from
+}
+
+// URL returns where the browser is sent. A partner sends msn in place of the client_id, which it does not know
+// (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
+func (a AuthorizationRequest) URL(endpoint string) string {
+	challenge := sha256.Sum256([]byte(a.Verifier))
+	var address strings.Builder
+	address.Grow(1024)
+	address.WriteString(endpoint)
+	separator := byte('?')
+	if strings.Contains(endpoint, "?") {
+		separator = '&'
+	}
+	// Not url.Values, whose map and sorting take 22 more allocations for every crawler (BenchmarkRequest).
+	add := func(name, value string) {
+		address.WriteByte(separator)
+		address.WriteString(name)
+		address.WriteByte('=')
+		address.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+		separator = '&'
+	}
+	if a.Unit.HasOwnKeys() {
+		add("client_id", a.Unit.ClientID)
+	} else {
+		add("msn", a.MSN)
+	}
+	add("response_type", "code")
+	add("scope", cmp.Or(a.Scope, a.Unit.Scope))
+	add("state", a.State)
+	add("nonce", a.Nonce)
+	add("redirect_uri", a.RedirectURI)
+	add("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
+	add("code_challenge_method", "S256")
+	if a.Unit.Market != "" {
+		add("market", a.Unit.Market)
+	}
+	if a.AppAuth {
+		add("acr_values", idtoken.ACRAppAuth)
+	}
+	if a.AnyBrowser {
+		add("requested_flow", "automatic_return_from_vipps_app")
+	}
+	return address.String()
+}
