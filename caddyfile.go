@@ -72,7 +72,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		default:
 			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until, metrics, state or after_state_loss", name)
 		}
-	})
+	}, "state")
 	return err
 }
 

@@ -104,7 +104,7 @@ func (a *App) unmarshalState(d *caddyfile.Dispenser) error {
 	module, err := caddyfile.UnmarshalModule(d, stateNamespace+"."+name)
 	if err != nil {
 		if _, unknown := caddy.GetModule(stateNamespace + "." + name); unknown != nil && name == "redis" {
-			err = fmt.Errorf("%w: this Caddy was built without it: xcaddy build --with github.com/caddy-vipps/vippslogin/redis", err)
+			err = fmt.Errorf("%w: this Caddy was built without it: xcaddy build --with github.com/caddy-vipps/vippslogin --with github.com/caddy-vipps/vippslogin/redis", err)
 		}
 		return err
 	}
