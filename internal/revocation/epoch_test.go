@@ -52,7 +52,7 @@ func TestStorageThatLies(t *testing.T) {
 func TestListsThatLie(t *testing.T) {
 	lying := &storetest.Mannered{Memory: storetest.New(), Excludes: true, ListPrefix: "caddy/"}
 	r := NewList()
-	if err := r.Loaded(t.Context(), Access{Shared: store.New(lying), Keys: sealtest.Keys(t)}); err == nil || r.loaded.Load() {
+	if err := r.Loaded(t.Context(), Access{Shared: store.New(lying), Keys: sealtest.Keys(t)}); err == nil || r.IsLoaded() {
 		t.Errorf("%v: sessions are valid", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestListedPartsThatAreGone(t *testing.T) {
 	}
 	r := NewList()
 	at := Access{Shared: store.New(&forgetful{memory}), Keys: keys}
-	if err := r.Loaded(t.Context(), at); err == nil || r.loaded.Load() {
+	if err := r.Loaded(t.Context(), at); err == nil || r.IsLoaded() {
 		t.Errorf("%v: sessions are valid", err)
 	}
 }

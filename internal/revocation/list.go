@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/epoch"
@@ -17,7 +16,8 @@ import (
 type List struct {
 	Now Ended
 
-	loaded atomic.Bool // the feed was read to its end
+	loaded   chan struct{} // closed when the feed was read to its end
+	loadOnce sync.Once
 
 	mu      sync.Mutex
 	pending map[*Entry]struct{} // added here, and not in the feed as far as is known
@@ -72,23 +72,37 @@ const (
 
 // NewList returns an empty List.
 func NewList() *List {
-	return &List{turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{})}
+	return &List{loaded: make(chan struct{}), turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{})}
 }
 
 // IsLoaded reports whether the list was read.
-func (r *List) IsLoaded() bool { return r.loaded.Load() }
-
-// Loaded reads the list where that was never done. Until then there is no telling which sessions are
-// good: one that was ended must not live again because the state is away when an instance starts.
-func (r *List) Loaded(ctx context.Context, at Access) error {
-	if r.loaded.Load() {
-		return nil
+func (r *List) IsLoaded() bool {
+	select {
+	case <-r.loaded:
+		return true
+	default:
+		return false
 	}
-	if err := r.Refresh(ctx, at); !r.loaded.Load() {
+}
+
+// Loaded reads the list if that was never done. Until then no session is valid: a revoked one must not become valid again because
+// the shared state is unavailable when an instance starts.
+func (r *List) Loaded(ctx context.Context, at Access) error {
+	select {
+	case <-r.loaded: // by whoever had the turn: Follow keeps it while it waits
+		return nil
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return errTooLong
+	}
+	defer func() { <-r.turn }()
+	if err := r.catchUpOnce(ctx, at, true); !r.IsLoaded() {
 		return err
 	}
 	return nil
 }
+
+var errTooLong = fmt.Errorf("%w: it takes too long", state.ErrUnavailable)
 
 // Refresh reads what others have ended.
 func (r *List) Refresh(ctx context.Context, at Access) error { return r.Follow(ctx, at, 0) }
@@ -98,14 +112,19 @@ func (r *List) Follow(ctx context.Context, at Access, wait time.Duration) error 
 	select {
 	case r.turn <- struct{}{}:
 	case <-ctx.Done():
-		return fmt.Errorf("%w: it takes too long", state.ErrUnavailable)
+		return errTooLong
 	}
 	defer func() { <-r.turn }()
-	err := r.last.do(func() error { return r.catchUp(context.WithoutCancel(ctx), at, wait > 0) })
+	err := r.catchUpOnce(ctx, at, wait > 0)
 	if err == nil && wait > 0 {
 		_, err = r.read(ctx, at, wait)
 	}
 	return err
+}
+
+// catchUpOnce is catchUp, which goes on after the client has left.
+func (r *List) catchUpOnce(ctx context.Context, at Access, goesOn bool) error {
+	return r.last.do(func() error { return r.catchUp(context.WithoutCancel(ctx), at, goesOn) })
 }
 
 // begin has the feed read from its beginning.
@@ -146,7 +165,7 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 		r.whole, r.epoch, r.now, r.place = true, found, found, at.Place
 	}
 	r.Now.setBegun(found.Begun, at.KeepSessions)
-	r.loaded.Store(true)
+	r.loadOnce.Do(func() { close(r.loaded) })
 	lost := known.Known() && found.Made.After(known.Made) || entries > 0
 	if lost && !moved && at.Lost != nil {
 		at.Lost(entries)
