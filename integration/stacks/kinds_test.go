@@ -109,7 +109,7 @@ func (m *machine) startPython() {
 			"--wsgi-file", m.programs+"/python/plain.py")...)
 	}
 	uwsgi("UWSGI", "--http-socket")
-	uwsgi("UWSGI_LARGE", "--http-socket", "--buffer-size", "65535")
+	uwsgi("UWSGI_LARGE", "--http-socket", "--ini", m.write("uwsgi.ini", blocks(m.t, "Django, Flask and other WSGI", "ini")[0]))
 	// It answers nothing to what is too large, and waits: 4 seconds by itself.
 	uwsgi("UWSGI_FASTCGI", "--fastcgi-socket", "--socket-timeout", "1")
 	uwsgi("UWSGI_FASTCGI_LARGE", "--fastcgi-socket", "--buffer-size", "65535")
