@@ -68,9 +68,11 @@ type App struct {
 	files          []*merchant.File
 	sharedHosts    merchant.SharedHosts
 
-	keys     atomic.Pointer[seal.Keys] // nil until they are read from storage
-	keysLock sync.Mutex
-	stop     context.CancelFunc
+	keys       atomic.Pointer[seal.Keys] // nil until they are read from storage
+	keysLock   sync.Mutex
+	stop       context.CancelFunc
+	generated  string         // the cookie secret in storage, where none is configured; keysLock guards it
+	background sync.WaitGroup // what Stop waits for
 }
 
 // MetricsConfig sets up the metrics.
@@ -197,21 +199,32 @@ func (a *App) resolveCookieSecrets(base string) error {
 func (a *App) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
+	a.examineStorage(ctx)
 	if _, err := a.cookieKeys(ctx); err != nil {
 		return err
 	}
 	go a.sweep(ctx)
-	go a.followRevocations(ctx)
+	a.background.Go(func() { a.followRevocations(ctx) })
+	if a.sweeps {
+		a.background.Go(func() { a.examineLocks(ctx) })
+	}
 	for _, file := range a.files {
 		go file.Follow(ctx) // not in Provision, which `caddy validate` runs as well
 	}
 	return nil
 }
 
-// Stop ends the goroutines of Start.
+// Stop ends the goroutines of Start. It waits a moment for what this instance has not stored yet.
 func (a *App) Stop() error {
-	if a.stop != nil {
-		a.stop()
+	if a.stop == nil {
+		return nil
+	}
+	a.stop()
+	ended := make(chan struct{})
+	go func() { a.background.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(stopWaits):
 	}
 	return nil
 }
@@ -234,19 +247,25 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
-	secret, err := storedSecret(ctx, a.storage)
+	secret, err := storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", store.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
+		a.generated = secret
 		a.keys.Store(keys)
 	}
 	return keys, err
 }
 
-// storedSecret returns the secret that all instances on the storage share, and generates it if there is none.
-func storedSecret(ctx context.Context, shared store.Store) (secret string, err error) {
+func newSecret() string { return base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48)) }
+
+// storedSecret returns the secret that all instances on the storage share, and stores fresh if there is none.
+func storedSecret(ctx context.Context, shared store.Store, fresh string) (secret string, err error) {
+	if _, err := shared.Epoch(ctx); err != nil {
+		return "", err
+	}
 	if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
@@ -254,7 +273,7 @@ func storedSecret(ctx context.Context, shared store.Store) (secret string, err e
 		if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
 			return err // another instance was faster
 		}
-		secret = base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))
+		secret = fresh
 		return shared.Write(ctx, secretKey, []byte(secret))
 	})
 	return secret, err
@@ -287,24 +306,6 @@ func (a *App) resolveBrandDay() error {
 		return fmt.Errorf("mobilepay_until: %q is not a day: write one such as %s", day, brandDay)
 	}
 	return nil
-}
-
-// sweep removes what has expired from memory and storage, now and every ten minutes.
-func (a *App) sweep(ctx context.Context) {
-	ticker := time.NewTicker(login.Life)
-	defer ticker.Stop()
-	for ctx.Err() == nil {
-		a.shared.deleteExpired()
-		if a.sweeps {
-			if err := a.storage.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
-				a.logger.Warn("could not clean up in storage", zap.Error(err))
-			}
-		}
-		select {
-		case <-ctx.Done():
-		case <-ticker.C:
-		}
-	}
 }
 
 // Interface guards

@@ -27,10 +27,15 @@ func init() {
 		Name:  "vipps-login",
 		Short: "Commands for logins with Vipps MobilePay",
 		CobraFunc: func(cmd *cobra.Command) {
+			cmd.Args, cmd.RunE = cobra.NoArgs, showHelp
 			cmd.AddCommand(newCheckCommand(), newMerchantsCommand(), newWebhookCommand())
 		},
 	})
 }
+
+// showHelp is what a command does that only has commands. With cobra.NoArgs, the name of one that does not exist is an error;
+// cobra would show the help, and succeed.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // checkOptions are the flags of `caddy vipps-login check`.
 type checkOptions struct {
@@ -41,6 +46,8 @@ type checkOptions struct {
 	mail      bool
 	parallel  int
 	timeout   time.Duration
+
+	pings []string // where the config takes pings
 }
 
 const (
@@ -90,6 +97,7 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 	if err != nil {
 		return err
 	}
+	options.pings = check.PingURLs(targets)
 	if targets, err = narrow(targets, options.merchants); err != nil {
 		return err
 	}
@@ -123,7 +131,10 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 
 func writeMail(cmd *cobra.Command, report *check.Report) error {
 	missing, err := report.WriteMail(cmd.OutOrStdout())
-	if err == nil && missing {
+	if !report.OK {
+		fmt.Fprintln(cmd.ErrOrStderr(), "Checks failed: see caddy vipps-login check. The e-mail has only what is not registered.")
+	}
+	if err == nil && (missing || !report.OK) {
 		cmd.SilenceErrors = true
 		return errChecksFailed
 	}
@@ -146,7 +157,7 @@ func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 // checkAll checks everything, with a progress bar on a terminal.
 func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target, options checkOptions) (*check.Report, error) {
 	bar := newProgress(check.Steps(targets), options.json || options.mail)
-	c, err := check.New(client, options.parallel, func() { _ = bar.Add(1) })
+	c, err := check.New(client, options.pings, options.parallel, func() { _ = bar.Add(1) })
 	if err != nil {
 		return nil, err
 	}

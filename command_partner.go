@@ -1,10 +1,13 @@
 package vippslogin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -47,6 +50,17 @@ The exit status is 1 if the partner does not reach an MSN of the config.`),
 	return cmd
 }
 
+// partnerInProduction returns why the APIs for partners cannot be called with a config.
+func partnerInProduction(app *App) error {
+	switch {
+	case app.partnerKeys == (vipps.Keys{}):
+		return errors.New("the config has no partner keys: a sales unit's own do not work here")
+	case app.shared.client.Base == vipps.TestURL:
+		return errors.New("partner keys work in production only, and the environment of the config is test")
+	}
+	return nil
+}
+
 var errNotReached = errors.New("the partner does not reach an MSN of the config")
 
 func runMerchants(cmd *cobra.Command, options merchantsOptions) error {
@@ -54,8 +68,8 @@ func runMerchants(cmd *cobra.Command, options merchantsOptions) error {
 	if err != nil {
 		return err
 	}
-	if app.partnerKeys == (vipps.Keys{}) {
-		return errors.New("the config has no partner keys: a sales unit's own keys list nothing")
+	if err := partnerInProduction(app); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 	defer cancel()
@@ -95,6 +109,7 @@ all of the partner's sales units, or with --merchant for one. The keys come from
 config. The secret of a new registration is printed once, with the line of the config
 that takes it, and is stored nowhere.`),
 	}
+	cmd.Args, cmd.RunE = cobra.NoArgs, showHelp
 	flags := cmd.PersistentFlags()
 	flags.StringVarP(&options.config, "config", "c", "", "Configuration file (default: Caddyfile in the current directory)")
 	flags.StringVarP(&options.adapter, "adapter", "a", "", "Name of config adapter to apply")
@@ -106,6 +121,9 @@ that takes it, and is stored nowhere.`),
 	register.Flags().StringVar(&options.url, "url", "", "The endpoint (default: that of the config, where one host has the ping)")
 	remove := &cobra.Command{Use: "delete <id>", Short: "Deletes a registration", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !webhookID.MatchString(args[0]) {
+				return fmt.Errorf("%q is not the id of a registration: see caddy vipps-login webhook list", args[0])
+			}
 			return options.run(cmd, func(ctx context.Context, cmd *cobra.Command, at webhookPlace) error {
 				return at.client.DeleteWebhook(ctx, at.unit, args[0])
 			})
@@ -113,6 +131,9 @@ that takes it, and is stored nowhere.`),
 	cmd.AddCommand(list, register, remove)
 	return cmd
 }
+
+// webhookID is what an id looks like: a UUID at Vipps MobilePay.
+var webhookID = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
 
 // webhookPlace says whose registrations a command is about, and which hosts of the config take pings.
 type webhookPlace struct {
@@ -130,19 +151,14 @@ func (o *webhookOptions) run(cmd *cobra.Command, do func(context.Context, *cobra
 	if err != nil {
 		return err
 	}
-	if app.partnerKeys == (vipps.Keys{}) {
-		return errors.New("the config has no partner keys")
+	if err := partnerInProduction(app); err != nil {
+		return err
 	}
 	at := webhookPlace{client: app.shared.client}
 	if o.merchant != "" {
 		at.unit = &merchant.Unit{MSN: o.merchant}
 	}
-	for _, t := range targets {
-		ours := o.merchant == "" || o.merchant == t.Unit.MSN
-		if ours && t.WebhookURL != "" && t.Unchecked == "" && !slices.Contains(at.urls, t.WebhookURL) {
-			at.urls = append(at.urls, t.WebhookURL)
-		}
-	}
+	at.urls = check.PingURLs(slices.DeleteFunc(targets, func(t *check.Target) bool { return o.merchant != "" && o.merchant != t.Unit.MSN }))
 	ctx, cancel := context.WithTimeout(cmd.Context(), time.Minute)
 	defer cancel()
 	cmd.SilenceUsage = true
@@ -175,9 +191,24 @@ func (o *webhookOptions) register(ctx context.Context, cmd *cobra.Command, at we
 		return fmt.Errorf("--url: %q is not an https URL: Vipps MobilePay calls no other", address)
 	}
 	id, secret, err := at.client.RegisterWebhook(ctx, at.unit, address)
-	if err != nil {
+	var refused vipps.StatusError
+	switch {
+	case errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusConflict):
+		return fmt.Errorf("%w: is it registered already, or are there 25? See caddy vipps-login webhook list", err)
+	case err != nil:
 		return err
+	case check.OneLine(secret) != secret:
+		return fmt.Errorf("the secret of %s cannot be printed: delete the registration, and tell Vipps MobilePay", check.OneLine(id))
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "Registered %s as %s.\n\nThe secret is shown this once. In the site's phone block:\n\n\twebhook_secret %s\n", check.OneLine(address), check.OneLine(id), check.OneLine(secret))
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "Registered %s as %s.\n\nThe secret is shown this once. In the site's phone block:\n\n\twebhook_secret %s\n",
+		check.OneLine(address), cmp.Or(check.OneLine(id), "(an id that was not told: see list)"), caddyfileToken(secret))
 	return err
+}
+
+// caddyfileToken quotes a secret that the Caddyfile would not read as one word.
+func caddyfileToken(text string) string {
+	if strings.ContainsAny(text, " \"`") || strings.HasPrefix(text, "#") {
+		return `"` + strings.NewReplacer(`"`, `\"`).Replace(text) + `"`
+	}
+	return text
 }

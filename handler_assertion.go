@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddy-vipps/vippslogin/internal/assertion"
 	"github.com/caddy-vipps/vippslogin/internal/identity"
+	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
 
@@ -129,18 +130,31 @@ func (h *Handler) assertionAccess(v *visit) assertion.Access {
 // servePublicKeys serves GET /vipps/jwks.json: the public keys of this merchant's assertions. Any page may read them, and
 // caches may store them for a while.
 func (h *Handler) servePublicKeys(w http.ResponseWriter, r *http.Request, v *visit) error {
+	if !merchant.IsMSN(v.unit.MSN) { // anybody can ask for any MSN: only a login makes keys for it
+		there, err := h.app.shared.assertionKeys.Exist(r.Context(), h.assertionAccess(v), v.msn)
+		if err != nil {
+			return h.fail(w, r, v, err, "/")
+		}
+		if !there {
+			return writeKeys(w, r, []byte(`{"keys":[]}`), "no-store")
+		}
+	}
 	keys, err := h.app.shared.assertionKeys.PublicKeys(r.Context(), h.assertionAccess(v), v.msn, v.began)
 	if err != nil {
 		return h.fail(w, r, v, err, "/")
 	}
+	return writeKeys(w, r, keys, "public, max-age="+strconv.Itoa(int(assertion.KeysMaxAge.Seconds())))
+}
+
+func writeKeys(w http.ResponseWriter, r *http.Request, keys []byte, cacheControl string) error {
 	header := w.Header()
-	header.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(assertion.KeysMaxAge.Seconds())))
+	header.Set("Cache-Control", cacheControl)
 	header.Set("Access-Control-Allow-Origin", "*")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	header.Set("Content-Type", "application/jwk-set+json")
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err = w.Write(keys)
+	_, err := w.Write(keys)
 	return err
 }

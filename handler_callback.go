@@ -47,9 +47,13 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	}
 	l, err := h.findLogin(r, v, answer.state, v.began)
 	var attempt *login.Attempt
-	first := false
-	if err == nil && answer.code != "" && h.app.shared.refusedCodes.Wait(v.client, v.began) > 0 {
-		return h.refuseCode(w, r, v, l.ReturnTo) // the state is not spent: a reload later completes the login
+	first, refused := false, false
+	if err == nil && answer.code != "" {
+		wait, leave := h.app.shared.refusedCodes.Enter(r.Context(), v.client, l.InCookie)
+		if wait > 0 {
+			return h.refuseCode(w, r, v, wait, l.ReturnTo) // the state is not spent: a reload later completes the login
+		}
+		defer func() { leave(refused) }()
 	}
 	if err == nil {
 		// The first use spends the login, even if it fails.
@@ -64,7 +68,7 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 	case first && v.session != nil && errors.Is(authorizationError(answer.errorCode), errOtherTab):
 		login.Used.Finish(attempt, nil, errOtherTab, "") // that tab has logged in: nothing has failed
 	case first:
-		h.attemptLogin(r, v, l, answer, attempt)
+		refused = h.attemptLogin(r, v, l, answer, attempt)
 	}
 	return h.answerAttempt(w, r, v, l, attempt, first)
 }
@@ -72,28 +76,26 @@ func (h *Handler) serveCallback(w http.ResponseWriter, r *http.Request, v *visit
 var errTooManyCodes = errors.New("too many codes of this client were refused")
 
 // refuseCode answers a client with too many refused codes, without a call to Vipps MobilePay.
-func (h *Handler) refuseCode(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
-	setRetryAfter(w, h.app.shared.refusedCodes.Wait(v.client, v.began))
+func (h *Handler) refuseCode(w http.ResponseWriter, r *http.Request, v *visit, wait time.Duration, returnTo string) error {
+	setRetryAfter(w, wait)
 	return h.fail(w, r, v, errTooManyCodes, returnTo)
 }
 
-// attemptLogin completes a login and records the outcome. The login is spent by now, so this goes on when the user reloads
+// attemptLogin completes a login and records the outcome. refused says that Vipps MobilePay has refused the code. The login is spent by now, so this goes on when the user reloads
 // the page: the reload finds the outcome.
-func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer callback, attempt *login.Attempt) {
+func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer callback, attempt *login.Attempt) (refused bool) {
 	var s *session.Session
 	var reference string
 	err := errInternal
 	defer func() { login.Used.Finish(attempt, s, err, reference) }() // also after a panic
 	s, err = h.completeLogin(context.WithoutCancel(r.Context()), v, l, answer)
-	if errors.Is(err, vipps.ErrCodeRefused) {
-		h.app.shared.refusedCodes.Add(v.client, time.Now())
-	}
 	if err != nil {
 		reference = h.recordFailure(v, flowBrowser, failureOf(err), err)
-		return
+		return errors.Is(err, vipps.ErrCodeRefused)
 	}
 	h.endReplaced(r, v)
 	h.recordLogin(v, flowBrowser, s, l.Started, time.Since(v.began))
+	return false
 }
 
 // answerAttempt waits for the outcome of a login and tells the browser. A repeated callback does not replace a session that
@@ -225,12 +227,17 @@ func (h *Handler) servePhoneCallback(w http.ResponseWriter, r *http.Request, v *
 	case errorCode != "":
 		return h.fail(w, r, v, authorizationError(errorCode), "/")
 	}
-	if h.app.shared.refusedCodes.Wait(v.client, v.began) > 0 {
-		return h.refuseCode(w, r, v, "/")
+	refused := false
+	wait, leave := h.app.shared.refusedCodes.Enter(r.Context(), v.client, false)
+	if wait > 0 {
+		return h.refuseCode(w, r, v, wait, "/")
 	}
+	defer func() { leave(refused) }()
 	attempt, first := phoneCodes.Begin(v.Host, v.msn, code)
 	if first {
-		return h.attemptInBrowser(w, r, v, code, attempt)
+		err := h.attemptInBrowser(w, r, v, code, attempt)
+		refused = errors.Is(attempt.Err, vipps.ErrCodeRefused)
+		return err
 	}
 	return h.repeatInBrowser(w, r, v, attempt)
 }
@@ -247,9 +254,6 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 		err = errors.Join(errForeignCode, err)
 	}
 	attempt.Err = err
-	if errors.Is(err, vipps.ErrCodeRefused) {
-		h.app.shared.refusedCodes.Add(v.client, time.Now())
-	}
 	switch {
 	case (errors.Is(err, errNoLogin) || errors.Is(err, vipps.ErrCodeRefused)) && v.session != nil:
 		return redirect(w, http.StatusFound, v.URL("/")) // replayed: the back button

@@ -89,8 +89,14 @@ func (h *Handler) serveSite(w http.ResponseWriter, r *http.Request, v *visit, fo
 	path := incoming.OriginalPath(r)
 	// Other answers may arrive after a later login. In error routes it may be unknown whether there is a session.
 	expires := incoming.IsNavigation(r) && r.Context().Value(caddyhttp.ErrorCtxKey) == nil
+	// A form of another site, or an image in it, comes without our cookie, which is Lax, but with the site's own where that
+	// has SameSite=None: what is set for nobody then would replace the user's.
+	othersForm := v.session == nil && !incoming.IsNavigation(r) && found.OfSomebody() && incoming.IsCrossSite(incoming.AsSent(r), v.Origin)
 	site := outgoing.NewWriter(w, outgoing.Hooks{
 		Answer: func(header http.Header) {
+			if othersForm {
+				h.siteCookies.Remove(header)
+			}
 			refused := h.siteCookies.Bind(header, v.owner(v.session), path)
 			if len(refused) > 0 && h.app.clientLogs.allow(v.client) {
 				h.logger.Warn("session cookies of the site left out: bound to the user they are larger than browsers take, or hold a control character",

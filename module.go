@@ -43,10 +43,10 @@ type Handler struct {
 	// Merchants says which host belongs to which MSN.
 	Merchants []Merchant `json:"merchants,omitempty"`
 
-	// MerchantsFile is a CSV file of merchants: the first line is host,msn and any of client_id,
-	// client_secret, scope and market, in any order; then one line for each host. A change is taken within
-	// seconds, without a reload; a version with a mistake is refused, and the previous one stays. Relative to
-	// Caddy's working directory. Placeholders are resolved when the config is loaded. Default: none.
+	// MerchantsFile is the path of a CSV file of merchants, relative to Caddy's working directory. Its first line is host,msn and
+	// any of client_id, client_secret, scope, market, claims and audience, in any order; then one line for each host. Changes take
+	// effect within seconds, without a reload; a version with a mistake is refused, and the previous one stays. Placeholders are
+	// resolved when the config is loaded. Default: none.
 	MerchantsFile string `json:"merchants_file,omitempty"`
 
 	// Scopes are what a login asks for. "openid" is added if missing. Default: openid name.

@@ -68,6 +68,7 @@ func releaseShared(key string) error {
 func (s *shared) deleteExpired() {
 	login.Used.DeleteExpired()
 	s.phones.DeleteExpired()
+	s.refusedCodes.DeleteExpired()
 }
 
 // Destruct stops what runs in the background. Caddy calls it when the last config is gone.

@@ -23,6 +23,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 )
 
 func FuzzCallback(f *testing.F) {
@@ -116,6 +117,22 @@ func TestSweep(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestSecretIsNotReplaced: whenever an outage begins and however long it lasts, no other secret is generated than the one that
+// is stored: that would split a cluster, and log everybody out.
+func TestSecretIsNotReplaced(t *testing.T) {
+	memory := storetest.New()
+	secret, err := storedSecret(t.Context(), store.New(memory), newSecret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Outages(6, 6, func(fails func(int64) bool, first, length int64) {
+		storage := &storetest.Mannered{Memory: memory, Excludes: true, Fails: fails}
+		if again, err := storedSecret(t.Context(), store.New(storage), newSecret()); err == nil && again != secret || string(memory.Files[secretKey]) != secret {
+			t.Errorf("an outage of %d calls from call %d: another secret", length, first)
+		}
+	})
 }
 
 var msisdn = regexp.MustCompile(`^[1-9][0-9]{4,14}$`)

@@ -129,6 +129,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 		results.revoked.Inc()
 	default:
 		results.opened.Inc()
+		s.Claims = keptClaims(v, s.Claims)
 		v.session = s
 	}
 	v.invalid = v.session == nil
@@ -171,12 +172,19 @@ func (h *Handler) newSession(v *visit, claims []userinfo.Claim, asked login.Aske
 		s.Scopes = asked.Scopes.With(v.session.Scopes)
 		s.Claims = userinfo.Merge(claims, v.session.Claims, earlier.Has)
 	}
-	if kept := v.unit.Claims; len(kept) > 0 {
-		s.Claims = slices.DeleteFunc(slices.Clone(s.Claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
-	}
+	s.Claims = keptClaims(v, s.Claims)
 	s.Claims = h.fitHeaders(v, s.Claims)
 	s.Remember(v.history().After(s.Issued, asked.StepUp))
 	return s
+}
+
+// keptClaims returns the claims that a session keeps at this site. A session from before the config had fewer is narrowed, too.
+func keptClaims(v *visit, claims []userinfo.Claim) []userinfo.Claim {
+	kept := v.unit.Claims
+	if len(kept) == 0 {
+		return claims
+	}
+	return slices.DeleteFunc(slices.Clone(claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
 }
 
 // cookieLife returns the lifetime of a cookie that is useful for left: until the browser is closed, where the config says so.

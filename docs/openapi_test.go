@@ -462,13 +462,15 @@ func (d *openAPI) testEnds(w *harness.World, c harness.Till) {
 	}
 	n := 10
 	for want, act := range map[string]func(authReqID string){
-		"complete":            func(authReqID string) { harness.MustAnswer(d.t, w, authReqID, true) },
-		"denied":              func(authReqID string) { harness.MustAnswer(d.t, w, authReqID, false) },
-		"expired":             func(authReqID string) { _ = w.Vipps.Sim.ExpirePhone(authReqID) },
-		"failed id_token":     fault(simulator.Faults{IDToken: func(_, claims map[string]any) { claims["nonce"] = "x" }}),
-		"failed sub_mismatch": fault(simulator.Faults{Userinfo: func(claims map[string]any) { claims["sub"] = "x" }}),
-		"failed other_number": fault(simulator.Faults{Userinfo: func(claims map[string]any) { claims["phone_number"] = harness.Kari }}),
-		"failed code_refused": func(string) { w.Vipps.Answer(harness.PathToken, harness.WithStatus(400, `{"error":"invalid_grant"}`)) },
+		"complete":             func(authReqID string) { harness.MustAnswer(d.t, w, authReqID, true) },
+		"denied":               func(authReqID string) { harness.MustAnswer(d.t, w, authReqID, false) },
+		"expired":              func(authReqID string) { _ = w.Vipps.Sim.ExpirePhone(authReqID) },
+		"failed id_token":      fault(simulator.Faults{IDToken: func(_, claims map[string]any) { claims["nonce"] = "x" }}),
+		"failed sub_mismatch":  fault(simulator.Faults{Userinfo: func(claims map[string]any) { claims["sub"] = "x" }}),
+		"failed other_number":  fault(simulator.Faults{Userinfo: func(claims map[string]any) { claims["phone_number"] = harness.Kari }}),
+		"failed code_refused":  func(string) { w.Vipps.Answer(harness.PathToken, harness.WithStatus(400, `{"error":"invalid_grant"}`)) },
+		"failed not_connected": func(string) { w.Vipps.Answer(harness.PathToken, harness.WithStatus(403, `{}`)) },
+		"failed bad_answer":    func(string) { w.Vipps.Answer(harness.PathToken, harness.WithStatus(200, `{}`)) },
 	} {
 		n++
 		id, authReqID := c.Start(w, numbered(n))

@@ -207,6 +207,21 @@ func TestTabs(t *testing.T) {
 	}
 }
 
+// TestForbiddenCode: a 403 of the token endpoint is about the sales unit, and no user has cancelled.
+func TestForbiddenCode(t *testing.T) {
+	w := harness.NewWorld(t)
+	w.Load(harness.TwoShops)
+	w.Vipps.Answer(harness.PathToken, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.WriteHeader(http.StatusForbidden)
+		_, _ = rw.Write([]byte(`{"error":"access_denied"}`))
+	})
+	b := harness.NewBrowser(t)
+	b.Get(b.Approved(w.Shop("shop-a.localhost")+"/", harness.Kari).RedirectTo()).WantStatus(t, http.StatusBadGateway)
+	if line := harness.LineWith(w.Logged(), `"login failed"`); !strings.Contains(line, `"reason":"not_connected"`) || !strings.Contains(line, `"level":"error"`) {
+		t.Errorf("logged: %s", line)
+	}
+}
+
 // TestErrorCodes: Vipps' error codes, documented and not, have their status and their page.
 func TestErrorCodes(t *testing.T) {
 	w := harness.NewWorld(t)

@@ -277,3 +277,57 @@ func TestRevocationsInACluster(t *testing.T) {
 		t.Error("an instance that starts later lets it in")
 	}
 }
+
+// TestStorageIsLost: an instance that runs stores again what it knows, the generated cookie secret and the ended sessions, for
+// those that start later. It says so.
+func TestStorageIsLost(t *testing.T) {
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	port := freeport.New(t)
+	w := harness.WorldWith(t, func(*harness.World) []simulator.Merchant {
+		return []simulator.Merchant{{MSN: "234567", RedirectURIs: []string{fmt.Sprintf("http://shop-b.localhost:%d/vipps/callback", port)}}}
+	})
+	first, second := w.StartInstanceOn(port, harness.TwoShops), w.StartInstance(harness.TwoShops)
+	at := func(i *harness.Instance) string { return fmt.Sprintf("http://shop-b.localhost:%d/account/", i.Port) }
+	ended, open := harness.NewBrowser(t), harness.NewBrowser(t)
+	ended.Login(at(first), harness.Kari).WantStatus(t, http.StatusOK)
+	open.Login(at(first), harness.Bjorn).WantStatus(t, http.StatusOK)
+	u, _ := url.Parse(at(first))
+	stolen, kept := ended.Client.Jar.Cookies(u), open.Client.Jar.Cookies(u)
+	loggedIn := func(i *harness.Instance, cookies []*http.Cookie) bool {
+		v, _ := url.Parse(at(i))
+		b := harness.NewBrowser(t)
+		b.Client.Jar.SetCookies(v, cookies)
+		return b.LoggedIn(at(i))
+	}
+	ended.Get(strings.TrimSuffix(at(first), "account/")+"vipps/logout").WantStatus(t, http.StatusFound)
+	harness.WaitFor(t, func() bool { return !loggedIn(second, stolen) })
+	first.Kill()
+	if err := os.RemoveAll(filepath.Join(w.Storage, "vipps_login")); err != nil {
+		t.Fatal(err)
+	}
+	harness.WaitFor(t, func() bool { // written last
+		_, err := os.Stat(filepath.Join(w.Storage, "vipps_login", "revoked_version"))
+		return err == nil
+	})
+	third := w.StartInstance(harness.TwoShops)
+	if loggedIn(third, stolen) {
+		t.Error("an instance that starts later lets an ended session in")
+	}
+	if !loggedIn(third, kept) {
+		t.Error("an instance that starts later knows no session: it has another cookie secret")
+	}
+	logged := ""
+	logs, _ := filepath.Glob(filepath.Join(filepath.Dir(filepath.Dir(w.LogFile)), "*", "caddy.log")) // of the instances
+	for _, log := range logs {
+		content, err := os.ReadFile(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logged += string(content)
+	}
+	if !strings.Contains(logged, "has lost what was stored") {
+		t.Error("nothing was said")
+	}
+}

@@ -50,7 +50,7 @@ func TestCheckSalesUnits(t *testing.T) {
 				t.Errorf("table: %s", run.Stdout)
 			}
 			mail := w.Check(w.Globals()+unknown, "--registration-mail")
-			if !strings.Contains(mail.Stdout, test.mail) || (test.mail == "") == (mail.Status == 1) {
+			if !strings.Contains(mail.Stdout, test.mail) || (test.mail == "") != (mail.Stdout == "") || mail.Status != 1 {
 				t.Errorf("mail: %d %s", mail.Status, mail.Stdout)
 			}
 		})
@@ -79,6 +79,7 @@ func TestCheckAudience(t *testing.T) {
 func TestCheckWebhooks(t *testing.T) {
 	w := newCheckWorld(t)
 	withPing := strings.Replace(harness.TwoShops, "vipps_login 123456", "vipps_login 123456 {\nphone {\napi_key "+harness.APIKey+"\nwebhook_secret "+harness.WebhookSecret+"\n}\n}", 1)
+	bothPing := strings.Replace(withPing, "vipps_login /account/* 234567", "vipps_login /account/* 234567 {\nphone {\napi_key "+harness.APIKey+"\nwebhook_secret "+harness.WebhookSecret+"\n}\n}", 1)
 	address := w.Shop("shop-a.localhost") + "/vipps/webhook"
 	list := func(url, event string) string {
 		return `{"webhooks":[{"id":"1","url":"` + url + `","events":["` + event + `"]}]}`
@@ -98,6 +99,8 @@ func TestCheckWebhooks(t *testing.T) {
 		{"one that nobody takes", list(address, ping), none, harness.TwoShops, ", webhook warning", "webhook_secret into the site's phone block"},
 		{"neither", none, none, harness.TwoShops, "", ""},
 		{"cannot be read", "", "", withPing, ", webhook not_checked", ""},
+		{"the partner's, at another host that takes pings", list(w.Shop("shop-b.localhost")+"/vipps/webhook", ping), none, bothPing, ", webhook ok", ""},
+		{"none, and two hosts take pings", none, none, bothPing, ", webhook warning", "or with --merchant 123456"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w.T = t

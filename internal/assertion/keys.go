@@ -38,6 +38,13 @@ const (
 	// rereadAfter is how long an instance uses the keys that it has read.
 	rereadAfter = 5 * time.Minute
 
+	// trustedFor is how long it uses them without waiting for newer ones: a site that then caches them knows the next key
+	// before it signs.
+	trustedFor = publishedBefore - KeysMaxAge
+
+	// maxWait limits waiting for newer keys where there are known ones.
+	maxWait = time.Second
+
 	folder = store.Prefix + "/assertion_keys"
 )
 
@@ -116,7 +123,8 @@ func (m *Memory) known(name string) *ring {
 }
 
 // get returns the keys of a merchant. Known keys are used while they are read again in the background, and while storage is
-// unavailable. Only if no keys are known does the caller wait, and get errors.
+// unavailable. If they are old, as at an instance where a merchant had no requests, the caller waits a moment: others may have
+// replaced them. Only if no keys are known does it get errors.
 func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	name := at.names(msn)[0]
 	known := m.known(name)
@@ -127,7 +135,7 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 		return m.refresh(context.WithoutCancel(ctx), at, msn, now)
 	})
 	if known != nil {
-		return known, nil
+		return newer(refreshed, known, now), nil
 	}
 	select {
 	case got := <-refreshed:
@@ -136,6 +144,30 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
 	}
+}
+
+// newer returns the refreshed keys if the known ones are old and the others come soon.
+func newer(refreshed <-chan singleflight.Result, known *ring, now time.Time) *ring {
+	if now.Sub(known.read) < trustedFor {
+		return known
+	}
+	select {
+	case got := <-refreshed:
+		if r, ok := got.Val.(*ring); ok && got.Err == nil {
+			return r
+		}
+	case <-time.After(maxWait):
+	}
+	return known
+}
+
+// Exist reports whether a merchant has keys. It makes none.
+func (m *Memory) Exist(ctx context.Context, at Access, msn string) (bool, error) {
+	if m.known(at.names(msn)[0]) != nil {
+		return true, nil
+	}
+	keys, _, err := at.load(ctx, msn)
+	return len(keys) > 0, err
 }
 
 // refresh reads the keys, and makes missing ones.

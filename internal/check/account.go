@@ -14,6 +14,7 @@ import (
 // Logins need neither, so no check fails if they cannot be read.
 type partnerAccount struct {
 	units       map[string]string // names by MSN; nil: not known
+	unitsErr    error             // why the list could not be read; nil: it was, or need not be
 	webhooks    []vipps.Webhook   // the partner's own, for all of its sales units
 	webhooksErr error
 }
@@ -26,7 +27,8 @@ func (c *Checker) readAccount(ctx context.Context) {
 		c.account.webhooksErr = errNoPartner
 		return
 	}
-	if units, err := c.client.SalesUnits(ctx); err == nil {
+	units, err := c.client.SalesUnits(ctx)
+	if c.account.unitsErr = err; err == nil {
 		c.account.units = make(map[string]string, len(units))
 		for _, unit := range units {
 			c.account.units[unit.MSN] = unit.Name
@@ -70,34 +72,40 @@ func (c *Checker) audience(t *Target) []Finding {
 }
 
 var (
-	errNoRegistration = errors.New("no registration of the ping has this address")
+	errNoRegistration = errors.New("no registration of the ping has this address, or that of another host of the config")
 	errNoSecret       = errors.New("a registration of the ping has an address at this host, and the site has no webhook_secret")
 )
 
-// webhook checks whether a registration of the partner or of the sales unit sends the ping to the host.
+// takesPing reports whether a registration sends the ping to a host of the config that takes it. Whichever host that is, the
+// ping is for all logins of the config.
+func (c *Checker) takesPing(w vipps.Webhook) bool {
+	return isPing(w) && slices.Contains(c.pings, w.URL)
+}
+
+// webhook checks whether a registration of the partner or of the sales unit sends the ping to a host of the config.
 func (c *Checker) webhook(ctx context.Context, t *Target) []Finding {
 	switch {
 	case t.WebhookURL == "" && !slices.ContainsFunc(c.account.webhooks, func(w vipps.Webhook) bool { return isAtHost(w, t) }):
 		return nil
 	case t.WebhookURL == "":
 		return []Finding{asWarning(c.judge(aboutWebhook, errNoSecret, "", t))}
-	case c.account.webhooksErr != nil || t.Unit.HasOwnKeys():
+	case t.Unit.HasOwnKeys():
 		return []Finding{notChecked(aboutWebhook, errNoPartner.Error())}
+	case c.account.webhooksErr != nil:
+		return []Finding{notChecked(aboutWebhook, c.account.webhooksErr.Error())}
 	}
-	registered := func(w vipps.Webhook) bool { return isPing(w) && w.URL == t.WebhookURL }
-	detail := t.WebhookURL + " is registered"
-	if slices.ContainsFunc(c.account.webhooks, registered) {
-		return []Finding{c.judge(aboutWebhook, nil, detail, t)}
+	if i := slices.IndexFunc(c.account.webhooks, c.takesPing); i >= 0 {
+		return []Finding{c.judge(aboutWebhook, nil, OneLine(c.account.webhooks[i].URL)+" is registered, for all sales units", t)}
 	}
 	var found []vipps.Webhook
 	err := c.patiently(ctx, func() (err error) {
 		found, err = c.client.Webhooks(ctx, t.Unit)
 		return err
 	})
-	if err == nil && !slices.ContainsFunc(found, registered) {
+	if err == nil && !slices.ContainsFunc(found, c.takesPing) {
 		err = fmt.Errorf("%w: %s", errNoRegistration, t.WebhookURL)
 	}
-	return []Finding{asWarning(c.judgeURI(aboutWebhook, err, detail, t, t.WebhookURL))}
+	return []Finding{asWarning(c.judgeURI(aboutWebhook, err, "one of the sales unit's own is registered", t, t.WebhookURL))}
 }
 
 func isPing(w vipps.Webhook) bool { return slices.Contains(w.Events, vipps.PingEvent) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -51,8 +52,9 @@ func (t *Target) KnownMSN() bool { return merchant.IsMSN(t.Unit.MSN) }
 // Checker checks whether Vipps MobilePay is set up for a config.
 type Checker struct {
 	client   *vipps.Client
-	parallel int    // calls at the same time, at most
-	step     func() // reports progress; called concurrently
+	pings    []string // where the config takes pings, at any of its hosts
+	parallel int      // calls at the same time, at most
+	step     func()   // reports progress; called concurrently
 	keys     *seal.Keys
 
 	doc     vipps.Discovery
@@ -62,16 +64,30 @@ type Checker struct {
 	silence atomic.Int32
 }
 
-// New returns a Checker. It seals its states like those of logins, with a random key.
-func New(client *vipps.Client, parallel int, step func()) (*Checker, error) {
+// New returns a Checker. It seals its states like those of logins, with a random key. pings are the PingURLs of the whole
+// config, also where only some of its targets are checked.
+func New(client *vipps.Client, pings []string, parallel int, step func()) (*Checker, error) {
 	keys, err := seal.NewKeys(client.Base, []string{base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48))})
-	return &Checker{client: client, parallel: parallel, step: step, keys: keys}, err
+	return &Checker{client: client, pings: pings, parallel: parallel, step: step, keys: keys}, err
 }
 
 // Partner checks what all merchants have in common.
 func (c *Checker) Partner(ctx context.Context) []Finding {
 	found := []Finding{c.partnerKeys(ctx), c.discovery(ctx), c.signingKeys(ctx), c.clock(ctx)}
-	c.readAccount(ctx)
+	if c.readAccount(ctx); c.account.unitsErr != nil {
+		found = append(found, notChecked(aboutSalesUnits, c.account.unitsErr.Error()))
+	}
+	return found
+}
+
+// PingURLs returns where the targets take pings.
+func PingURLs(targets []*Target) []string {
+	var found []string
+	for _, t := range targets {
+		if t.WebhookURL != "" && t.Unchecked == "" && !slices.Contains(found, t.WebhookURL) {
+			found = append(found, t.WebhookURL)
+		}
+	}
 	return found
 }
 

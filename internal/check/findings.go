@@ -10,10 +10,12 @@ import (
 
 // The checks, by the names they have in JSON.
 const (
-	aboutPartnerKeys  = "partner_keys"
-	aboutDiscovery    = "discovery"
-	aboutSigningKeys  = "signing_keys"
-	aboutClock        = "clock"
+	aboutPartnerKeys = "partner_keys"
+	aboutDiscovery   = "discovery"
+	aboutSigningKeys = "signing_keys"
+	aboutClock       = "clock"
+	// aboutSalesUnits is there only where the list of the partner's sales units could not be read. Logins do not need it.
+	aboutSalesUnits   = "sales_units"
 	aboutMerchantKeys = "keys"
 	aboutMSN          = "msn"
 	aboutRedirectURI  = "redirect_uri"
@@ -41,6 +43,9 @@ type Finding struct {
 	Status string `json:"status"`
 	Detail string `json:"detail"`
 	Fix    string `json:"fix,omitempty"` // what to do, where the status is failed or warning
+
+	// unregistered says that Vipps MobilePay refuses because something is not registered there, and not for the moment.
+	unregistered bool
 }
 
 var (
@@ -80,7 +85,7 @@ var fixes = []fix{
 	{aboutRedirectURI, vipps.ErrRequestRefused, "Compare scope with what the agreement of sales unit {msn} has, and report the code to Vipps MobilePay if that is right."},
 	{aboutPhoneRedirectURI, vipps.ErrPageRefused, "For finish: browser only. In the business portal, sales unit {msn}: register the redirect URI {uri}"},
 	{aboutAudience, errOtherAudience, "Nobody can log in at sales unit {msn}: let audience be the client_id that Vipps MobilePay shows, if it is the one in the merchant's business portal, or leave audience out."},
-	{aboutWebhook, errNoRegistration, "Logins are polled without it. Register it: caddy vipps-login webhook register --url {uri}"},
+	{aboutWebhook, errNoRegistration, "Logins are polled without it. Register it for all of the partner's sales units, once: caddy vipps-login webhook register --url {uri} (or with --merchant {msn}, for this one)"},
 	{aboutWebhook, errNoSecret, "Vipps MobilePay deletes a registration that does not answer for two weeks: write its webhook_secret into the site's phone block, or delete it (caddy vipps-login webhook list)."},
 	{aboutWebhook, vipps.ErrNotConnected, "See in the business portal that sales unit {msn} is active and connected to the partner."},
 	{aboutWebhook, vipps.ErrKeysRefused, "The partner keys may not read registrations: ask Vipps MobilePay for the Webhooks API."},
@@ -116,7 +121,8 @@ func (c *Checker) judgeURI(name string, err error, detail string, t *Target, uri
 		msn = t.Unit.MSN
 	}
 	words := strings.NewReplacer("{msn}", msn, "{uri}", uri, "{environment}", c.client.Base)
-	return Finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words)}
+	return Finding{Name: name, Status: statusFailed, Detail: err.Error(), Fix: fixFor(name, err, words),
+		unregistered: errors.Is(err, vipps.ErrPageRefused)}
 }
 
 func asWarning(f Finding) Finding {

@@ -33,6 +33,7 @@ type hostReport struct {
 	Checks      []Finding `json:"checks"`
 
 	phoneRedirectURI string
+	reached          bool // the sales unit is among the partner's
 }
 
 // NewReport combines the findings of Partner and Targets.
@@ -43,6 +44,7 @@ func (c *Checker) NewReport(partner []Finding, targets []*Target, hosts [][]Find
 		if !strings.HasPrefix(t.Origin.Host, "*.") {
 			host.RedirectURI, host.phoneRedirectURI = t.RedirectURI, t.PhoneRedirectURI
 		}
+		_, host.reached = c.account.units[t.Unit.MSN]
 		report.Merchants = append(report.Merchants, host)
 	}
 	report.OK = report.count(statusFailed) == 0

@@ -109,10 +109,11 @@ func WriteUnitsCSV(w io.Writer, units []ListedUnit) error {
 	return lines.Error()
 }
 
-// OneLine replaces control characters, so that text from outside stays on one line.
+// OneLine replaces control characters, and those that break a line or turn its direction, so that text from outside stays where
+// it is shown.
 func OneLine(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 			return ' '
 		}
 		return r

@@ -102,7 +102,7 @@ var assertions = []Defence{
 		Name:   "what is known serves",
 		File:   "internal/assertion/keys.go",
 		Old: `	if known != nil {
-		return known, nil
+		return newer(refreshed, known, now), nil
 	}
 	select {`,
 		New:  `	select {`,

@@ -129,7 +129,7 @@ var life = []Defence{
 		File:   "internal/phone/poll.go",
 		Old:    `		l.Interval += 5 * time.Second`,
 		New:    `		_ = l.Interval`,
-		Test:   "TestPhonePolling",
+		Test:   "TestDeskSlowsDown",
 	},
 	{
 		Threat: "polling that ignores",

@@ -64,7 +64,7 @@ var reality = []Defence{
 		File:   "internal/vipps/answers.go",
 		Old:    `return max(MaxAge(header), leastLife)`,
 		New:    `return MaxAge(header)`,
-		Test:   "TestDocumentsThatMustNotBeKept",
+		Test:   "TestDocumentLife",
 	},
 	{
 		Threat: "broken, huge, slow or hostile answers",
@@ -113,5 +113,82 @@ var reality = []Defence{
 		Old:    `if len(times) < maxRefusedCodes {`,
 		New:    `if true {`,
 		Test:   "TestRefusedCodes",
+	},
+	{
+		Threat: "brute force and push fatigue",
+		Name:   "codes that are on their way count",
+		File:   "internal/login/refused.go",
+		Old:    `		if impatient || flying.number+len(c.recent(key, now)) < maxRefusedCodes {`,
+		New:    `		if impatient || flying.number >= 0 {`,
+		Test:   "TestRefusedCodesAtOnce",
+	},
+	{
+		Threat: "somebody else's refused codes",
+		Name:   "codes that need no cookie stop no others",
+		File:   "internal/login/refused.go",
+		Old: `	if proven {
+		return network(client)
+	}
+	return network(client) + " unproven"`,
+		New:  `	return network(client)`,
+		Test: "TestRefusedCodesFromAfar",
+	},
+	{
+		Threat: "keys made for any MSN that is asked for",
+		Name:   "keys of assertions are made by logins alone",
+		File:   "handler_assertion.go",
+		Old:    `	if !merchant.IsMSN(v.unit.MSN) {`,
+		New:    `	if !merchant.IsMSN(v.msn) {`,
+		Test:   "TestAssertionKeysOfNobody",
+	},
+	{
+		Threat: "claims that the config has given up",
+		Name:   "sessions that are open are narrowed, too",
+		File:   "visit.go",
+		Old: `		s.Claims = keptClaims(v, s.Claims)
+		v.session = s`,
+		New:  `		v.session = s`,
+		Test: "TestClaimsOfOldSessions",
+	},
+	{
+		Threat: "an address that the site parses as a URL",
+		Name:   "a path that parsers of URLs take for a host and a path",
+		File:   "internal/incoming/variants.go",
+		Old:    `		add(withoutAuthority(path))`,
+		New:    `		add(path)`,
+		Test:   "TestNetworkPathReadings",
+	},
+	{
+		Threat: "a site that goes by a session of its own",
+		Name:   "cookies without a name",
+		File:   "internal/sitesession/names.go",
+		Old:    `	if rest := strings.TrimLeft(pair, "= \t"); rest != pair {`,
+		New:    `	if rest := pair; rest != pair {`,
+		Test:   "TestSiteSessionNameless",
+	},
+	{
+		Threat: "a site that goes by a session of its own",
+		Name:   "trailers that are announced",
+		File:   "internal/sitesession/sitesession.go",
+		Old: `	announceNoCookies(answer)
+`,
+		New:  ``,
+		Test: "TestSiteSessionAnnouncedTrailer",
+	},
+	{
+		Threat: "a site that goes by a session of its own",
+		Name:   "a form of another site replaces no session",
+		File:   "handler_site.go",
+		Old:    `			if othersForm {`,
+		New:    `			if false && othersForm {`,
+		Test:   "TestSiteSessionOfAnotherSitesForm",
+	},
+	{
+		Threat: "keys that sign assertions, lost",
+		Name:   "an idle instance reads the keys again before it signs",
+		File:   "internal/assertion/keys.go",
+		Old:    `	if now.Sub(known.read) < trustedFor {`,
+		New:    `	if true {`,
+		Test:   "TestIdleInstance",
 	},
 }

@@ -391,6 +391,77 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 		Test: "TestRevocationsWhileStorageIsAway",
 	},
 	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "what is always there is looked for",
+		File:   "internal/store/epoch.go",
+		Old: `	if _, err := s.readEpoch(ctx); err != nil {
+		return err
+	}
+`,
+		New:  ``,
+		Test: "TestAbsenceIsProven",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "after that, the name is looked for again",
+		File:   "internal/store/epoch.go",
+		Old: `	return read()
+}`,
+		New: `	return err
+}`,
+		Test: "TestAbsenceIsProven",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a list has what is always there",
+		File:   "internal/revocation/part.go",
+		Old:    `case !slices.Contains(names, store.EpochKey):`,
+		New:    `case false:`,
+		Test:   "TestStorageThatLies",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a part that is listed is read",
+		File:   "internal/revocation/part.go",
+		Old:    `if slices.Contains(listed, names[i]) {`,
+		New:    `if false {`,
+		Test:   "TestListedPartsThatAreGone",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "ended sessions are stored again",
+		File:   "internal/revocation/epoch.go",
+		Old:    `		entries := r.forgetStored(now)`,
+		New:    `		entries := 2`,
+		Test:   "TestLostStorage",
+	},
+	{
+		Threat: "locks that do not exclude, or never come",
+		Name:   "a lock of the process comes first",
+		File:   "internal/store/lock.go",
+		Old:    `	release, err := inProcess.lock(lockCtx, name)`,
+		New:    `	release, err := func() {}, error(nil)`,
+		Test:   "TestLockThatDoesNotExclude",
+	},
+	{
+		Threat: "locks that do not exclude, or never come",
+		Name:   "nobody waits longer than they want to",
+		File:   "internal/store/lock.go",
+		Old:    `err = lockBounded(lockCtx, s.storage, name)`,
+		New:    `err = lockStorage(lockCtx, s.storage, name)`,
+		Test:   "TestLockThatHangs",
+	},
+	{
+		Threat: "locks that do not exclude, or never come",
+		Name:   "a storage whose locks are unfit is not used for what needs them",
+		File:   "internal/store/examine.go",
+		Old: `	if problem != "" {
+		s.unfit`,
+		New: `	if false {
+		s.unfit`,
+		Test: "TestExamine",
+	},
+	{
 		Threat: "an undecodable cookie as an error for ever",
 		Name:   "no session, and no error",
 		File:   "visit.go",

@@ -306,11 +306,11 @@ var tokens = []Defence{
 	},
 	{
 		Threat: "a failure kept, or keys kept for too long",
-		Name:   "failures are not kept",
+		Name:   "a set without keys is a failure, and is not kept",
 		File:   "internal/vipps/keyset.go",
 		Old:    `	if len(set.ids) == 0 {`,
 		New:    `	if false {`,
-		Test:   "TestKeysVanishAndReturn",
+		Test:   "TestKeySetWithoutKeys",
 	},
 	{
 		Threat: "a failure kept, or keys kept for too long",

@@ -86,18 +86,21 @@ func (i *watched) usage() (u usage) {
 	return u
 }
 
-// Settled is usage once what has just ended is gone.
+// Settled is usage once what has just ended is gone. Something is always going on: the list of ended sessions is read every
+// three seconds, and on a busy machine each look takes a second.
 func (i *watched) Settled() usage {
 	u := i.usage()
-	same := 0
-	WaitFor(i.w.T, func() bool {
+	deadline := time.Now().Add(time.Minute)
+	for same := 0; same < 3; same++ {
 		next := i.usage()
-		if same++; next.goroutines != u.goroutines || next.files != u.files {
-			same = 0
+		if max(next.goroutines-u.goroutines, u.goroutines-next.goroutines, next.files-u.files, u.files-next.files) > 1 {
+			same = -1
 		}
 		u = next
-		return same >= 3
-	})
+		if time.Now().After(deadline) {
+			i.w.T.Fatal("it does not settle")
+		}
+	}
 	return u
 }
 

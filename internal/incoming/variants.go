@@ -139,7 +139,8 @@ func asUpgrade(r *http.Request) *http.Request {
 // many sites do not, and see something of the account's; regular expressions and placeholders do not, where a
 // site does. Java servers cut parameters out of a path, so that "/;x/account" is the account's (Servlet 6.0
 // section 3.5.2). Windows reads a backslash as a slash, and does without dots and blanks at the end of a name
-// and a colon and what follows it. Some servers decode twice, and C ends a text at NUL.
+// and a colon and what follows it. Some servers decode twice, and C ends a text at NUL. Parsers of URLs take "//x/account"
+// for the account at the host x.
 func otherPaths(path string) []string {
 	paths := []string{path}
 	add := func(reading string) {
@@ -154,6 +155,9 @@ func otherPaths(path string) []string {
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutPathParameters(path))
+	}
+	for _, path := range slices.Clone(paths) {
+		add(withoutAuthority(path))
 	}
 	for _, path := range slices.Clone(paths) {
 		add(withoutDotSegments(path))
@@ -231,6 +235,16 @@ func withoutPathParameters(path string) string {
 		read = append(read, segment)
 	}
 	return strings.Join(read, "/")
+}
+
+// withoutAuthority is the path of a network-path reference (RFC 3986 section 4.2), which sites see that parse the request
+// target as a URL: new URL(req.url, base) in Node, parse_url in PHP, urlsplit in Python. Node skips any number of slashes.
+func withoutAuthority(path string) string {
+	if !strings.HasPrefix(path, "//") {
+		return path
+	}
+	_, rest, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	return "/" + rest
 }
 
 // withoutDotSegments is the path with names in place of "." and "..": nothing is resolved in it.

@@ -170,6 +170,9 @@ func TestLoginCookiesFit(t *testing.T) {
 // TestRedeemOnce, of many at the same time, whatever instance they are.
 func TestRedeemOnce(t *testing.T) {
 	folder := t.TempDir()
+	if _, err := store.New(&certmagic.FileStorage{Path: folder}).Epoch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	var redeemed atomic.Int64
 	var all sync.WaitGroup
 	for range 8 {

@@ -19,8 +19,15 @@ func TestTexts(t *testing.T) {
 			t.Errorf("%s has %v, want %v", words.Language, found, kinds)
 		}
 		for kind, text := range words.Pages {
+			english := allTexts[0].Pages[kind]
 			if text.Title == "" || text.Body == "" || (text.Button == "") != (kind == "no_merchant") {
 				t.Errorf("%s %s lacks something: %+v", words.Language, kind, text)
+			}
+			if named := strings.Contains(text.Title+text.Body+text.Button, "{brand}"); named != strings.Contains(english.Title+english.Body+english.Button, "{brand}") && kind != "no_merchant" {
+				t.Errorf("%s %s: names the brand %v, and in English otherwise", words.Language, kind, named)
+			}
+			if strings.Contains(text.Button, "{brand}") != strings.Contains(english.Button, "{brand}") {
+				t.Errorf("%s %s: the button %q", words.Language, kind, text.Button)
 			}
 			if all := text.with("Vipps"); strings.ContainsAny(all.Title+all.Body+all.Button, "{}<>") {
 				t.Errorf("%s %s: %+v", words.Language, kind, all)

@@ -37,7 +37,7 @@ type fakeVipps struct {
 	number   string // in userinfo
 	names    string // the auth_req_id in the ID token
 	asked    []url.Values
-	polls    int
+	polls    []time.Time
 	outcomes []string
 }
 
@@ -65,7 +65,7 @@ func (f *fakeVipps) RoundTrip(r *http.Request) (*http.Response, error) {
 			body = `{"auth_req_id":"r` + string(rune('0'+len(f.asked))) + `","expires_in":600,"interval":5}`
 		}
 	case "/token":
-		f.polls++
+		f.polls = append(f.polls, time.Now())
 		body = f.tokens
 	}
 	status := http.StatusOK
@@ -169,8 +169,8 @@ func TestDeskCompletes(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		f.set(func(f *fakeVipps) { f.tokens = tokensAnswer })
 		all.Wait()
-		if most := int(time.Since(began)/(5*time.Second)) + 1; f.polls > most {
-			t.Errorf("%d polls in %s", f.polls, time.Since(began))
+		if most := int(time.Since(began)/(5*time.Second)) + 1; len(f.polls) > most {
+			t.Errorf("%d polls in %s", len(f.polls), time.Since(began))
 		}
 		for _, end := range ends {
 			if end == nil || end.Status != Complete || !strings.Contains(end.Userinfo, "kari-at-this-shop") || end.Tokens != nil {
@@ -179,6 +179,25 @@ func TestDeskCompletes(t *testing.T) {
 		}
 		if got := strings.Join(f.outcomes, ", "); got != "phone started, phone completed" {
 			t.Errorf("outcomes: %s", got)
+		}
+	})
+}
+
+// TestDeskSlowsDown: slow_down adds five seconds to the interval, for all later polls (OpenID CIBA Core section 11).
+func TestDeskSlowsDown(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Desk, f *fakeVipps, _ *storetest.Memory) {
+		l := d.start(t, FinishApp)
+		f.set(func(f *fakeVipps) { f.tokens = `{"error":"slow_down"}` })
+		_, _ = d.Wait(t.Context(), l.ID, 6*time.Second)
+		f.set(func(f *fakeVipps) { f.tokens = pendingAnswer })
+		_, _ = d.Wait(t.Context(), l.ID, 40*time.Second)
+		if len(f.polls) < 4 {
+			t.Fatalf("%d polls", len(f.polls))
+		}
+		for i, at := range f.polls[1:] {
+			if gap := at.Sub(f.polls[i]); gap < 10*time.Second {
+				t.Errorf("poll %d came after %s", i+1, gap)
+			}
 		}
 	})
 }
@@ -203,10 +222,10 @@ func TestDeskEnds(t *testing.T) {
 				if err != nil || got.Status != test.want || got.Error != test.reason || got.Userinfo != "" {
 					t.Fatalf("%+v %v", got, err)
 				}
-				polls := f.polls
+				polls := len(f.polls)
 				time.Sleep(time.Minute)
-				if again, err := d.Wait(t.Context(), l.ID, time.Minute); err != nil || again.Status != test.want || f.polls != polls {
-					t.Errorf("a minute later: %+v %v, %d polls more", again, err, f.polls-polls)
+				if again, err := d.Wait(t.Context(), l.ID, time.Minute); err != nil || again.Status != test.want || len(f.polls) != polls {
+					t.Errorf("a minute later: %+v %v, %d polls more", again, err, len(f.polls)-polls)
 				}
 				time.Sleep(20 * time.Minute)
 				if _, err := d.Wait(t.Context(), l.ID, 0); !errors.Is(err, ErrUnknown) {
@@ -269,10 +288,10 @@ func TestDeskCompletesInBrowser(t *testing.T) {
 	inBubble(t, func(t *testing.T, d *Desk, f *fakeVipps, _ *storetest.Memory) {
 		l, other := d.start(t, FinishBrowser), d.start(t, FinishApp)
 		f.set(func(f *fakeVipps) { f.tokens, f.names = tokensAnswer, "r1" })
-		polls := f.polls
+		polls := len(f.polls)
 		for range 3 {
 			time.Sleep(6 * time.Second)
-			if got, err := d.Wait(t.Context(), l.ID, 0); err != nil || got.Status != Pending || f.polls != polls {
+			if got, err := d.Wait(t.Context(), l.ID, 0); err != nil || got.Status != Pending || len(f.polls) != polls {
 				t.Fatalf("polled: %+v %v", got, err)
 			}
 		}
@@ -323,6 +342,20 @@ func TestDeskForgets(t *testing.T) {
 				t.Errorf("%s is left", name)
 			}
 		}
+	})
+}
+
+// TestDeskWithLyingStorage: a login is never unknown because the storage says of a failure that there is no such name. A till
+// would give up on a login that the customer is about to confirm.
+func TestDeskWithLyingStorage(t *testing.T) {
+	inBubble(t, func(t *testing.T, d *Desk, f *fakeVipps, storage *storetest.Memory) {
+		l := d.start(t, FinishApp)
+		storetest.Outages(4, 4, func(fails func(int64) bool, first, length int64) {
+			other := Store{Shared: store.New(&storetest.Mannered{Memory: storage, Excludes: true, Fails: fails}), Memory: NewMemory(), Keys: d.Keys}
+			if _, err := other.read(t.Context(), l.ID, deskMSN); errors.Is(err, ErrUnknown) {
+				t.Errorf("an outage of %d calls from call %d: unknown", length, first)
+			}
+		})
 	})
 }
 

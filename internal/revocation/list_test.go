@@ -34,12 +34,12 @@ func (f *fadingStorage) List(ctx context.Context, prefix string, recursive bool)
 func TestListThatIsNotWhole(t *testing.T) {
 	keys, memory := sealtest.Keys(t), storetest.New()
 	now := time.Now()
-	err := NewList().Add(t.Context(), Access{store.New(memory), keys}, Entry{MSN: "123456", Before: now.Unix(), Until: now.Add(time.Hour).Unix()})
+	err := NewList().Add(t.Context(), Access{Shared: store.New(memory), Keys: keys}, Entry{MSN: "123456", Before: now.Unix(), Until: now.Add(time.Hour).Unix()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	other := NewList()
-	if err := other.Refresh(t.Context(), Access{store.New(&fadingStorage{memory, 1}), keys}); err != nil {
+	if err := other.Refresh(t.Context(), Access{Shared: store.New(&fadingStorage{memory, 1}), Keys: keys}); err != nil {
 		t.Fatal(err)
 	}
 	if !other.Now.Has(&session.Session{Issued: now}, "123456") {
@@ -53,7 +53,7 @@ func TestTemporaryFileOfTheDead(t *testing.T) {
 	memory := storetest.New()
 	memory.Files[folder+"/2851123456"] = []byte("half a par")
 	r := NewList()
-	if err := r.Loaded(t.Context(), Access{store.New(memory), sealtest.Keys(t)}); err != nil {
+	if err := r.Loaded(t.Context(), Access{Shared: store.New(memory), Keys: sealtest.Keys(t)}); err != nil {
 		t.Error(err)
 	}
 }

@@ -41,13 +41,33 @@ func (r *List) storePart(ctx context.Context, at Access, p revokedPart) error {
 
 var errDamaged = errors.New("a part of the list of ended sessions is damaged: restore it, or delete it, and the sessions that it ended live again")
 
+// unreadable returns the first failure of the parts with these names. A part that is absent is none if another instance has
+// deleted it since it was listed.
+func (at Access) unreadable(ctx context.Context, names []string, failed []error) error {
+	var listed []string
+	for i, err := range failed {
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if listed == nil {
+			if listed, err = at.listParts(ctx); err != nil {
+				return err
+			}
+		}
+		if slices.Contains(listed, names[i]) {
+			return fmt.Errorf("%w: it lists %s, and has nothing of that name", store.ErrUnavailable, names[i])
+		}
+	}
+	return nil
+}
+
 // loadPart reads the entries of a part. A part with another secret has none.
 func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, err error) {
 	stored, err := at.Shared.Load(ctx, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil // another instance has deleted it
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	key, sealed, ok := bytes.Cut(stored, []byte("."))
@@ -62,17 +82,23 @@ func (at Access) loadPart(ctx context.Context, name string) (entries []Entry, er
 }
 
 // listParts returns the names of all parts. Caddy's file storage fails if a file is removed while it lists the folder, as
-// another instance's temporary files are: then it is asked again, since such a list may be incomplete.
+// another instance's temporary files are: then it is asked again, since such a list may be incomplete. So is one without the
+// storage's epoch, which is in the folder.
 func (at Access) listParts(ctx context.Context) (names []string, err error) {
 	for range 10 {
 		if names, err = at.Shared.List(ctx, folder); !errors.Is(err, fs.ErrNotExist) {
-			return names, err
+			break
 		}
 	}
-	if len(names) > 0 {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	case err != nil:
+		return nil, err
+	case !slices.Contains(names, store.EpochKey):
+		return nil, fmt.Errorf("%w: its list of %s/ is incomplete, or has other names than were stored: %s is not in it", store.ErrUnavailable, folder, store.EpochKey)
 	}
-	return nil, nil // there is none yet
+	return names, nil
 }
 
 // partName matches the names that newRevokedPart makes. Some storages list names that only begin with the folder's, and the

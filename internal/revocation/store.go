@@ -32,6 +32,7 @@ type List struct {
 
 	io       chan struct{} // a semaphore for storage operations, which guards the rest
 	from     store.Store
+	epoch    string // of the storage, once it was read
 	version  string
 	untold   bool // a part is stored, and the version not yet changed
 	listed   time.Time
@@ -69,6 +70,8 @@ type revokedPart struct {
 type Access struct {
 	Shared store.Store
 	Keys   *seal.Keys
+	// Lost, if not nil, is told that the storage is not the one that it was, and how many ended sessions are stored again.
+	Lost func(entries int)
 }
 
 const (
@@ -193,25 +196,27 @@ func (p *revokedPart) over(now time.Time) bool {
 // Flush stores the entries that this instance has added. Callers that wait for another's Flush have nothing left to do if it
 // stored theirs as well.
 func (r *List) Flush(ctx context.Context, at Access) error {
-	return r.withStorage(ctx, &r.flushing, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, store.Timeout)
-		defer cancel()
-		for _, p := range r.unstored(time.Now()) {
-			if err := r.storePart(ctx, at, p); err != nil {
-				return err
-			}
-			r.untold = true
-		}
-		if !r.untold {
-			return nil
-		}
-		version := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
-		if err := at.Shared.Write(ctx, revokedVersionKey, []byte(version)); err != nil {
+	return r.withStorage(ctx, &r.flushing, func(ctx context.Context) error { return r.write(ctx, at) })
+}
+
+func (r *List) write(ctx context.Context, at Access) error {
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
+	defer cancel()
+	for _, p := range r.unstored(time.Now()) {
+		if err := r.storePart(ctx, at, p); err != nil {
 			return err
 		}
-		r.untold = false
+		r.untold = true
+	}
+	if !r.untold {
 		return nil
-	})
+	}
+	version := base64.RawURLEncoding.EncodeToString(seal.RandomBytes(9))
+	if err := at.Shared.Write(ctx, revokedVersionKey, []byte(version)); err != nil {
+		return err
+	}
+	r.untold = false
+	return nil
 }
 
 // unstored returns copies of the parts with entries that are not stored.
@@ -234,12 +239,15 @@ func (r *List) Refresh(ctx context.Context, at Access) error {
 
 func (r *List) read(ctx context.Context, at Access, now time.Time) error {
 	version, err := at.Shared.Load(ctx, revokedVersionKey)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, store.ErrLost) {
 		return err
 	}
 	never := r.Now.read.Load() == nil
-	if !never && at.Shared.Same(r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
+	if err == nil && !never && at.Shared.Same(r.from) && string(version) == r.version && now.Sub(r.listed) < listEvery {
 		return nil
+	}
+	if err := r.readEpoch(ctx, at, now); err != nil {
+		return err
 	}
 	names, err := at.listParts(ctx)
 	if err != nil {
@@ -258,8 +266,8 @@ func (r *List) read(ctx context.Context, at Access, now time.Time) error {
 // readParts reads the parts that may have changed, several at once. With the first error, it also returns the parts that it
 // could read, and the old copies of the others.
 func (r *List) readParts(ctx context.Context, at Access, names []string, now time.Time) ([]*revokedPart, error) {
-	parts, damaged := make([]*revokedPart, len(names)), make([]error, len(names))
-	readers, ctx := errgroup.WithContext(ctx) // after a failure of storage, the rest is left to the next pass
+	parts, failed := make([]*revokedPart, len(names)), make([]error, len(names))
+	readers, readCtx := errgroup.WithContext(ctx) // after a failure of storage, the rest is left to the next pass
 	readers.SetLimit(readersAtOnce)
 	for i, name := range names {
 		if !partName.MatchString(name) {
@@ -271,12 +279,12 @@ func (r *List) readParts(ctx context.Context, at Access, names []string, now tim
 		parts[i] = p
 		if p == nil || !p.mine && !p.closed(now) && len(p.entries) < partSize {
 			readers.Go(func() error {
-				entries, err := at.loadPart(ctx, name)
+				entries, err := at.loadPart(readCtx, name)
 				switch {
 				case err == nil:
 					parts[i] = &revokedPart{name: name, entries: entries}
-				case errors.Is(err, errDamaged):
-					damaged[i] = err // the others count nevertheless
+				case errors.Is(err, errDamaged), errors.Is(err, fs.ErrNotExist):
+					failed[i] = err // the others count nevertheless
 					return nil
 				}
 				return err
@@ -284,8 +292,8 @@ func (r *List) readParts(ctx context.Context, at Access, names []string, now tim
 		}
 	}
 	err := readers.Wait()
-	if i := slices.IndexFunc(damaged, func(err error) bool { return err != nil }); err == nil && i >= 0 {
-		err = damaged[i]
+	if err == nil {
+		err = at.unreadable(ctx, names, failed)
 	}
 	for i, p := range parts {
 		if p != nil && p.over(now) {

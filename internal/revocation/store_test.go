@@ -30,7 +30,7 @@ func endOf(s *session.Session) Entry {
 func TestRevocationsTravel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{store.New(storage), sealtest.Keys(t)}
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 		a, b := NewList(), NewList()
 		for _, r := range []*List{a, b} {
 			if err := r.Loaded(ctx, at); err != nil {
@@ -75,8 +75,8 @@ func TestRevocationsTravel(t *testing.T) {
 		if len(a.parts)+len(b.parts) > 0 || a.Now.Has(ended, "1") {
 			t.Errorf("kept although every session has ended by itself: %v %v", a.parts, b.parts)
 		}
-		if files, _ := storage.Count(); files != 1 {
-			t.Errorf("%d files are left, want the version's", files)
+		if files, _ := storage.Count(); files != 2 {
+			t.Errorf("%d files are left, want the version's and the epoch's", files)
 		}
 	})
 }
@@ -85,7 +85,7 @@ func TestRevocationsTravel(t *testing.T) {
 func TestRevocationsWhileStorageIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{store.New(storage), sealtest.Keys(t)}
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 		a := NewList()
 		if err := a.Loaded(ctx, at); err != nil {
 			t.Fatal(err)
@@ -131,19 +131,19 @@ func TestRevocationsOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := session.New(nil, time.Now(), time.Hour)
-		if err := NewList().Add(ctx, Access{store.New(storage), theirs}, endOf(s)); err != nil {
+		if err := NewList().Add(ctx, Access{Shared: store.New(storage), Keys: theirs}, endOf(s)); err != nil {
 			t.Fatal(err)
 		}
 		r := NewList()
-		if err := r.Loaded(ctx, Access{store.New(storage), ours}); err != nil || r.Now.Has(s, "1") {
+		if err := r.Loaded(ctx, Access{Shared: store.New(storage), Keys: ours}); err != nil || r.Now.Has(s, "1") {
 			t.Errorf("%v; they say nothing to us", err)
 		}
 		time.Sleep(24 * time.Hour)
-		if err := r.Refresh(ctx, Access{store.New(storage), ours}); err != nil {
+		if err := r.Refresh(ctx, Access{Shared: store.New(storage), Keys: ours}); err != nil {
 			t.Fatal(err)
 		}
-		if files, _ := storage.Count(); files != 2 {
-			t.Errorf("%d files, want 2", files)
+		if files, _ := storage.Count(); files != 3 {
+			t.Errorf("%d files, want 3", files)
 		}
 	})
 }
@@ -152,7 +152,7 @@ func TestRevocationsOfOthers(t *testing.T) {
 func TestLateRevocation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{store.New(storage), sealtest.Keys(t)}
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 		a, b := NewList(), NewList()
 		ended := session.New(nil, time.Now(), 24*time.Hour)
 		if err := errors.Join(a.Add(ctx, at, endOf(session.New(nil, time.Now(), 24*time.Hour))), b.Loaded(ctx, at)); err != nil {
@@ -183,7 +183,7 @@ func TestLateRevocation(t *testing.T) {
 func TestVersionIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{store.New(storage), sealtest.Keys(t)}
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 		a, b := NewList(), NewList()
 		if err := b.Loaded(ctx, at); err != nil {
 			t.Fatal(err)
@@ -205,7 +205,7 @@ func TestVersionIsTold(t *testing.T) {
 func TestEmptyStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{store.New(storage), sealtest.Keys(t)}
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 		a, b := NewList(), NewList()
 		ended := session.New(nil, time.Now(), time.Hour)
 		if err := errors.Join(a.Add(ctx, at, endOf(ended)), b.Loaded(ctx, at)); err != nil {
@@ -227,7 +227,7 @@ func TestEmptyStorage(t *testing.T) {
 // TestStorageThatHangs: people do not wait for one another, and logouts not for storage.
 func TestStorageThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		at := Access{store.New(hangingStorage{}), sealtest.Keys(t)}
+		at := Access{Shared: store.New(hangingStorage{}), Keys: sealtest.Keys(t)}
 		began := time.Now()
 		r := NewList()
 		var all sync.WaitGroup
@@ -278,7 +278,7 @@ func (hangingStorage) Store(ctx context.Context, _ string, _ []byte) error {
 func TestManyParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{store.New(storage), sealtest.Keys(t)}
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 		var ended *session.Session
 		for range 2000 {
 			ended = session.New(nil, time.Now(), 30*24*time.Hour)
@@ -317,14 +317,14 @@ func TestDamagedRevocations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, storage := t.Context(), storetest.New()
-				at := Access{store.New(storage), sealtest.Keys(t)}
+				at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 				ended, other := session.New(nil, time.Now(), time.Hour), session.New(nil, time.Now(), time.Hour)
 				writer, running := NewList(), NewList()
 				if err := errors.Join(writer.Add(ctx, at, endOf(ended)), running.Loaded(ctx, at)); err != nil {
 					t.Fatal(err)
 				}
 				for name, stored := range storage.Files {
-					if name != revokedVersionKey {
+					if name != revokedVersionKey && name != store.EpochKey {
 						storage.Files[name] = damage(stored)
 					}
 				}
@@ -350,7 +350,7 @@ func TestDamagedRevocations(t *testing.T) {
 // TestManyLogoutsShareAWrite: they do not wait for one another's one by one.
 func TestManyLogoutsShareAWrite(t *testing.T) {
 	ctx, storage := t.Context(), storetest.New()
-	at := Access{store.New(storage), sealtest.Keys(t)}
+	at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
 	r := NewList()
 	if err := r.Loaded(ctx, at); err != nil {
 		t.Fatal(err)

@@ -25,7 +25,7 @@ func TestStoredRevocations(t *testing.T) {
 	}
 	storage := storetest.New()
 	storage.Files = stored.Revoked
-	entries, err := (Access{store.New(storage), sealtest.Keys(t)}).loadPart(t.Context(), "vipps_login/revoked/1795694400-abc")
+	entries, err := (Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}).loadPart(t.Context(), "vipps_login/revoked/1795694400-abc")
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	want := []Entry{
 		{Session: "c2Vzc2lvbi0wMTIz", Before: at.Unix(), Until: at.Add(12 * time.Hour).Unix()},

@@ -76,8 +76,14 @@ func (c *Cookies) mayBe(name string) bool {
 }
 
 // mayHold reports whether a stack may find one of the configured cookies inside another: some separate cookies by commas
-// (RFC 2965 section 3.3.4) or blanks as well, and for some a quoted value goes on after a semicolon.
+// (RFC 2965 section 3.3.4) or blanks as well, and for some a quoted value goes on after a semicolon. Others skip the "=" of a
+// cookie without a name, which a sibling subdomain can set (CVE-2023-23934).
 func (c *Cookies) mayHold(pair string) bool {
+	if rest := strings.TrimLeft(pair, "= \t"); rest != pair {
+		if name, _, isPair := strings.Cut(rest, "="); isPair && c.mayBe(strings.TrimRight(name, " \t")) {
+			return true
+		}
+	}
 	if !strings.ContainsAny(pair, ",\" \t") {
 		return false
 	}

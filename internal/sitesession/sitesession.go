@@ -31,6 +31,11 @@ func New(names []string, keepAtLogin bool) *Cookies {
 // Found are the session cookies of a request: those that fit its owner, and those that do not.
 type Found struct{ fits, misfits []bound }
 
+// OfSomebody reports whether a cookie among the misfits was set for a user.
+func (f Found) OfSomebody() bool {
+	return slices.ContainsFunc(f.misfits, func(b bound) bool { return b.person != (Person{}) })
+}
+
 // Filter leaves in a request those session cookies that fit its owner, as the site has set them. Whatever a stack may take for
 // one, and is none, goes. Other cookies stay as they are, byte for byte.
 func (c *Cookies) Filter(header http.Header, o Owner) (found Found) {
@@ -95,6 +100,7 @@ func (c *Cookies) filterLine(line string, o Owner, found *Found) (rest string, c
 // Bind binds the session cookies in an answer to the owner. requestPath is the path that the browser has asked for. It returns
 // the names of those that it has left out because browsers would not take them.
 func (c *Cookies) Bind(answer http.Header, o Owner, requestPath string) (refused []string) {
+	announceNoCookies(answer)
 	if len(o.Keys) == 0 { // whose site this is could not be found out
 		c.Remove(answer)
 		return nil
@@ -139,6 +145,24 @@ func (c *Cookies) Remove(answer http.Header) (restore func()) { return c.remove(
 
 // RemoveTrailers takes them out of what follows the body: nobody has bound them.
 func (c *Cookies) RemoveTrailers(answer http.Header) { c.remove(answer, http.TrailerPrefix) }
+
+// announceNoCookies takes Set-Cookie out of the trailers that an answer announces: the server sends those that are announced
+// only.
+func announceNoCookies(answer http.Header) {
+	lines := answer["Trailer"]
+	for i, line := range lines {
+		var kept []string
+		for field := range strings.SplitSeq(line, ",") {
+			if textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(field)) != "Set-Cookie" {
+				kept = append(kept, field)
+			}
+		}
+		lines[i] = strings.Join(kept, ",")
+	}
+	if lines = slices.DeleteFunc(lines, func(line string) bool { return strings.TrimSpace(line) == "" }); lines != nil {
+		setOrDelete(answer, "Trailer", lines)
+	}
+}
 
 // remove is Remove from the fields whose names begin so.
 func (c *Cookies) remove(answer http.Header, prefix string) (restore func()) {

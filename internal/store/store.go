@@ -3,14 +3,12 @@ package store
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -30,15 +28,16 @@ const (
 
 var ErrUnavailable = errors.New("the storage of Caddy does not work")
 
-// ErrLocked says that another instance has the lock.
-var ErrLocked = errors.New("locked by another request")
-
 // Store is Caddy's storage as the plugin uses it: every call has a deadline of Timeout, and fails with fs.ErrNotExist
-// where there is no such name, and with ErrUnavailable for any other reason.
-type Store struct{ storage certmagic.Storage }
+// where there is no such name, and with ErrUnavailable for any other reason. Some storage modules say of every failure that
+// there is no such name: it is believed only as Epoch says.
+type Store struct {
+	storage certmagic.Storage
+	unfit   *atomic.Pointer[string] // why the storage's locks are not used, if Examine has found a reason
+}
 
 // New returns a Store on Caddy's storage.
-func New(storage certmagic.Storage) Store { return Store{storage} }
+func New(storage certmagic.Storage) Store { return Store{storage, new(atomic.Pointer[string])} }
 
 // Same reports whether both use the same storage. It is false for storages of a type that cannot be compared.
 func (s Store) Same(other Store) bool {
@@ -58,6 +57,14 @@ func call(ctx context.Context, do func(context.Context) error) error {
 
 // Load returns a copy of a value: a storage may return its own, and opening a sealed value overwrites it.
 func (s Store) Load(ctx context.Context, name string) (value []byte, err error) {
+	err = s.orAbsent(ctx, func() error {
+		value, err = s.read(ctx, name)
+		return err
+	})
+	return value, err
+}
+
+func (s Store) read(ctx context.Context, name string) (value []byte, err error) {
 	err = call(ctx, func(ctx context.Context) error {
 		value, err = s.storage.Load(ctx, name)
 		return err
@@ -81,9 +88,11 @@ func (s Store) Delete(ctx context.Context, name string) error {
 
 // Exists reports whether something is stored.
 func (s Store) Exists(ctx context.Context, name string) (bool, error) {
-	err := call(ctx, func(ctx context.Context) error {
-		_, err := s.storage.Stat(ctx, name)
-		return err
+	err := s.orAbsent(ctx, func() error {
+		return call(ctx, func(ctx context.Context) error {
+			_, err := s.storage.Stat(ctx, name)
+			return err
+		})
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -98,58 +107,6 @@ func (s Store) List(ctx context.Context, folder string) (names []string, err err
 		return err
 	})
 	return names, err
-}
-
-// WithLock runs do while no other instance holds the same lock, for which it waits as long as patience. All of do has one
-// deadline of Timeout. A holder that dies loses the lock after seconds (certmagic.Locker, and breakAbandoned).
-func (s Store) WithLock(ctx context.Context, name string, patience time.Duration, do func(context.Context) error) error {
-	lockCtx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := lockStorage(lockCtx, s.storage, name); err != nil {
-		if lockCtx.Err() != nil {
-			err = ErrLocked
-		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	defer func() { _ = s.storage.Unlock(context.WithoutCancel(ctx), name) }()
-	workCtx, cancelWork := context.WithTimeout(ctx, Timeout)
-	defer cancelWork()
-	return do(workCtx)
-}
-
-// maxHeld is longer than we ever hold a lock.
-const maxHeld = Timeout + 2*time.Second
-
-// lockStorage takes a lock. In Caddy's file storage it breaks one that a dead instance has left.
-func lockStorage(ctx context.Context, storage certmagic.Storage, name string) error {
-	files, ok := storage.(*certmagic.FileStorage)
-	if !ok {
-		return storage.Lock(ctx, name)
-	}
-	for {
-		breakAbandoned(files, name, time.Now())
-		tryCtx, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := files.Lock(tryCtx, name)
-		again := err != nil && tryCtx.Err() != nil && ctx.Err() == nil
-		cancel()
-		if !again {
-			return err
-		}
-	}
-}
-
-// breakAbandoned deletes a lock that is older than maxHeld. It belongs to a dead instance, and can still look fresh for ever:
-// certmagic refreshes the lock file of a name every 5 seconds until there is none, and so refreshes one that another instance
-// has created in between.
-func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
-	content, err := os.ReadFile(filepath.Join(files.Path, "locks", certmagic.StorageKeys.Safe(name)+".lock"))
-	if err != nil {
-		return // there is none
-	}
-	var lock struct{ Created time.Time }
-	if json.Unmarshal(content, &lock) == nil && !lock.Created.IsZero() && now.Sub(lock.Created) > maxHeld {
-		_ = files.Unlock(context.Background(), name)
-	}
 }
 
 // Sweep deletes expired records from folders.

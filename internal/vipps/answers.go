@@ -15,17 +15,22 @@ import (
 
 // doAny is do for an endpoint with any success status, such as 201 with JSON or 204 without a body.
 func (c *Client) doAny(req *http.Request, answer any) error {
-	_, err := c.send(req, answer, func(status int) bool { return status/100 == 2 })
+	_, err := c.send(req, answer, maxBody, func(status int) bool { return status/100 == 2 })
 	return err
 }
 
 // do sends a request and reads the JSON answer.
 func (c *Client) do(req *http.Request, answer any) (http.Header, error) {
-	return c.send(req, answer, func(status int) bool { return status == http.StatusOK })
+	return c.doLarge(req, answer, maxBody)
+}
+
+// doLarge is do for an answer of up to limit bytes.
+func (c *Client) doLarge(req *http.Request, answer any, limit int64) (http.Header, error) {
+	return c.send(req, answer, limit, func(status int) bool { return status == http.StatusOK })
 }
 
 // send is the one place that reads answers.
-func (c *Client) send(req *http.Request, answer any, isSuccess func(status int) bool) (http.Header, error) {
+func (c *Client) send(req *http.Request, answer any, limit int64, isSuccess func(status int) bool) (http.Header, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), CallTimeout)
 	defer cancel()
 	began, status := time.Now(), 0
@@ -35,14 +40,14 @@ func (c *Client) send(req *http.Request, answer any, isSuccess func(status int) 
 		return nil, connectionError(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err == nil {
 		status = resp.StatusCode
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, ErrNoAnswer
-	case err != nil || len(body) > maxBody:
+	case err != nil || int64(len(body)) > limit:
 		return nil, ErrBadAnswer
 	case !isSuccess(resp.StatusCode):
 		return nil, newStatusError(resp, body)

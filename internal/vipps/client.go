@@ -200,7 +200,7 @@ func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, gr
 	err = c.postAs(ctx, "token", unit, msn, doc.TokenEndpoint, grant, &answer)
 	var refused StatusError
 	switch {
-	case errors.As(err, &refused) && phoneErrors[refused.Code] != nil:
+	case errors.As(err, &refused) && isPhone(grant) && phoneErrors[refused.Code] != nil:
 		err = pauseError{phoneErrors[refused.Code], refused.RetryAfter}
 	case errors.As(err, &refused) && refused.Code == "invalid_grant":
 		err = ErrCodeRefused
@@ -216,6 +216,10 @@ func (c *Client) redeem(ctx context.Context, unit *merchant.Unit, msn string, gr
 	}
 	return answer, nil
 }
+
+// isPhone reports whether a grant is of a login from a phone number. Its error codes (OpenID CIBA Core section 11) mean nothing
+// for an authorization code, where a 403 with access_denied is about the sales unit.
+func isPhone(grant url.Values) bool { return grant.Get("grant_type") != "authorization_code" }
 
 // postAs posts a form on behalf of a sales unit. A partner authenticates with the Bearer token and Merchant-Serial-Number;
 // client_secret_basic works with a sales unit's own keys only

@@ -35,7 +35,7 @@ func (c *Client) Webhooks(ctx context.Context, unit *merchant.Unit) ([]Webhook, 
 	return answer.Webhooks, err
 }
 
-// RegisterWebhook registers a URL for pings. The secret is shown this once.
+// RegisterWebhook registers a URL for pings. The secret is shown this once, so a missing id is no reason to lose it.
 func (c *Client) RegisterWebhook(ctx context.Context, unit *merchant.Unit, address string) (id, secret string, err error) {
 	body, err := json.Marshal(map[string]any{"url": address, "events": []string{PingEvent}})
 	if err != nil {
@@ -43,8 +43,8 @@ func (c *Client) RegisterWebhook(ctx context.Context, unit *merchant.Unit, addre
 	}
 	var answer struct{ ID, Secret string }
 	err = c.callWebhooks(ctx, unit, http.MethodPost, "", body, &answer)
-	if err == nil && (answer.ID == "" || answer.Secret == "") {
-		err = fmt.Errorf("webhooks: %w", ErrBadAnswer)
+	if err == nil && answer.Secret == "" {
+		err = fmt.Errorf("webhooks: a registration without a secret, which nothing can tell later: delete it: %w", ErrBadAnswer)
 	}
 	return answer.ID, answer.Secret, err
 }
@@ -76,17 +76,18 @@ func (c *Client) callWebhooks(ctx context.Context, unit *merchant.Unit, method, 
 	if unit != nil {
 		req.Header.Set("Merchant-Serial-Number", unit.MSN)
 	}
-	return webhooksError(c.doAny(req, answer))
+	return webhooksError(c.doAny(req, answer), unit)
 }
 
-func webhooksError(err error) error {
+func webhooksError(err error, unit *merchant.Unit) error {
 	var refused StatusError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &refused) && refused.Status == http.StatusNotFound:
 		err = ErrNoWebhook
-	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized,
+		errors.As(err, &refused) && refused.Status == http.StatusForbidden && unit == nil:
 		err = ErrKeysRefused
 	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
 		err = ErrNotConnected

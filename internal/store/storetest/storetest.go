@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/caddyserver/certmagic"
+
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // Memory is a storage that can be away, and counts what it is asked for.
@@ -21,12 +23,14 @@ type Memory struct {
 	BreaksAfter int
 	Files       map[string][]byte
 	calls       map[string]int
-	locks       sync.Mutex // one for all names
+	locks       map[string]chan struct{}
 }
 
-// New returns an empty storage.
+// New returns a storage that has its epoch, and nothing else.
 func New() *Memory {
-	return &Memory{Files: map[string][]byte{}, calls: map[string]int{}}
+	return &Memory{
+		Files: map[string][]byte{store.EpochKey: []byte("epoch")}, calls: map[string]int{}, locks: map[string]chan struct{}{},
+	}
 }
 
 func (m *Memory) call(name string) error {
@@ -105,19 +109,30 @@ func (m *Memory) Count() (files int, calls map[string]int) {
 }
 
 // Lock implements certmagic.Storage.
-func (m *Memory) Lock(context.Context, string) error {
+func (m *Memory) Lock(ctx context.Context, name string) error {
 	m.mu.Lock()
 	err := m.call("lock")
-	m.mu.Unlock()
-	if err == nil {
-		m.locks.Lock()
+	if m.locks[name] == nil {
+		m.locks[name] = make(chan struct{}, 1)
 	}
-	return err
+	lock := m.locks[name]
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case lock <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Unlock implements certmagic.Storage.
-func (m *Memory) Unlock(context.Context, string) error {
-	m.locks.Unlock()
+func (m *Memory) Unlock(_ context.Context, name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	<-m.locks[name]
 	return nil
 }
 

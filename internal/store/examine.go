@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// examineFolder has what Examine stores, for a moment.
+const examineFolder = Prefix + "/self_test"
+
+// Examine tries whether the storage stores, reads, lists and deletes a value, and writes its epoch if there is none. What it does
+// wrong is returned as a problem, in words for the log; from then on, WithLock fails. err says that the storage could not be
+// tried.
+func (s Store) Examine(ctx context.Context) (problem string, err error) {
+	if _, err := s.Epoch(ctx); err != nil {
+		return "", err
+	}
+	name := examineFolder + "/" + rand.Text()
+	for _, try := range []func(context.Context, string) (string, error){s.examineAbsence, s.examineValue, s.examineList, s.examineDelete} {
+		if problem, err = try(ctx, name); problem != "" || err != nil {
+			break
+		}
+	}
+	return s.refuse(problem), err
+}
+
+// ExamineLock tries a lock, like Examine. It takes two seconds.
+func (s Store) ExamineLock(ctx context.Context) (problem string, err error) {
+	problem, err = s.examineLock(ctx, Prefix+"_self_test_"+rand.Text())
+	return s.refuse(problem), err
+}
+
+func (s Store) refuse(problem string) string {
+	if problem != "" {
+		s.unfit.Store(&problem)
+	}
+	return problem
+}
+
+func (s Store) examineAbsence(ctx context.Context, name string) (string, error) {
+	switch value, err := s.Load(ctx, name); {
+	case err == nil:
+		return fmt.Sprintf("it has %d bytes under a name that was never stored", len(value)), nil
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	default:
+		return "", err
+	}
+}
+
+func (s Store) examineValue(ctx context.Context, name string) (string, error) {
+	if err := s.Write(ctx, name, []byte(name)); err != nil {
+		return "", err
+	}
+	value, err := s.Load(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && string(value) != name {
+		return "it does not return what was stored a moment ago", nil
+	}
+	return "", err
+}
+
+func (s Store) examineList(ctx context.Context, name string) (string, error) {
+	names, err := s.List(ctx, examineFolder)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Contains(names, name) {
+		return "its list of a folder has other names than were stored there: sessions that other instances have ended would be valid", nil
+	}
+	return "", err
+}
+
+func (s Store) examineDelete(ctx context.Context, name string) (string, error) {
+	if err := s.Delete(ctx, name); err != nil {
+		return "", err
+	}
+	there, err := s.Exists(ctx, name)
+	if there {
+		return "it still has what was deleted", nil
+	}
+	return "", err
+}
+
+// examineLock takes a lock twice, past the locks of this process. The second time must not succeed before the first is over.
+func (s Store) examineLock(ctx context.Context, name string) (string, error) {
+	take := func(patience time.Duration) error {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		return lockBounded(ctx, s.storage, name)
+	}
+	if err := take(LockTimeout); err != nil {
+		return "", fmt.Errorf("%w: a lock: %w", ErrUnavailable, err)
+	}
+	twice := take(2 * time.Second)
+	if twice == nil {
+		_ = s.storage.Unlock(context.WithoutCancel(ctx), name)
+	}
+	if err := s.storage.Unlock(context.WithoutCancel(ctx), name); err != nil && twice != nil {
+		return "", fmt.Errorf("%w: a lock: %w", ErrUnavailable, err)
+	}
+	if twice == nil {
+		return "its locks do not exclude: a phone could be called more often than allowed, and a login completed twice", nil
+	}
+	return "", nil
+}
