@@ -63,21 +63,9 @@ func ikiwikiUser(w *window) string {
 	return eval[string](w, address)
 }
 
-// from is a file of the example, with this machine's folders and ports.
-func (m *machine) from(file string, here ...string) string {
-	m.t.Helper()
-	text := m.read(filepath.Join(headerLogin, file))
-	for i := 0; i < len(here); i += 2 {
-		if !strings.Contains(text, here[i]) {
-			m.t.Fatalf("%s has no %q", file, here[i])
-		}
-	}
-	return m.replace(strings.NewReplacer(here...).Replace(text))
-}
-
 func (m *machine) startPrograms(w *harness.World) {
 	m.t.Helper()
-	m.start([]string{"RADICALE"}, "radicale", "--config", m.write("radicale.ini", m.from("radicale.ini",
+	m.start([]string{"RADICALE"}, "radicale", "--config", m.write("radicale.ini", m.from(headerLogin+"/radicale.ini",
 		"127.0.0.1:5232", "127.0.0.1:$RADICALE", "/var/lib/radicale", "$RUN/radicale")))
 
 	icinga := filepath.Join(m.run, "icingaweb2")
@@ -88,7 +76,7 @@ func (m *machine) startPrograms(w *harness.World) {
 	m.write("php-fpm.conf", m.read(fpm)+"env[ICINGAWEB_CONFIGDIR] = "+icinga+"\n")
 	m.start([]string{"PHP_FPM"}, m.newest("/usr/sbin/php-fpm*"), "-F", "-O", "-R", "-y", fpm)
 
-	setup := m.write("pages.setup", m.from("ikiwiki/pages.setup", "https://pages.example.no", w.Shop("pages.localhost"), "/srv/pages", "$RUN/pages", "06755", "0755"))
+	setup := m.write("pages.setup", m.from(headerLogin+"/ikiwiki/pages.setup", "https://pages.example.no", w.Shop("pages.localhost"), "/srv/pages", "$RUN/pages", "06755", "0755"))
 	for _, folder := range []string{"source/.ikiwiki", "html"} {
 		if err := os.MkdirAll(filepath.Join(m.run, "pages", folder), 0o755); err != nil {
 			m.t.Fatal(err)
@@ -99,7 +87,7 @@ func (m *machine) startPrograms(w *harness.World) {
 		m.t.Fatalf("ikiwiki: %v: %s", err, out)
 	}
 	m.giveTo("www-data", filepath.Join(m.run, "pages"))
-	m.write("ikiwiki.conf", m.from("ikiwiki/apache.conf", "127.0.0.1:8080", "127.0.0.1:$IKIWIKI", "/srv/pages", "$RUN/pages"))
+	m.write("ikiwiki.conf", m.from(headerLogin+"/ikiwiki/apache.conf", "127.0.0.1:8080", "127.0.0.1:$IKIWIKI", "/srv/pages", "$RUN/pages"))
 	m.start([]string{"IKIWIKI"}, "/usr/sbin/apache2", "-DFOREGROUND", "-f", m.config("programs-apache.conf"))
 	m.ready()
 }
@@ -137,7 +125,7 @@ func TestPrograms(t *testing.T) {
 		return merchants
 	})
 	m.startPrograms(w)
-	_, sites, _ := strings.Cut(m.from("Caddyfile", "127.0.0.1:5232", "127.0.0.1:$RADICALE", "unix//run/php/php8.2-fpm.sock", "127.0.0.1:$PHP_FPM",
+	_, sites, _ := strings.Cut(m.from(headerLogin+"/Caddyfile", "127.0.0.1:5232", "127.0.0.1:$RADICALE", "unix//run/php/php8.2-fpm.sock", "127.0.0.1:$PHP_FPM",
 		"127.0.0.1:8080", "127.0.0.1:$IKIWIKI"), "\n}\n")
 	sites = exampleHost.ReplaceAllString(sites, fmt.Sprintf("http://$1.localhost:%d {", w.HTTP))
 	for name, filters := range map[string]string{

@@ -90,6 +90,18 @@ func (m *machine) replace(text string) string {
 	})
 }
 
+// from is a file of an example, with this machine's folders and ports: texts and what they are here, in turn.
+func (m *machine) from(file string, here ...string) string {
+	m.t.Helper()
+	text := m.read(file)
+	for i := 0; i < len(here); i += 2 {
+		if !strings.Contains(text, here[i]) {
+			m.t.Fatalf("%s has no %q", file, here[i])
+		}
+	}
+	return m.replace(strings.NewReplacer(here...).Replace(text))
+}
+
 func (m *machine) write(name, content string) string {
 	m.t.Helper()
 	path := filepath.Join(m.run, name)
