@@ -155,6 +155,7 @@ func TestBalancers(t *testing.T) {
 			f.redirectsPlainHTTP(b.name)
 			f.forwards()
 			f.believesNobodyElse()
+			f.findsClientIn("6.6.6.6, " + clientIP)
 			f.balances(b.probes)
 		})
 	}

@@ -80,8 +80,12 @@ func (f *front) hidesForgeries() {
 	attacks(func(http2 bool, header ...string) {
 		f.wantsOrigin(http2, publicShop, header...)
 		users[http2].Get(publicShop+"/", header...).WantStatus(f.T, http.StatusOK)
-		if got := f.Upstream.Last(f.T).Header["X-Real-Ip"]; len(got) != 1 || got[0] != clientIP {
+		seen := f.Upstream.Last(f.T).Header
+		if got := seen["X-Real-Ip"]; len(got) != 1 || got[0] != clientIP {
 			f.T.Errorf("with %q, the client is %q", header, got)
+		}
+		if got := seen["X-Forwarded-Host"]; len(got) != 1 || got[0] != "shop-a.localhost" || strings.Contains(fmt.Sprint(seen["X-Forwarded-For"]), "6.6.6.6") {
+			f.T.Errorf("with %q, the site sees X-Forwarded-Host %q and X-Forwarded-For %q", header, got, seen["X-Forwarded-For"])
 		}
 	})
 	users[true].Get(publicShop+"/").WantStatus(f.T, http.StatusOK)
@@ -94,6 +98,20 @@ func (f *front) believesNobodyElse() {
 		got := f.past(port, "GET / HTTP/1.1\r\nHost: shop-a.localhost\r\nAccept: text/html\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil.localhost\r\n\r\n")
 		if got.StatusCode != http.StatusFound || !strings.Contains(got.Header.Get("Location"), "redirect_uri=http%3A%2F%2Fshop-a.localhost") {
 			f.T.Errorf("instance %d believes a client: %d %s", i, got.StatusCode, got.Header.Get("Location"))
+		}
+	}
+}
+
+// findsClientIn: of a load balancer that appends to X-Forwarded-For, what it appended counts.
+func (f *front) findsClientIn(forwardedFor string) {
+	f.T.Helper()
+	b := f.browser(true)
+	b.Login(publicShop+"/", harness.Kari).WantStatus(f.T, http.StatusOK)
+	for i, port := range f.ports {
+		a := harness.NewBrowser(f.T).Get(fmt.Sprintf("http://127.0.0.1:%d/", port), "Host: shop-a.localhost", "Cookie: "+b.Cookies(publicShop+"/"),
+			"X-Forwarded-Proto: https", "X-Forwarded-For: "+forwardedFor).WantStatus(f.T, http.StatusOK)
+		if client := f.Upstream.Last(f.T).Header.Get("X-Real-Ip"); client != clientIP {
+			f.T.Errorf("instance %d takes %s for the client: %d", i, client, a.StatusCode)
 		}
 	}
 }
@@ -161,9 +179,11 @@ func (f *front) largeUser() *harness.Browser {
 	if got := f.Upstream.Last(f.T).Header.Get("X-Vipps-Large"); got != large {
 		f.T.Errorf("%d bytes arrive of %d", len(got), len(large))
 	}
-	if size := len(b.Cookies(publicShop + "/")); size < 9000 {
+	size := len(b.Cookies(publicShop + "/"))
+	if size < 9000 {
 		f.T.Errorf("only %d bytes of cookies", size)
 	}
+	b.Get(publicShop+"/", "X-Fill: "+strings.Repeat("x", 15500-size)).WantStatus(f.T, http.StatusOK)
 	return b
 }
 
