@@ -30,7 +30,7 @@ test-stacks:
 	./scripts/install-test-tools
 	$(GO) -C integration test -count=1 -run '^TestStacks$$' ./stacks -args -update
 
-## screenshots: every page in every language into .screenshots/; open index.html there
+## screenshots: every page in every language into .screenshots/ (open index.html there), and the README's into docs/pictures/
 screenshots:
 	./scripts/install-test-tools
 	SCREENSHOTS=$(CURDIR)/.screenshots $(GO) -C integration test -count=1 -run '^TestBrowser' ./demo

@@ -208,3 +208,25 @@ func TestFilesInDocumentation(t *testing.T) {
 		}
 	}
 }
+
+// TestPictures: the README shows every picture of the demo, which `make screenshots` takes, and says what is on it. They are
+// small.
+func TestPictures(t *testing.T) {
+	shown := make(map[string]bool)
+	for _, found := range regexp.MustCompile(`!\[([^\]]*)\]\((docs/[^)]*)\)`).FindAllStringSubmatch(readPage(t, "README.md").text, -1) {
+		shown[found[2]] = len(found[1]) > 10
+	}
+	pictures, err := filepath.Glob("docs/pictures/*")
+	if err != nil || len(pictures) != 5 {
+		t.Fatalf("%v: %v", pictures, err)
+	}
+	for _, picture := range pictures {
+		info, err := os.Stat(picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !shown[picture] || info.Size() > 50<<10 {
+			t.Errorf("%s: the README shows it with a text: %v; %d bytes", picture, shown[picture], info.Size())
+		}
+	}
+}
