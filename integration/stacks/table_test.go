@@ -50,10 +50,10 @@ func tables(findings []finding) string {
 		cells := append(append([]string{s.String(), s.protocol}, f.texts...), f.sizes...)
 		fmt.Fprintf(&b, "| %s | %s |\n", strings.Join(cells, " | "), f.cookie)
 	}
-	b.WriteString("\n| stack, without the plugin | by | `X_Vipps_Sub` | `X.Vipps.Sub` | `X-Vipps-Sub` twice |\n|" + strings.Repeat("---|", 5) + "\n")
+	b.WriteString("\n| stack | by | any, behind the plugin | `X_Vipps_Sub` | `X.Vipps.Sub` | `X-Vipps-Sub` twice | `X-Vipps-Sub` named in `Connection` |\n|" + strings.Repeat("---|", 7) + "\n")
 	for i, s := range stacks {
 		if f := findings[i]; s.setting == "" {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", s, s.protocol, f.underscore, f.dot, f.twice)
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", s, s.protocol, f.forged, f.underscore, f.dot, f.twice, f.connection)
 		}
 	}
 	return b.String() + "\n"
