@@ -134,7 +134,8 @@ func (m *machine) start(ports []string, program string, args ...string) {
 	}
 	command := exec.Command(path, args...)
 	command.Dir, command.Stdout, command.Stderr = m.run, output, output
-	command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	// The locale, because Ruby reads its programs in it.
+	command.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1")
 	command.SysProcAttr = inGroup
 	if err := command.Start(); err != nil {
 		m.t.Fatal(err)
