@@ -5,7 +5,7 @@ FUZZTIME ?= 1m
 
 BENCHSTAT ?= golang.org/x/perf/cmd/benchstat@v0.0.0-20250813145418-2f7363a06fe1
 
-.PHONY: demo test screenshots fmt lint bench bench-logins bench-phone bench-merchants fuzz defences
+.PHONY: demo test test-stacks screenshots fmt lint bench bench-logins bench-phone bench-merchants fuzz defences
 
 # which defences `make defences` takes out: a regular expression; all where there is none
 ONLY ?=
@@ -25,7 +25,12 @@ test:
 	./scripts/install-test-tools
 	GO='$(GO)' ./scripts/test
 
-## screenshots: every page in every language into .screenshots/; open index.html there
+## test-stacks: what each legacy stack sees, written into docs/upstream-headers.md (`make test` holds it against that)
+test-stacks:
+	./scripts/install-test-tools
+	$(GO) -C integration test -count=1 -run '^TestStacks$$' ./stacks -args -update
+
+## screenshots: every page in every language into .screenshots/ (open index.html there), and the README's into docs/pictures/
 screenshots:
 	./scripts/install-test-tools
 	SCREENSHOTS=$(CURDIR)/.screenshots $(GO) -C integration test -count=1 -run '^TestBrowser' ./demo

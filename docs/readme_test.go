@@ -88,8 +88,8 @@ func (b docBlock) whole() string {
 }
 
 // blockLanguages are those a block may have. Caddyfiles and JSON are configs, and every sh block is a
-// command: all of them are run. Nobody can run what the others hold.
-var blockLanguages = []string{"caddyfile", "json", "sh", "text", "php", "python", "ruby", "java", "csharp", "js", "html", "go", "nginx", "ini"}
+// command: all of them are run. integration/stacks runs the others of docs/upstream-headers.md.
+var blockLanguages = []string{"caddyfile", "json", "sh", "text", "php", "python", "ruby", "java", "perl", "csharp", "js", "html", "go", "nginx", "ini", "xml"}
 
 // TestConfigsInDocumentation: people copy what stands there, so every config works.
 func TestConfigsInDocumentation(t *testing.T) {
@@ -207,6 +207,28 @@ func TestFilesInDocumentation(t *testing.T) {
 	for _, file := range files {
 		if !strings.HasSuffix(file, "_test.go") && !named[file] {
 			t.Errorf("the map in docs/code.md does not name %s", file)
+		}
+	}
+}
+
+// TestPictures: the README shows every picture of the demo, which `make screenshots` takes, and says what is on it. They are
+// small.
+func TestPictures(t *testing.T) {
+	shown := make(map[string]bool)
+	for _, found := range regexp.MustCompile(`!\[([^\]]*)\]\((docs/[^)]*)\)`).FindAllStringSubmatch(readPage(t, "README.md").text, -1) {
+		shown[found[2]] = len(found[1]) > 10
+	}
+	pictures, err := filepath.Glob("docs/pictures/*")
+	if err != nil || len(pictures) != 5 {
+		t.Fatalf("%v: %v", pictures, err)
+	}
+	for _, picture := range pictures {
+		info, err := os.Stat(picture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !shown[picture] || info.Size() > 50<<10 {
+			t.Errorf("%s: the README shows it with a text: %v; %d bytes", picture, shown[picture], info.Size())
 		}
 	}
 }

@@ -28,12 +28,12 @@ const (
 
 // TestValidate: `caddy validate` and `caddy fmt` have nothing to say about any example.
 func TestValidate(t *testing.T) {
-	files, err := filepath.Glob("*/Caddyfile")
+	files, err := filepath.Glob("*/Caddyfile*")
 	if err != nil || len(files) < 6 {
 		t.Fatalf("%d examples: %v", len(files), err)
 	}
 	for _, file := range files {
-		t.Run(filepath.Dir(file), func(t *testing.T) {
+		t.Run(file, func(t *testing.T) {
 			content, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)

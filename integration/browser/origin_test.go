@@ -40,6 +40,8 @@ func TestForwardedOrigin(t *testing.T) {
 		{"X-Forwarded-Proto: https|Host: shop-a.localhost|X-Forwarded-Port: 80", "https://shop-a.localhost"},
 		{"X-Forwarded-Proto: https|Host: shop-a.localhost:80", "https://shop-a.localhost"},
 		{"X-Forwarded-Proto: https|X-Forwarded-Host: shop-a.localhost:80", "https://shop-a.localhost"},
+		{"X-Forwarded-Proto: https|X-Forwarded-Host: cdn.localhost, shop-a.localhost", "https://shop-a.localhost"},
+		{"X-Forwarded-Proto: https|X-Forwarded-Host: cdn.localhost:99, shop-a.localhost:8443", "https://shop-a.localhost:8443"},
 		{"X-Forwarded-Proto: http|Host: shop-a.localhost|X-Forwarded-Port: 443", "http://shop-a.localhost"},
 		{"X-Forwarded-Proto: https|Host: shop-a.localhost|X-Forwarded-Port: 8443, 80", "https://shop-a.localhost"},
 		{"X-Forwarded-Proto: https|Host: shop-a.localhost|X-Forwarded-Port: 08443", "https://shop-a.localhost"},

@@ -63,9 +63,15 @@ const tooWide = `(() => {
 
 func (w *tab) resize(width, height int64, mobile bool) {
 	w.t.Helper()
+	w.resizeAt(1, width, height, mobile)
+}
+
+// resizeAt is resize where a CSS pixel has scale pixels.
+func (w *tab) resizeAt(scale float64, width, height int64, mobile bool) {
+	w.t.Helper()
 	w.do("resize", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
-			Width: width, Height: height, DeviceScaleFactor: 1, Mobile: mobile,
+			Width: width, Height: height, DeviceScaleFactor: scale, Mobile: mobile,
 		})
 		return err
 	}))
@@ -167,25 +173,49 @@ func (w *tab) shoot(name, screen string) {
 	if folder == "" || screen == "narrow" {
 		return
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		w.t.Fatal(err)
+	w.bringToFront()
+	for _, scheme := range schemes {
+		w.prefer(scheme)
+		w.capture(filepath.Join(folder, strings.Join([]string{name, screen, scheme, "png"}, ".")), chromedp.FullScreenshot(100))
 	}
-	// A tab behind another one of its window has no picture.
+}
+
+// illustrate keeps a small picture of the page for the README, from an element on, where SCREENSHOTS asks for pictures.
+func (w *tab) illustrate(name, from string) {
+	w.t.Helper()
+	if screenshots() == "" {
+		return
+	}
+	w.bringToFront()
+	w.prefer("light")
+	w.resizeAt(.6, 900, 720, false)
+	w.do("scroll", chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.querySelector(%q).scrollIntoView()`, from)))
+	w.capture("docs/pictures/"+name+".png", chromedp.CaptureScreenshot())
+}
+
+// bringToFront shows the tab: one behind another one of its window has no picture.
+func (w *tab) bringToFront() {
+	w.t.Helper()
 	w.do("bring to front", chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, page.BringToFront, struct{}{})
 		return err
 	}))
-	for _, scheme := range schemes {
-		w.prefer(scheme)
-		ctx, cancel := context.WithTimeout(w.ctx, patience)
-		defer cancel()
-		picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(folder, strings.Join([]string{name, screen, scheme, "png"}, ".")), picture, 0o644)
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
+}
+
+// capture writes a picture into a file.
+func (w *tab) capture(file string, take chromedp.Action[[]byte]) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, take)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(file), 0o755)
+	}
+	if err == nil {
+		err = os.WriteFile(file, picture, 0o644)
+	}
+	if err != nil {
+		w.t.Fatal(err)
 	}
 }
 
@@ -224,13 +254,24 @@ func testDemoPages(t *testing.T, d *demo) {
 	shop, till := newWindow(t), newWindow(t)
 	shop.open(d.shopB + "/")
 	shop.check("demo-shop-open")
+	shop.illustrate("4-shop-b", "body")
 	shop.open(d.shopA + "/")
 	shop.wantConsent(d)
 	shop.check("simulator-consent")
+	shop.illustrate("1-consent", "body")
+	shop.follow(`button[value=cancel]`)
+	shop.illustrate("3-cancelled", "body")
+	shop.open(d.shopA + "/")
 	shop.approve(d, bjorn)
 	shop.check("demo-shop-logged-in")
+	shop.illustrate("2-shop-a", "body")
 	shop.follow(`a[href^="/vipps/logout"]`)
 	shop.check("demo-bye")
+	shop.open(d.shopB + "/account/")
+	shop.approve(d, kari)
+	shop.check("demo-account")
+	shop.open(d.shopB + "/")
+	shop.check("demo-shop-open-logged-in")
 
 	till.open(d.till + "/")
 	till.check("demo-till")
@@ -241,6 +282,7 @@ func testDemoPages(t *testing.T, d *demo) {
 	phone.check("simulator-phone-answered")
 	till.until(`!document.querySelector("#profile").hidden`)
 	till.check("demo-till-profile")
+	till.illustrate("5-till", "#number")
 
 	simulator := newWindow(t)
 	simulator.open(d.vipps + "/_simulator/")

@@ -74,9 +74,9 @@ func TestPublicFiles(t *testing.T) {
 	b := newBrowser(t)
 	b.open("http://shop-a.localhost:" + shops + "/style.css")
 	b.wantPage("http://shop-a.localhost:"+shops+"/style.css", "color-scheme")
-	b.open("http://shop-b.localhost:" + shops + "/_user.html")
+	b.open("http://shop-b.localhost:" + shops + "/_goods.html")
 	if b.status != http.StatusNotFound {
-		t.Errorf("_user.html: %d, want 404", b.status)
+		t.Errorf("_goods.html: %d, want 404", b.status)
 	}
 }
 

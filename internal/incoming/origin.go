@@ -90,7 +90,7 @@ func IsStrangeScheme(r *http.Request) bool {
 
 // forwardedPort returns the port that a trusted proxy tells: in X-Forwarded-Host, in X-Forwarded-Port, or in Host.
 func forwardedPort(r *http.Request) string {
-	host := lastValue(r.Header, "X-Forwarded-Host")
+	host := forwardedHost(r)
 	if port := portOf(host); port != "" {
 		return port
 	}
@@ -149,10 +149,15 @@ func IsMisspelt(r *http.Request, canonical string) bool {
 
 // SentHost returns the Host that the client sent, as a trusted proxy tells it.
 func SentHost(r *http.Request) string {
-	if forwarded := lastValue(r.Header, "X-Forwarded-Host"); forwarded != "" && fromTrustedProxy(r) {
+	if forwarded := forwardedHost(r); forwarded != "" && fromTrustedProxy(r) {
 		return forwarded
 	}
 	return r.Host
+}
+
+// forwardedHost returns the host that the nearest proxy tells, or "". Apache appends its own to that of a proxy before it.
+func forwardedHost(r *http.Request) string {
+	return lastOf(lastValue(r.Header, "X-Forwarded-Host"))
 }
 
 func fromTrustedProxy(r *http.Request) bool {
@@ -170,8 +175,11 @@ func lastValue(h http.Header, field string) string {
 }
 
 // nearest returns the last of a list of values in lower case: "http" for "https, http".
-func nearest(list string) string {
-	return strings.ToLower(strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:]))
+func nearest(list string) string { return strings.ToLower(lastOf(list)) }
+
+// lastOf returns the last of a list of values.
+func lastOf(list string) string {
+	return strings.TrimSpace(list[strings.LastIndexByte(list, ',')+1:])
 }
 
 // localPort returns the port of the listener, or "" for a Unix socket.

@@ -1,0 +1,52 @@
+import static java.nio.charset.StandardCharsets.*;
+
+import jakarta.servlet.http.HttpServlet;
+import jakarta.servlet.http.HttpServletRequest;
+import jakarta.servlet.http.HttpServletResponse;
+import java.io.File;
+import java.io.IOException;
+import java.net.URLDecoder;
+import java.util.*;
+import org.apache.catalina.startup.Tomcat;
+
+public class Snippets extends HttpServlet {
+    @Override
+    protected void doGet(HttpServletRequest request, HttpServletResponse response) throws IOException {
+        response.setContentType("application/json; charset=utf-8");
+        response.getWriter().print(switch (request.getRequestURI()) {
+            case "/utf8" -> utf8(request);
+            case "/percent" -> percent(request);
+            default -> base64url(request);
+        });
+    }
+
+    private static String utf8(HttpServletRequest request) {
+        // SNIPPET utf8
+        return json(sub, name);
+    }
+
+    private static String percent(HttpServletRequest request) {
+        // SNIPPET percent
+        return json(sub, name);
+    }
+
+    private static String base64url(HttpServletRequest request) {
+        // SNIPPET base64url
+        return json(sub, name);
+    }
+
+    private static String json(String sub, String name) {
+        return String.format("{\"sub\": %s, \"name\": \"%s\"}", sub == null ? "null" : '"' + sub + '"', name);
+    }
+
+    public static void main(String[] args) throws Exception {
+        var tomcat = new Tomcat();
+        tomcat.setBaseDir(args[0]);
+        tomcat.setHostname("127.0.0.1");
+        tomcat.setPort(Integer.parseInt(args[1]));
+        tomcat.getConnector().setProperty("address", "127.0.0.1");
+        Tomcat.addServlet(tomcat.addContext("", new File(args[0]).getAbsolutePath()), "snippets", new Snippets()).addMapping("/*");
+        tomcat.start();
+        tomcat.getServer().await();
+    }
+}
