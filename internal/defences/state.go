@@ -384,10 +384,10 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 		Threat: "logout that does not",
 		Name:   "no session opens before the list was read",
 		File:   "internal/revocation/list.go",
-		Old: `	if err := r.Refresh(ctx, at); !r.loaded.Load() {
+		Old: `	if err := r.catchUpOnce(ctx, at, true); !r.IsLoaded() {
 		return err
 	}`,
-		New:  `	_ = r.Refresh(ctx, at)`,
+		New:  `	_ = r.catchUpOnce(ctx, at, true)`,
 		Test: "TestRevocationsWhileStorageIsAway",
 	},
 	{
