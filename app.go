@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -15,13 +15,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
 func init() { caddy.RegisterModule(new(App)) }
@@ -56,8 +56,21 @@ type App struct {
 	// Metrics sets up the metrics. Default: no series for single merchants.
 	Metrics *MetricsConfig `json:"metrics,omitempty"`
 
+	// StateRaw is the engine that keeps the shared state of all instances: logins from phone numbers, completed logins, revoked
+	// sessions, and keys that are generated once. Default: caddy_storage.
+	StateRaw json.RawMessage `json:"state,omitempty" caddy:"namespace=vipps_login.state inline_key=engine"`
+
+	// AfterStateLoss says what becomes of sessions from before the shared state was lost, if no instance knows which of them
+	// were revoked: refuse_sessions or keep_sessions. Default: refuse_sessions, but for Caddy's file storage, which may be each
+	// instance's own, keep_sessions.
+	AfterStateLoss string `json:"after_state_loss,omitempty"`
+
+	ctx            caddy.Context
 	logger         *zap.Logger
-	storage        store.Store
+	storage        state.Engine // the shared state
+	caddyStorage   *store.Store // if the shared state is in Caddy's storage
+	keepSessions   bool         // after a loss of the shared state
+	stateName      string       // the config of the shared state
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
@@ -98,10 +111,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves keys and secrets. It makes no network calls, so Caddy starts while Vipps MobilePay is down.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
-	a.storage = store.New(ctx.Storage())
+	a.ctx, a.logger = ctx, ctx.Logger()
 	a.clientLogs = newLogLimiter()
-	if err := a.resolveBrandDay(); err != nil {
+	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
 		return err
 	}
 	environment := a.Environment
@@ -194,18 +206,19 @@ func (a *App) resolveCookieSecrets(base string) error {
 	return err
 }
 
-// Start reads or makes the cookie secret where none is configured, and cleans up in Caddy's storage
-// from time to time.
+// Start reads or generates the cookie secret if none is configured, and cleans up in the shared state from time to time. Without the
+// shared state it starts nevertheless: requests that need it get 503.
 func (a *App) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
 	a.examineStorage(ctx)
-	if _, err := a.cookieKeys(ctx); err != nil {
+	if err := a.startKeys(ctx); err != nil {
 		return err
 	}
 	go a.sweep(ctx)
 	a.background.Go(func() { a.followRevocations(ctx) })
-	if a.sweeps {
+	a.background.Go(func() { a.storeRevocations(ctx) })
+	if a.sweeps && a.caddyStorage != nil {
 		a.background.Go(func() { a.examineLocks(ctx) })
 	}
 	for _, file := range a.files {
@@ -214,20 +227,30 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop ends the goroutines of Start. It waits a moment for what this instance has not stored yet.
-func (a *App) Stop() error {
-	if a.stop == nil {
+func (a *App) startKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWaits)
+	defer cancel()
+	keys, err := a.cookieKeys(ctx)
+	switch {
+	case errors.Is(err, state.ErrUnavailable):
+		a.logger.Error("the cookie secret cannot be read from the shared state: until it can, all requests with a cookie of ours get 503", zap.Error(err))
 		return nil
+	case err != nil:
+		return err
 	}
-	a.stop()
-	ended := make(chan struct{})
-	go func() { a.background.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(stopWaits):
-	}
+	a.useKeys(keys)
 	return nil
 }
+
+const (
+	// startWaits is how long Start waits for the shared state.
+	startWaits = 5 * time.Second
+
+	// stopWaits is how long Stop waits for the shared state at a reload, and exitWaits how long when Caddy exits and has no
+	// grace_period.
+	stopWaits = 5 * time.Second
+	exitWaits = 30 * time.Second
+)
 
 // Cleanup releases what Provision acquired.
 func (a *App) Cleanup() error {
@@ -249,46 +272,23 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	}
 	secret, err := storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
 	if err != nil {
-		return nil, fmt.Errorf("%w: the cookie secret: %w", store.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
 		a.generated = secret
 		a.keys.Store(keys)
+		a.useKeys(keys)
 	}
 	return keys, err
 }
 
+// useKeys has outcomes of phone logins that could not be stored stored with this config.
+func (a *App) useKeys(keys *seal.Keys) {
+	a.shared.phones.Use(phone.Store{Shared: a.storage, Memory: a.shared.phones, Keys: keys})
+}
+
 func newSecret() string { return base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48)) }
-
-// storedSecret returns the secret that all instances on the storage share, and stores fresh if there is none.
-func storedSecret(ctx context.Context, shared store.Store, fresh string) (secret string, err error) {
-	if _, err := shared.Epoch(ctx); err != nil {
-		return "", err
-	}
-	if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
-		return secret, err
-	}
-	err = shared.WithLock(ctx, store.Prefix+"_cookie_secret", store.LockTimeout, func(ctx context.Context) error {
-		if secret, err = loadSecret(ctx, shared); !errors.Is(err, fs.ErrNotExist) {
-			return err // another instance was faster
-		}
-		secret = fresh
-		return shared.Write(ctx, secretKey, []byte(secret))
-	})
-	return secret, err
-}
-
-const secretKey = store.Prefix + "/cookie_secret"
-
-// loadSecret reads the secret. A secret that is too short is an error: generating another would log everybody out.
-func loadSecret(ctx context.Context, shared store.Store) (string, error) {
-	stored, err := shared.Load(ctx, secretKey)
-	if err == nil && len(stored) < seal.MinSecretBytes {
-		err = fmt.Errorf("%s in storage is too short: delete it to have a new one made", secretKey)
-	}
-	return string(stored), err
-}
 
 // brandDay is when MobilePay becomes Vipps.
 const brandDay = "2027-01-12"
@@ -314,6 +314,3 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 )
-
-// sweptFolders hold records that expire.
-var sweptFolders = append([]string{login.RedeemedFolder}, phone.Folders...)

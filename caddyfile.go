@@ -39,6 +39,8 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 //		system           <name> [<version>]
 //		mobilepay_until  <date>
 //		metrics          per_merchant
+//		state            <engine> [{ ... }]
+//		after_state_loss <refuse_sessions|keep_sessions>
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
@@ -63,10 +65,14 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return oneArgument(d, &a.MobilePayUntil)
 		case "metrics":
 			return a.unmarshalMetrics(d)
+		case "state":
+			return a.unmarshalState(d)
+		case "after_state_loss":
+			return oneArgument(d, &a.AfterStateLoss)
 		default:
-			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until or metrics", name)
+			return d.Errf("unrecognized subdirective %q: use environment, client_id, client_secret, subscription_key, cookie_secret, system, mobilepay_until, metrics, state or after_state_loss", name)
 		}
-	})
+	}, "state")
 	return err
 }
 

@@ -222,9 +222,9 @@ func (seen seenOnce) see(d *caddyfile.Dispenser, repeatable ...string) error {
 	return nil
 }
 
-// eachLine reads the lines of a block, each of which may occur once and has no block of its own. It returns how many there
-// are.
-func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error) (int, error) {
+// eachLine reads the lines of a block, each of which may occur once and, unless withBlock names it, has no block of its own. It
+// returns how many there are.
+func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error, withBlock ...string) (int, error) {
 	once := seenOnce{}
 	for d.NextBlock(nesting) {
 		if err := once.see(d); err != nil {
@@ -233,6 +233,9 @@ func eachLine(d *caddyfile.Dispenser, nesting int, read func(name string) error)
 		name := d.Val()
 		if err := read(name); err != nil {
 			return 0, err
+		}
+		if slices.Contains(withBlock, name) {
+			continue
 		}
 		if err := noBlock(d, name); err != nil {
 			return 0, err

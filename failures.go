@@ -16,8 +16,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/placement"
-	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
 // errLoginRequired is an unauthenticated page view with on_unauthenticated deny.
@@ -70,7 +70,7 @@ var failures = []failure{
 	{vipps.ErrExpired, http.StatusBadRequest, "expired", zap.InfoLevel, "too_late"},
 	{errMatcher, http.StatusInternalServerError, "matcher", zap.WarnLevel, "misconfigured"},
 	{placement.ErrTwice, http.StatusInternalServerError, "twice", zap.ErrorLevel, "misconfigured"},
-	{store.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
+	{state.ErrUnavailable, http.StatusServiceUnavailable, "storage", zap.ErrorLevel, "unavailable"},
 }
 
 var errInternal = errors.New("internal error")

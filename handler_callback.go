@@ -187,7 +187,7 @@ func (h *Handler) completeLogin(ctx context.Context, v *visit, l *login.Login, a
 		return nil, err
 	}
 	if h.ReturnInAnyBrowser {
-		if err := login.Redeem(ctx, h.app.storage, l.ID); err != nil {
+		if err := login.Redeem(ctx, h.app.storage, l.ID, l.Started); err != nil {
 			return nil, err
 		}
 	}

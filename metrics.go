@@ -19,6 +19,7 @@ type counters struct {
 	started, completed, failed *prometheus.CounterVec
 	calls                      *prometheus.HistogramVec
 	sessions, webhooks         *prometheus.CounterVec
+	stateLost                  prometheus.Counter
 }
 
 const (
@@ -32,6 +33,10 @@ var counted = counters{
 	failed:    newCounter("logins_failed_total", "Logins that ended otherwise, and requests for one that was refused.", "flow", "reason", "msn"),
 	sessions:  newCounter("sessions_total", "Session cookies that came with a request, by what they were good for.", "result", "msn"),
 	webhooks:  newCounter("webhooks_refused_total", "Webhooks that were not taken, by what was wrong with them.", "reason"),
+	stateLost: prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "state_lost_total",
+		Help: "Times that the shared state was found to have lost what was stored.",
+	}),
 	calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: metricsNamespace, Subsystem: metricsSubsystem, Name: "vipps_call_duration_seconds",
 		Help:    "Calls to Vipps MobilePay, by endpoint and class of status.",
@@ -79,7 +84,7 @@ func (c counters) register(registry *prometheus.Registry, of *shared) error {
 	for _, reason := range webhookReasons {
 		c.webhooks.WithLabelValues(reason) // from the start, so that the first one is an increase
 	}
-	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.webhooks, c.calls, sharedCollector{of}} {
+	for _, collector := range []prometheus.Collector{c.started, c.completed, c.failed, c.sessions, c.webhooks, c.stateLost, c.calls, sharedCollector{of}} {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
 			return err

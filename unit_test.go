@@ -81,6 +81,9 @@ func TestFailuresHavePages(t *testing.T) {
 	}
 }
 
+// secretFile is where Caddy's storage has the generated secret.
+const secretFile = store.Prefix + "/" + secretName
+
 // TestSweep deletes what has expired, and nothing else.
 func TestSweep(t *testing.T) {
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
@@ -88,13 +91,13 @@ func TestSweep(t *testing.T) {
 	for _, folder := range sweptFolders {
 		old = append(old, folder+"/old")
 	}
-	for _, name := range append(old, kept, secretKey) {
+	for _, name := range append(old, kept, secretFile) {
 		if err := storage.Store(t.Context(), name, []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	yesterday := time.Now().Add(-24 * time.Hour)
-	for _, name := range append(old, secretKey) {
+	for _, name := range append(old, secretFile) {
 		if err := os.Chtimes(filepath.Join(storage.Path, name), yesterday, yesterday); err != nil {
 			t.Fatal(err)
 		}
@@ -107,8 +110,12 @@ func TestSweep(t *testing.T) {
 			t.Errorf("%s is still there", name)
 		}
 	}
-	if !storage.Exists(t.Context(), kept) || !storage.Exists(t.Context(), secretKey) {
+	if !storage.Exists(t.Context(), kept) || !storage.Exists(t.Context(), secretFile) {
 		t.Error("something of use was deleted")
+	}
+	if again := old[0]; storage.Store(t.Context(), again, []byte("x")) != nil || os.Chtimes(filepath.Join(storage.Path, again), yesterday, yesterday) != nil ||
+		store.New(storage).Sweep(t.Context(), sweptFolders, time.Now()) != nil || !storage.Exists(t.Context(), again) {
+		t.Error("two instances sweep at once")
 	}
 	for i, folder := range sweptFolders {
 		for j, other := range sweptFolders {
@@ -129,7 +136,7 @@ func TestSecretIsNotReplaced(t *testing.T) {
 	}
 	storetest.Outages(6, 6, func(fails func(int64) bool, first, length int64) {
 		storage := &storetest.Mannered{Memory: memory, Excludes: true, Fails: fails}
-		if again, err := storedSecret(t.Context(), store.New(storage), newSecret()); err == nil && again != secret || string(memory.Files[secretKey]) != secret {
+		if again, err := storedSecret(t.Context(), store.New(storage), newSecret()); err == nil && again != secret || string(memory.Files[secretFile]) != secret {
 			t.Errorf("an outage of %d calls from call %d: another secret", length, first)
 		}
 	})

@@ -17,7 +17,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/pages"
 	"github.com/caddy-vipps/vippslogin/internal/placement"
-	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
@@ -109,7 +108,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if h.app.perMerchant {
 		results = counted.sessionResults(h.app.merchantLabel(v))
 	}
-	if err := h.app.shared.revocations.Loaded(r.Context(), revocation.Access{Shared: h.app.storage, Keys: v.keys}); err != nil {
+	if err := h.app.revocationsLoaded(r.Context()); err != nil {
 		return err
 	}
 	s, ok := session.Open(v.keys.Session, values, v.Host, v.msn)

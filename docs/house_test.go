@@ -17,6 +17,9 @@ import (
 
 const ourModule = "github.com/caddy-vipps/vippslogin"
 
+// publicState is the package of the interface to shared state, which stands outside of internal: others write engines.
+const publicState = ourModule + "/state"
+
 // room is a package of the house: what it may import of ours, and of others, by the beginning of their paths.
 type room struct{ ours, others []string }
 
@@ -28,28 +31,30 @@ var rooms = map[string]room{
 	"cookie":      {},
 	"placement":   {others: []string{"github.com/caddyserver/caddy/v2"}},
 	"merchant":    {others: []string{"golang.org/x/net/idna"}},
-	"store":       {others: []string{"github.com/caddyserver/certmagic"}},
+	"guard":       {others: []string{publicState}},
+	"epoch":       {others: []string{publicState}},
+	"store":       {ours: []string{"seal"}, others: []string{publicState, "github.com/caddyserver/certmagic", "golang.org/x/sync"}},
 	"pages":       {others: []string{"golang.org/x/text/language"}},
 	"idtoken":     {ours: []string{"userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5"}},
 	"session":     {ours: []string{"seal", "userinfo", "cookie"}},
-	"login":       {ours: []string{"seal", "cookie", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "github.com/patrickmn/go-cache"}},
+	"login":       {ours: []string{"seal", "cookie", "session", "epoch"}, others: []string{publicState, "github.com/patrickmn/go-cache"}},
 	"sitesession": {ours: []string{"seal", "cookie"}},
 	"outgoing":    {others: []string{"github.com/caddyserver/caddy/v2"}},
 	"incoming":    {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
 	"identity":    {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
-	"assertion":   {ours: []string{"seal", "store", "userinfo"}, others: []string{"github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
-	"revocation":  {ours: []string{"seal", "session", "store"}, others: []string{"github.com/caddyserver/certmagic", "golang.org/x/sync"}},
+	"assertion":   {ours: []string{"seal", "userinfo"}, others: []string{publicState, "github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
+	"revocation":  {ours: []string{"seal", "session", "store", "epoch"}, others: []string{publicState}},
 	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{
 		"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/", "github.com/patrickmn/go-cache", "go.opentelemetry.io/", "golang.org/x/sync", "golang.org/x/time",
 	}},
-	"phone": {ours: []string{"vipps", "idtoken", "userinfo", "merchant", "seal", "store"}, others: []string{
-		"github.com/caddyserver/certmagic", "github.com/nyaruka/phonenumbers", "github.com/patrickmn/go-cache", "go.uber.org/zap", "golang.org/x/sync",
+	"phone": {ours: []string{"vipps", "idtoken", "userinfo", "merchant", "seal"}, others: []string{
+		publicState, "github.com/nyaruka/phonenumbers", "github.com/patrickmn/go-cache", "go.uber.org/zap", "golang.org/x/sync",
 	}},
 	"check": {ours: []string{"vipps", "idtoken", "login", "seal", "merchant", "incoming"}, others: []string{"golang.org/x/sync"}},
 }
 
 // netFree rooms know nothing of the network: what they decide depends on what they are given.
-var netFree = []string{"seal", "userinfo", "store", "idtoken", "session", "revocation"}
+var netFree = []string{"seal", "userinfo", "store", "guard", "epoch", "idtoken", "session", "revocation"}
 
 // listed is what go list says of a package.
 type listed struct {

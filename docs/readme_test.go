@@ -94,6 +94,8 @@ var blockLanguages = []string{"caddyfile", "json", "sh", "text", "php", "python"
 // TestConfigsInDocumentation: people copy what stands there, so every config works.
 func TestConfigsInDocumentation(t *testing.T) {
 	harness.SetConfigVariables(t)
+	t.Setenv("REDIS_USER", "caddy")
+	t.Setenv("REDIS_PASSWORD", "resolved-redis-password")
 	t.Setenv("CONSENT_WEBHOOK_SECRET", "resolved-consent-secret-of-32-characters-and-more")
 	files := documentedFiles(t)
 	found := make(map[string]int)

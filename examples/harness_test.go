@@ -28,6 +28,7 @@ import (
 
 	_ "github.com/caddy-vipps/vippslogin"
 	"github.com/caddy-vipps/vippslogin/internal/freeport"
+	_ "github.com/caddy-vipps/vippslogin/redis"
 	"github.com/caddy-vipps/vippslogin/simulator"
 )
 

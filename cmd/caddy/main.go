@@ -15,6 +15,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/caddy-vipps/vippslogin"
+	_ "github.com/caddy-vipps/vippslogin/redis"
 	_ "github.com/caddy-vipps/vippslogin/simulator"
 )
 

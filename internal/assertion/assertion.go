@@ -47,8 +47,8 @@ type signed struct {
 // maxKept limits a generation of cached assertions, of about a kilobyte each.
 const maxKept = 10_000
 
-// Sign returns an assertion that is valid for at least half of its lifetime. It fails with store.ErrUnavailable if no key is
-// known and storage is unavailable.
+// Sign returns an assertion that is valid for at least half of its lifetime. It fails with state.ErrUnavailable if no key is
+// known and the shared state is unavailable.
 func (s *Signer) Sign(ctx context.Context, at Access, about Subject, now time.Time) (string, error) {
 	id := signedFor{about.Session, about.MSN, about.Issuer}
 	entry := s.entry(id, now)

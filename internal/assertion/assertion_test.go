@@ -249,7 +249,7 @@ func TestLostKeys(t *testing.T) {
 		storage, keys := storetest.New(), sealtest.Keys(t)
 		i := newInstance(storage, keys)
 		first := kid(t, i.mustSign(t, kari))
-		maps.DeleteFunc(storage.Files, func(name string, _ []byte) bool { return name != store.EpochKey })
+		maps.DeleteFunc(storage.Files, func(name string, _ []byte) bool { return name != store.CanaryKey })
 		time.Sleep(rereadAfter)
 		i.mustSign(t, kari)
 		synctest.Wait()
@@ -345,8 +345,9 @@ func TestStoredAssertionKeys(t *testing.T) {
 	storage := storetest.New()
 	storage.Files = stored.Files
 	at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
-	keys, whole, err := at.load(t.Context(), "123456")
-	if err != nil || !whole || len(keys) != 1 || keys[0].ID == "" || !keys[0].From.Equal(time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)) {
-		t.Errorf("%v %t %v", keys, whole, err)
+	ring, err := at.load(t.Context(), "123456")
+	keys := ring.keys
+	if err != nil || !ring.whole || len(keys) != 1 || keys[0].ID == "" || !keys[0].From.Equal(time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("%v %t %v", keys, ring.whole, err)
 	}
 }

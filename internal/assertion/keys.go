@@ -3,6 +3,7 @@
 package assertion
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -11,14 +12,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal"
-	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
 const (
@@ -38,14 +39,17 @@ const (
 	// rereadAfter is how long an instance uses the keys that it has read.
 	rereadAfter = 5 * time.Minute
 
+	keyPrefix = "assertion_keys/"
+
+	// sealedUnder stands before what stored keys are bound to: the name that they have always had.
+	sealedUnder = "vipps_login/"
+
 	// trustedFor is how long it uses them without waiting for newer ones: a site that then caches them knows the next key
 	// before it signs.
 	trustedFor = publishedBefore - KeysMaxAge
 
 	// maxWait limits waiting for newer keys where there are known ones.
 	maxWait = time.Second
-
-	folder = store.Prefix + "/assertion_keys"
 )
 
 // key is one signing key, as it is stored.
@@ -60,7 +64,7 @@ type key struct {
 // ring has the keys of one merchant, the oldest first.
 type ring struct {
 	keys []*key
-	read time.Time // from storage
+	read time.Time // from the shared state
 }
 
 // current returns the key that signs at a time.
@@ -88,28 +92,28 @@ func withoutExpired(keys []*key, now time.Time) []*key {
 	return keys
 }
 
-// Access is needed to read and write the keys: the shared storage, and the cookie keys, which seal them.
+// Access is needed to read and write the keys: the shared state, and the cookie keys, which seal them.
 type Access struct {
-	Shared store.Store
+	Shared state.Engine
 	Keys   *seal.Keys
 }
 
-// names returns the names of a merchant's keys in storage: that of the newest cookie secret first.
+// names returns where a merchant's keys are in the shared state: that of the newest cookie secret first.
 func (at Access) names(msn string) []string {
 	names := at.Keys.IndexNames("assertion", msn)
 	for i, name := range names {
-		names[i] = folder + "/" + name
+		names[i] = keyPrefix + name
 	}
 	return names
 }
 
 // sealedFor returns the context that stored keys are bound to.
-func sealedFor(name, msn string) []byte { return seal.Context(name, msn) }
+func sealedFor(name, msn string) []byte { return seal.Context(sealedUnder+name, msn) }
 
 // Memory caches the keys of an instance. It outlives a config.
 type Memory struct {
 	mu     sync.RWMutex
-	rings  map[string]*ring // by the name in storage
+	rings  map[string]*ring // by the key in the shared state
 	flight singleflight.Group
 }
 
@@ -122,9 +126,9 @@ func (m *Memory) known(name string) *ring {
 	return m.rings[name]
 }
 
-// get returns the keys of a merchant. Known keys are used while they are read again in the background, and while storage is
-// unavailable. If they are old, as at an instance where a merchant had no requests, the caller waits a moment: others may have
-// replaced them. Only if no keys are known does it get errors.
+// get returns the keys of a merchant. Known keys are used while they are read again in the background, and while the shared
+// state is unavailable. If they are old, as at an instance where a merchant had no requests, the caller waits a moment: others
+// may have replaced them. Only if no keys are known does it get errors.
 func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
 	name := at.names(msn)[0]
 	known := m.known(name)
@@ -142,7 +146,7 @@ func (m *Memory) get(ctx context.Context, at Access, msn string, now time.Time) 
 		r, _ := got.Val.(*ring)
 		return r, got.Err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", store.ErrUnavailable, ctx.Err())
+		return nil, fmt.Errorf("%w: %w", state.ErrUnavailable, ctx.Err())
 	}
 }
 
@@ -166,52 +170,93 @@ func (m *Memory) Exist(ctx context.Context, at Access, msn string) (bool, error)
 	if m.known(at.names(msn)[0]) != nil {
 		return true, nil
 	}
-	keys, _, err := at.load(ctx, msn)
-	return len(keys) > 0, err
+	found, err := at.load(ctx, msn)
+	return len(found.keys) > 0, err
 }
 
 // refresh reads the keys, and makes missing ones.
 func (m *Memory) refresh(ctx context.Context, at Access, msn string, now time.Time) (*ring, error) {
-	names := at.names(msn)
-	known := m.known(names[0])
+	name := at.names(msn)[0]
+	known := m.known(name)
 	if known != nil && now.Sub(known.read) < rereadAfter {
 		return known, nil // another caller has just refreshed them
 	}
-	keys, whole, err := at.load(ctx, msn)
+	keys, err := m.upToDate(ctx, at, msn, now)
 	if err != nil {
 		return nil, err
-	}
-	if r := (&ring{keys: keys, read: now}); !whole || r.needsNext(now) {
-		if keys, err = m.write(ctx, at, msn, now); err != nil {
-			return nil, err
-		}
 	}
 	r := &ring{keys: withoutExpired(keys, now), read: now}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rings[names[0]] = r
+	m.rings[name] = r
 	return r, nil
 }
 
-// load reads the stored keys. whole says that they are there, sealed with the newest secret.
-func (at Access) load(ctx context.Context, msn string) (keys []*key, whole bool, err error) {
+// upToDate reads the keys, and makes and stores missing ones, unless another instance was faster.
+func (m *Memory) upToDate(ctx context.Context, at Access, msn string, now time.Time) ([]*key, error) {
+	for {
+		found, err := at.load(ctx, msn)
+		if err != nil {
+			return nil, err
+		}
+		keys, changed := m.complete(at, msn, found, now)
+		if !changed {
+			return keys, nil
+		}
+		stored, err := at.store(ctx, msn, keys, found.sealed)
+		if err != nil {
+			return nil, err
+		}
+		if stored {
+			return keys, nil
+		}
+	}
+}
+
+// found is what is stored of a merchant's keys.
+type found struct {
+	keys   []*key
+	sealed []byte // what is under the newest secret's name; nil: nothing
+	whole  bool   // keys are from there
+}
+
+// load reads what is stored.
+func (at Access) load(ctx context.Context, msn string) (f found, err error) {
 	for i, name := range at.names(msn) {
-		sealed, err := at.Shared.Load(ctx, name)
-		if errors.Is(err, fs.ErrNotExist) {
+		sealed, err := at.Shared.Get(ctx, name)
+		if errors.Is(err, state.ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, false, err
+			return found{}, err
 		}
-		plain, ok := at.Keys.Assertion.Open(sealed, sealedFor(name, msn))
+		if i == 0 {
+			f.sealed = sealed
+		}
+		plain, ok := at.Keys.Assertion.Open(bytes.Clone(sealed), sealedFor(name, msn))
 		if ok {
-			if keys, err := parseKeys(plain); err == nil {
-				return keys, i == 0, nil
+			if f.keys, err = parseKeys(plain); err == nil {
+				f.whole = i == 0
+				return f, nil
 			}
 		}
 		// Keys that no secret opens are replaced: their secret was removed, or they are damaged.
 	}
-	return nil, false, nil
+	return f, nil
+}
+
+// store writes the keys in place of what was found, unless another instance was faster.
+func (at Access) store(ctx context.Context, msn string, keys []*key, old []byte) (stored bool, err error) {
+	plain, err := json.Marshal(keys)
+	if err != nil {
+		return false, err
+	}
+	name := at.names(msn)[0]
+	sealed := at.Keys.Assertion.Seal(plain, sealedFor(name, msn))
+	if old == nil {
+		return at.Shared.Add(ctx, name, sealed, state.ForEver)
+	}
+	return at.Shared.Swap(ctx, name, old, sealed, state.ForEver)
 }
 
 func parseKeys(plain []byte) (keys []*key, err error) {
@@ -235,37 +280,24 @@ func parseKeys(plain []byte) (keys []*key, err error) {
 	return keys, nil
 }
 
-// write makes missing keys, unless another instance was faster, and stores them all. Keys that storage has lost and this
-// instance knows are stored again: sites have them, and their assertions are valid.
-func (m *Memory) write(ctx context.Context, at Access, msn string, now time.Time) (keys []*key, err error) {
-	name := at.names(msn)[0]
-	err = at.Shared.WithLock(ctx, store.Prefix+"_assertion_"+name[len(folder)+1:], store.LockTimeout, func(ctx context.Context) error {
-		var whole bool
-		if keys, whole, err = at.load(ctx, msn); err != nil {
-			return err
+// complete adds to the keys that were found what is missing, and reports whether anything was. Keys that the shared
+// state has lost and this instance knows are stored again: sites have them, and what they signed is good.
+func (m *Memory) complete(at Access, msn string, f found, now time.Time) (keys []*key, changed bool) {
+	keys = f.keys
+	if known := m.known(at.names(msn)[0]); keys == nil && known != nil {
+		keys = known.keys
+	}
+	switch r := (&ring{keys: keys}); {
+	case keys == nil:
+		return []*key{newKey(now)}, true
+	case r.needsNext(now):
+		from := keys[len(keys)-1].From.Add(signsFor)
+		if earliest := now.Add(publishedBefore); from.Before(earliest) {
+			from = earliest
 		}
-		if known := m.known(name); keys == nil && known != nil {
-			keys = known.keys
-		}
-		switch r := (&ring{keys: keys}); {
-		case keys == nil:
-			keys = []*key{newKey(now)}
-		case r.needsNext(now):
-			from := keys[len(keys)-1].From.Add(signsFor)
-			if earliest := now.Add(publishedBefore); from.Before(earliest) {
-				from = earliest
-			}
-			keys = append(withoutExpired(keys, now), newKey(from))
-		case whole:
-			return nil
-		}
-		plain, err := json.Marshal(keys)
-		if err != nil {
-			return err
-		}
-		return at.Shared.Write(ctx, name, at.Keys.Assertion.Seal(plain, sealedFor(name, msn)))
-	})
-	return keys, err
+		return append(slices.Clone(withoutExpired(keys, now)), newKey(from)), true
+	}
+	return keys, !f.whole
 }
 
 func newKey(from time.Time) *key {

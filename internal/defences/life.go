@@ -31,17 +31,17 @@ var life = []Defence{
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "5 requests in 10 minutes",
-		File:   "internal/phone/login.go",
-		Old:    `if len(recent) >= maxAsked {`,
-		New:    `if len(recent) > maxAsked {`,
+		File:   "internal/phone/store.go",
+		Old:    `[0], maxAsked, askedWindow)`,
+		New:    `[0], maxAsked+1, askedWindow)`,
 		Test:   "TestPhoneAskedTooOften",
 	},
 	{
 		Threat: "brute force and push fatigue",
 		Name:   "whoever asks",
 		File:   "internal/phone/desk.go",
-		Old:    `ask(ctx, request.LoginHint, time.Now())`,
-		New:    `ask(ctx, d.MSN+request.LoginHint, time.Now())`,
+		Old:    `ask(ctx, request.LoginHint)`,
+		New:    `ask(ctx, d.MSN+request.LoginHint)`,
 		Test:   "TestPhoneAskedTooOften",
 	},
 	{
@@ -118,7 +118,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "the interval",
-		File:   "internal/phone/poll.go",
+		File:   "internal/phone/lease.go",
 		Old:    `return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))`,
 		New:    `return l.polled() && now.Before(l.lastPoll())`,
 		Test:   "TestPhonePolling",
@@ -159,7 +159,7 @@ var life = []Defence{
 	{
 		Threat: "polling that ignores",
 		Name:   "a lease that another instance has taken is none",
-		File:   "internal/phone/poll.go",
+		File:   "internal/phone/lease.go",
 		Old:    `m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
 		New:    `m.lease(l.ID, msn); ok {`,
 		Test:   "TestOneLease",

@@ -358,44 +358,44 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "every instance writes its part",
-		File:   "internal/revocation/store.go",
-		Old:    `if p.mine && p.stored < len(p.entries) {`,
-		New:    `if false {`,
+		File:   "internal/revocation/add.go",
+		Old:    `	if err := at.append(ctx, entries); err != nil {`,
+		New:    `	if err := at.append(ctx, nil); err != nil {`,
 		Test:   "TestRevocationsInACluster",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "every instance reads the others' parts",
-		File:   "admin.go",
-		Old:    `a.shared.revocations.Refresh(ctx, at))`,
-		New:    `nil)`,
-		Test:   "TestRevocationsInACluster",
+		File:   "background.go",
+		Old:    `	return a.shared.revocations.Follow(ctx, at, revocation.RefreshEvery)`,
+		New: `	pause(ctx, revocation.RefreshEvery)
+	return a.shared.revocations.Loaded(ctx, at)`,
+		Test: "TestRevocationsInACluster",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
-		File:   "admin.go",
-		Old:    `a.shared.revocations.Flush(ctx, at), `,
-		New:    `nil, `,
+		File:   "background.go",
+		Old:    `	return a.shared.revocations.Flush(ctx, at)`,
+		New:    `	return nil`,
 		Test:   "TestReloadWhileStorageIsAway",
 	},
 	{
 		Threat: "logout that does not",
 		Name:   "no session opens before the list was read",
-		File:   "internal/revocation/store.go",
-		Old: `	return r.Refresh(ctx, at)
-}`,
-		New: `	_ = r.Refresh(ctx, at)
-	return nil
-}`,
+		File:   "internal/revocation/list.go",
+		Old: `	if err := r.catchUpOnce(ctx, at, true); !r.IsLoaded() {
+		return err
+	}`,
+		New:  `	_ = r.catchUpOnce(ctx, at, true)`,
 		Test: "TestRevocationsWhileStorageIsAway",
 	},
 	{
 		Threat: "a storage module that takes every failure for an absence",
 		Name:   "what is always there is looked for",
-		File:   "internal/store/epoch.go",
-		Old: `	if _, err := s.readEpoch(ctx); err != nil {
-		return err
+		File:   "internal/store/prove.go",
+		Old: `	if err := s.prove(ctx); err != nil {
+		return nil, err
 	}
 `,
 		New:  ``,
@@ -404,35 +404,36 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "a storage module that takes every failure for an absence",
 		Name:   "after that, the name is looked for again",
-		File:   "internal/store/epoch.go",
-		Old: `	return read()
-}`,
-		New: `	return err
-}`,
+		File:   "internal/store/prove.go",
+		Old: `	stored, err = s.Load(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, state.ErrNotFound`,
+		New: `	if errors.Is(err, fs.ErrNotExist) {
+		return nil, state.ErrNotFound`,
 		Test: "TestAbsenceIsProven",
 	},
 	{
 		Threat: "a storage module that takes every failure for an absence",
 		Name:   "a list has what is always there",
-		File:   "internal/revocation/part.go",
-		Old:    `case !slices.Contains(names, store.EpochKey):`,
-		New:    `case false:`,
+		File:   "internal/store/prove.go",
+		Old:    `case err == nil && slices.Contains(names, mark):`,
+		New:    `case err == nil:`,
 		Test:   "TestStorageThatLies",
 	},
 	{
 		Threat: "a storage module that takes every failure for an absence",
 		Name:   "a part that is listed is read",
-		File:   "internal/revocation/part.go",
-		Old:    `if slices.Contains(listed, names[i]) {`,
-		New:    `if false {`,
+		File:   "internal/store/prove.go",
+		Old:    `if slices.Contains(names, file) {`,
+		New:    `if false && slices.Contains(names, file) {`,
 		Test:   "TestListedPartsThatAreGone",
 	},
 	{
 		Threat: "a storage that has lost what was stored",
 		Name:   "ended sessions are stored again",
-		File:   "internal/revocation/epoch.go",
-		Old:    `		entries := r.forgetStored(now)`,
-		New:    `		entries := 2`,
+		File:   "internal/revocation/list.go",
+		Old:    `		if entries, err = r.restore(ctx, at); err != nil {`,
+		New:    `		if entries, err = 2, error(nil); err != nil {`,
 		Test:   "TestLostStorage",
 	},
 	{

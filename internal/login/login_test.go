@@ -18,6 +18,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/state/statetest"
 
 	"github.com/caddy-vipps/vippslogin/internal/seal/sealtest"
 )
@@ -167,17 +168,28 @@ func TestLoginCookiesFit(t *testing.T) {
 	}
 }
 
+// TestRedeemAfterLoss: a login from before the shared state was lost may have been completed.
+func TestRedeemAfterLoss(t *testing.T) {
+	shared := statetest.NewMemory()
+	for _, test := range []struct {
+		id      string
+		started time.Time
+		want    error
+	}{{"before", time.Now().Add(-2 * time.Second), ErrRedeemed}, {"after", time.Now(), nil}} {
+		if err := Redeem(t.Context(), shared, test.id, test.started); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", test.id, err)
+		}
+	}
+}
+
 // TestRedeemOnce, of many at the same time, whatever instance they are.
 func TestRedeemOnce(t *testing.T) {
 	folder := t.TempDir()
-	if _, err := store.New(&certmagic.FileStorage{Path: folder}).Epoch(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	var redeemed atomic.Int64
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
-			err := Redeem(t.Context(), store.New(&certmagic.FileStorage{Path: folder}), "an-id")
+			err := Redeem(t.Context(), store.New(&certmagic.FileStorage{Path: folder}), "an-id", time.Now())
 			switch {
 			case err == nil:
 				redeemed.Add(1)

@@ -199,7 +199,7 @@ func TestStoredInChunks(t *testing.T) {
 	}
 	storage := storetest.New()
 	storage.Files = stored.Files
-	if err := Redeem(t.Context(), store.New(storage), "bG9naW4taWQtb2YtMTYtYg"); !errors.Is(err, ErrRedeemed) {
+	if err := Redeem(t.Context(), store.New(storage), "bG9naW4taWQtb2YtMTYtYg", time.Now()); !errors.Is(err, ErrRedeemed) {
 		t.Errorf("a login that was completed before: %v", err)
 	}
 }

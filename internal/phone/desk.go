@@ -12,7 +12,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
-	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -48,7 +47,7 @@ type Outcomes interface {
 // Start asks a user to confirm in the app. finish says where the login ends, and returnTo where the phone's browser goes then.
 // An error is about the request or Vipps MobilePay, or an AskedTooOften.
 func (d *Desk) Start(ctx context.Context, request vipps.PhoneRequest, msisdn, finish, returnTo string) (*Login, error) {
-	if err := d.ask(ctx, request.LoginHint, time.Now()); err != nil {
+	if err := d.ask(ctx, request.LoginHint); err != nil {
 		return nil, err
 	}
 	request.Nonce = seal.RandomText(16)
@@ -98,14 +97,13 @@ func (d *Desk) Complete(ctx context.Context, code string) (*Login, []userinfo.Cl
 		d.settle(ctx, l, got, err)
 		return nil, nil, err
 	}
-	done, err := d.update(ctx, l.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
-		if l.at(time.Now()).Status != Pending {
-			return false, ErrUnknown // another request was faster
-		}
-		l.complete(claims)
-		return true, nil
-	})
-	return done, claims, err
+	done := *l
+	done.complete(claims)
+	written, taken, err := d.writeDown(ctx, &done)
+	if err == nil && !taken {
+		err = ErrUnknown // another request was faster
+	}
+	return written, claims, err
 }
 
 // settle records a code that did not complete its login. The code is spent: if userinfo was unavailable, the till's next poll
@@ -114,23 +112,16 @@ func (d *Desk) settle(ctx context.Context, l *Login, got vipps.Tokens, failure e
 	if l == nil {
 		return
 	}
-	var change func(*Login)
+	settled := *l
 	switch {
 	case errors.Is(failure, vipps.ErrNoAnswer), errors.Is(failure, vipps.ErrBusy), errors.Is(failure, vipps.ErrBadAnswer):
-		change = func(l *Login) { l.Tokens = &got }
+		settled.Tokens = &got
 	case errors.Is(failure, ErrOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):
-		change = func(l *Login) { l.end(Failed, d.reason(failure), time.Now()) }
+		settled.end(Failed, d.reason(failure), time.Now())
 	default:
 		return
 	}
-	_, err := d.update(ctx, l.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
-		pending := l.Status == Pending
-		if pending {
-			change(l)
-		}
-		return pending, nil
-	})
-	if err != nil {
+	if _, _, err := d.writeDown(ctx, &settled); err != nil {
 		d.Logger.Error("phone login: what has become of it is lost", zap.String("msn", d.MSN), zap.Error(err))
 	}
 }
@@ -175,7 +166,7 @@ func (d *Desk) Ping(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.update(ctx, id, msn, store.LockTimeout, func(l *Login) (bool, error) {
+	_, err = d.update(ctx, id, msn, func(l *Login) (bool, error) {
 		if l.Status != Pending || l.Pinged {
 			return false, nil
 		}

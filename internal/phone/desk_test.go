@@ -39,6 +39,7 @@ type fakeVipps struct {
 	asked    []url.Values
 	polls    []time.Time
 	outcomes []string
+	answered func() // called when the token endpoint answers something final
 }
 
 func (f *fakeVipps) set(change func(*fakeVipps)) {
@@ -67,6 +68,9 @@ func (f *fakeVipps) RoundTrip(r *http.Request) (*http.Response, error) {
 	case "/token":
 		f.polls = append(f.polls, time.Now())
 		body = f.tokens
+		if f.answered != nil && body != pendingAnswer {
+			f.answered()
+		}
 	}
 	status := http.StatusOK
 	if strings.Contains(body, `"error"`) {
@@ -338,7 +342,7 @@ func TestDeskForgets(t *testing.T) {
 			t.Errorf("who waits: %v after %s", err, time.Since(began))
 		}
 		for name := range storage.Files {
-			if strings.HasPrefix(name, loginFolder) || strings.HasPrefix(name, requestFolder) {
+			if strings.HasPrefix(name, store.Prefix+"/phone_login/") || strings.HasPrefix(name, store.Prefix+"/phone_request/") {
 				t.Errorf("%s is left", name)
 			}
 		}
@@ -352,7 +356,7 @@ func TestDeskWithLyingStorage(t *testing.T) {
 		l := d.start(t, FinishApp)
 		storetest.Outages(4, 4, func(fails func(int64) bool, first, length int64) {
 			other := Store{Shared: store.New(&storetest.Mannered{Memory: storage, Excludes: true, Fails: fails}), Memory: NewMemory(), Keys: d.Keys}
-			if _, err := other.read(t.Context(), l.ID, deskMSN); errors.Is(err, ErrUnknown) {
+			if _, err := other.read(t.Context(), l.ID, deskMSN, time.Now()); errors.Is(err, ErrUnknown) {
 				t.Errorf("an outage of %d calls from call %d: unknown", length, first)
 			}
 		})

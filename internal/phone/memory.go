@@ -1,27 +1,62 @@
 package phone
 
 import (
+	"sync/atomic"
+	"time"
+
 	gocache "github.com/patrickmn/go-cache"
 	"golang.org/x/sync/singleflight"
 )
 
-// Memory is what this process knows of logins from phone numbers, across reloads. The rest is in storage.
+// Memory is what this process knows of logins from phone numbers, across reloads. The rest is in the shared state.
 type Memory struct {
-	logins  *gocache.Cache // in front of storage, by MSN and id
-	locks   keyedLocks
-	polls   singleflight.Group // by MSN and id: all that wait for a login share one poll
-	waiters waiters
-	leases  *gocache.Cache // of this instance, by MSN and id
-	pending *gocache.Cache // ids of logins that were started here and have not ended, to count
+	logins   *gocache.Cache     // kept, by MSN and id
+	polls    singleflight.Group // by MSN and id: all that wait for a login share one poll
+	waiters  waiters
+	unstored unstored
+	newest   atomic.Pointer[Store] // that of the newest config
+	leases   *gocache.Cache        // of this instance, by MSN and id
+	pending  *gocache.Cache        // ids of logins that were started here and have not ended, to count
 }
 
+// kept is a login as it was read or written, and never changes.
+type kept struct {
+	login  *Login
+	sealed []byte // as it is stored
+	at     time.Time
+}
+
+// keptFor is how long a login that nobody asks for is in memory.
+const keptFor = 2 * time.Minute
+
+// NewMemory returns an empty Memory.
 func NewMemory() *Memory {
 	return &Memory{
-		logins:  gocache.New(cachedFor, 0),
+		logins:  gocache.New(keptFor, 0),
 		leases:  gocache.New(gocache.NoExpiration, 0),
 		pending: gocache.New(gocache.NoExpiration, 0),
 	}
 }
+
+// login returns what is known of a login.
+func (m *Memory) login(id, msn string) (kept, bool) {
+	found, _ := m.logins.Get(msn + "/" + id)
+	k, ok := found.(kept)
+	return k, ok
+}
+
+// keep takes over what is known of a login, unless something newer is.
+func (m *Memory) keep(k kept, msn string) {
+	if known, ok := m.login(k.login.ID, msn); ok && known.at.After(k.at) {
+		return
+	}
+	m.logins.Set(msn+"/"+k.login.ID, k, gocache.DefaultExpiration)
+	if k.login.Status != Pending {
+		m.pending.Delete(k.login.ID)
+	}
+}
+
+func (m *Memory) forget(id, msn string) { m.logins.Delete(msn + "/" + id) }
 
 // DeleteExpired removes expired entries.
 func (m *Memory) DeleteExpired() {

@@ -10,20 +10,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
-	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
+	"github.com/caddy-vipps/vippslogin/state"
 )
-
-// lease is an instance's right to poll for one login. It is taken under the login's lock, so that one instance has it, and
-// lasts for a few polls: a lock for each poll would cost more than everything else (bench/phone).
-type lease struct {
-	until time.Time // no other instance polls before; NextPoll in storage says so
-	next  time.Time // this instance does not poll before
-}
-
-// maxLease is the maximum length of a lease, in intervals. An instance that dies keeps the others from polling for that long.
-const maxLease = 3
 
 // polled reports whether Vipps MobilePay is polled for the login. A login that ends in the phone's browser is not polled: its
 // token can be fetched once, with the browser's code.
@@ -34,32 +24,6 @@ func (l *Login) polled() bool {
 // lastPoll returns when polling ends: an interval late, so that an answer in the last moment counts.
 func (l *Login) lastPoll() time.Time { return l.Expires.Add(l.Interval) }
 
-// nextPoll returns when this instance may poll next.
-func (m *Memory) nextPoll(l *Login, msn string) time.Time {
-	// Storage says whose lease it is: after a ping another instance may have taken it.
-	if held, ok := m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {
-		return held.next
-	}
-	return l.NextPoll
-}
-
-// due reports whether this instance may poll now.
-func (m *Memory) due(l *Login, msn string, now time.Time) bool {
-	return l.polled() && now.Before(l.lastPoll()) && !now.Before(m.nextPoll(l, msn))
-}
-
-func (m *Memory) lease(id, msn string) (lease, bool) {
-	found, _ := m.leases.Get(msn + "/" + id)
-	held, ok := found.(lease)
-	return held, ok && time.Now().Before(held.until)
-}
-
-func (m *Memory) setLease(id, msn string, held lease) {
-	if left := time.Until(held.until); left > 0 { // go-cache never removes an entry without time left
-		m.leases.Set(msn+"/"+id, held, left)
-	}
-}
-
 // pollIfDue polls Vipps MobilePay for a pending login if its interval allows, and returns the login after that. However many
 // requests call it, on all instances, one polls. The request waits for the login as long as wait.
 func (d *Desk) pollIfDue(ctx context.Context, l *Login, wait time.Duration) (*Login, error) {
@@ -68,25 +32,22 @@ func (d *Desk) pollIfDue(ctx context.Context, l *Login, wait time.Duration) (*Lo
 	}
 	polled, err, _ := d.Memory.polls.Do(d.MSN+"/"+l.ID, func() (any, error) {
 		// The exchange succeeds once, so it goes on after the client has left.
-		return d.claimAndPoll(context.WithoutCancel(ctx), l.ID, wait)
+		return d.claimAndPoll(context.WithoutCancel(ctx), l, wait)
 	})
-	if errors.Is(err, store.ErrLocked) {
-		return l, nil // another instance polls, or has died: then its lock expires
-	}
 	return polled.(*Login), err
 }
 
 // claimAndPoll polls once if this instance has the lease, and stores what has changed.
-func (d *Desk) claimAndPoll(ctx context.Context, id string, wait time.Duration) (*Login, error) {
-	l, claimed, err := d.claim(ctx, id, wait)
+func (d *Desk) claimAndPoll(ctx context.Context, l *Login, wait time.Duration) (*Login, error) {
+	l, claimed, err := d.claim(ctx, l, wait)
 	if err != nil || !claimed {
 		return l, err
 	}
 	polled := *l
 	d.poll(ctx, &polled)
-	if held, ok := d.Memory.lease(id, d.MSN); ok {
+	if held, ok := d.Memory.lease(l.ID, d.MSN); ok {
 		held.next = polled.NextPoll
-		d.Memory.setLease(id, d.MSN, held)
+		d.Memory.setLease(l.ID, d.MSN, held)
 		if held.next.Before(held.until) { // else Vipps MobilePay asked for a pause longer than the lease
 			polled.NextPoll = l.NextPoll // the end of the lease
 		}
@@ -94,22 +55,8 @@ func (d *Desk) claimAndPoll(ctx context.Context, id string, wait time.Duration) 
 	if polled == *l {
 		return l, nil
 	}
-	return d.writeDown(ctx, &polled)
-}
-
-// writeDown stores the result of a poll. It tries more than once: Vipps MobilePay gives the tokens once.
-func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err error) {
-	for try := range 3 {
-		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
-		l, err = d.update(ctx, polled.ID, d.MSN, store.LockTimeout, func(l *Login) (bool, error) {
-			return d.merge(l, polled), nil
-		})
-		if err == nil || errors.Is(err, ErrUnknown) {
-			return l, err
-		}
-	}
-	d.Logger.Error("phone login: the answer could not be stored", zap.String("msn", d.MSN), zap.Error(err))
-	return nil, fmt.Errorf("%w: %s", store.ErrUnavailable, err.Error()) // not store.ErrLocked any more
+	l, _, err = d.writeDown(ctx, &polled)
+	return l, err
 }
 
 // merge takes over the result of a poll, unless another instance or a ping has stored something better in between. It reports
@@ -131,22 +78,35 @@ func (d *Desk) merge(l, polled *Login) bool {
 	return true
 }
 
+// errContended says that an instance could not find out in time whether it may poll: another one polls, or died polling, or the
+// shared state is unavailable.
+var errContended = errors.New("another instance polls")
+
 // claim takes the lease for this instance, and returns the login as it is. The lease is stored before the call: an instance
 // that dies during it has still polled.
-func (d *Desk) claim(ctx context.Context, id string, wait time.Duration) (l *Login, claimed bool, err error) {
-	held, ok := d.Memory.lease(id, d.MSN)
-	if l, err = d.load(ctx, id, d.MSN); err != nil {
-		return nil, false, err
+func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Login, claimed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cachedFor)
+	defer cancel()
+	defer func() {
+		if errors.Is(err, state.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", errContended, err)
+		}
+	}()
+	held, ok := d.Memory.lease(l.ID, d.MSN)
+	if ok && !d.Shared.Notifies() { // of a ping at another instance, which ends the lease
+		if l, err = d.load(ctx, l.ID, d.MSN); err != nil {
+			return nil, false, err
+		}
 	}
 	now := time.Now()
 	if ok && l.NextPoll.Equal(held.until) && held.until.Sub(now) >= l.Interval {
 		if claimed = d.Memory.due(l, d.MSN, now); claimed {
 			held.next = now.Add(l.Interval)
-			d.Memory.setLease(id, d.MSN, held)
+			d.Memory.setLease(l.ID, d.MSN, held)
 		}
 		return l, claimed, nil
 	}
-	l, err = d.update(ctx, id, d.MSN, cachedFor, func(l *Login) (bool, error) {
+	l, err = d.update(ctx, l.ID, d.MSN, func(l *Login) (bool, error) {
 		now := time.Now()
 		if claimed = d.Memory.due(l, d.MSN, now); !claimed {
 			return false, nil // another instance polls, or has polled
@@ -157,29 +117,11 @@ func (d *Desk) claim(ctx context.Context, id string, wait time.Duration) (l *Log
 		l.NextPoll = held.until
 		return true, nil
 	})
-	if err == nil && claimed {
-		d.Memory.setLease(id, d.MSN, held)
+	claimed = claimed && err == nil
+	if claimed {
+		d.Memory.setLease(l.ID, d.MSN, held)
 	}
 	return l, claimed, err
-}
-
-// release gives the lease back when the last waiting request has left.
-func (d *Desk) release(ctx context.Context, l *Login) {
-	held, ok := d.Memory.lease(l.ID, d.MSN)
-	if !ok || !l.polled() || d.Memory.waiters.waiting(l.ID) || time.Until(held.until) < l.Interval {
-		return
-	}
-	d.Memory.leases.Delete(d.MSN + "/" + l.ID)
-	_, err := d.update(context.WithoutCancel(ctx), l.ID, d.MSN, cachedFor, func(l *Login) (bool, error) {
-		if !l.NextPoll.Equal(held.until) {
-			return false, nil
-		}
-		l.NextPoll = held.next
-		return true, nil
-	})
-	if err != nil && !errors.Is(err, ErrUnknown) {
-		d.Logger.Debug("phone login: lease kept", zap.String("msn", d.MSN), zap.Error(err)) // it expires
-	}
 }
 
 // poll polls once, and puts the answer into l. After an error that may pass, l stays pending.
@@ -194,7 +136,7 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 		}
 		l.Tokens = &got
 		// Before anything else: Vipps MobilePay gives them once.
-		if _, err := d.writeDown(ctx, l); err != nil {
+		if _, _, err := d.writeDown(ctx, l); err != nil {
 			return
 		}
 	}
@@ -276,42 +218,4 @@ func (d *Desk) reason(err error) string {
 		return "other_number"
 	}
 	return d.Outcomes.PhoneReason(err)
-}
-
-// otherInstances is the interval at which a waiting request checks whether another instance has ended the login.
-const otherInstances = 2 * time.Second
-
-// Wait returns the login when it has ended, or as it is after wait. The waiting request is the one that polls.
-func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login, error) {
-	deadline := time.Now().Add(wait)
-	for {
-		// Before the read, so that no change is missed in between.
-		woken, done := d.Memory.waiters.wait(id)
-		l, err := d.read(ctx, id, d.MSN)
-		if err == nil {
-			l, err = d.pollIfDue(ctx, l, time.Until(deadline))
-		}
-		left := time.Until(deadline)
-		if err != nil || l.Status != Pending || left <= 0 || ctx.Err() != nil {
-			done()
-			if err == nil {
-				d.release(ctx, l)
-			}
-			return l, err
-		}
-		pause := min(left, otherInstances)
-		if l.polled() {
-			pause = min(pause, max(time.Until(d.Memory.nextPoll(l, d.MSN)), 10*time.Millisecond))
-		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-woken:
-		case <-timer.C:
-		case <-ctx.Done():
-		case <-d.Stopping:
-			deadline = time.Now() // the client repeats the request, which the next config gets
-		}
-		timer.Stop()
-		done()
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io/fs"
 	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +52,7 @@ func TestStorageThatLies(t *testing.T) {
 func TestListsThatLie(t *testing.T) {
 	lying := &storetest.Mannered{Memory: storetest.New(), Excludes: true, ListPrefix: "caddy/"}
 	r := NewList()
-	if err := r.Loaded(t.Context(), Access{Shared: store.New(lying), Keys: sealtest.Keys(t)}); err == nil || r.Now.read.Load() != nil {
+	if err := r.Loaded(t.Context(), Access{Shared: store.New(lying), Keys: sealtest.Keys(t)}); err == nil || r.IsLoaded() {
 		t.Errorf("%v: sessions are valid", err)
 	}
 }
@@ -60,7 +61,7 @@ func TestListsThatLie(t *testing.T) {
 type forgetful struct{ *storetest.Memory }
 
 func (f *forgetful) Load(ctx context.Context, key string) ([]byte, error) {
-	if partName.MatchString(key) {
+	if strings.HasPrefix(key, "vipps_login/revoked/1") || strings.HasPrefix(key, "vipps_login/revoked/9") {
 		return nil, fs.ErrNotExist
 	}
 	return f.Memory.Load(ctx, key)
@@ -75,7 +76,7 @@ func TestListedPartsThatAreGone(t *testing.T) {
 	}
 	r := NewList()
 	at := Access{Shared: store.New(&forgetful{memory}), Keys: keys}
-	if err := r.Loaded(t.Context(), at); err == nil || r.Now.read.Load() != nil {
+	if err := r.Loaded(t.Context(), at); err == nil || r.IsLoaded() {
 		t.Errorf("%v: sessions are valid", err)
 	}
 }
@@ -113,11 +114,57 @@ func TestLostStorage(t *testing.T) {
 		}
 		time.Sleep(5 * time.Hour)
 		refresh(r)
-		if names := memory.Names(folder); len(names) != 1 {
+		if names := memory.Names("vipps_login/revoked"); len(names) != 1 {
 			t.Errorf("left: %v", names)
 		}
 		if lost != 2 {
 			t.Errorf("told of a loss more than once: %d", lost)
+		}
+	})
+}
+
+// TestUnknownPast: in a state that has lost what was stored, sessions from before are not valid where no instance knows which of
+// them were revoked. An instance that does tells the others.
+func TestUnknownPast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, keys := storetest.New(), sealtest.Keys(t)
+		at := Access{Shared: store.New(memory), Keys: keys}
+		refresh := func(r *List) {
+			t.Helper()
+			if err := r.Refresh(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clear(memory.Files)
+		running := NewList()
+		refresh(running)
+		time.Sleep(time.Hour)
+		old, ended := session.New(nil, time.Now(), 3*time.Hour), session.New(nil, time.Now(), 3*time.Hour)
+		if err := running.Add(t.Context(), at, endOf(ended)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		clear(memory.Files)
+		time.Sleep(RefreshEvery)
+		newcomer := NewList()
+		refresh(newcomer)
+		if !newcomer.Now.Has(old, "1") || !newcomer.Now.Has(ended, "1") {
+			t.Error("sessions of an unknown past are valid")
+		}
+		if fresh := session.New(nil, time.Now(), time.Hour); newcomer.Now.Has(fresh, "1") {
+			t.Error("a new session is not valid")
+		}
+		keeps := NewList()
+		kept := at
+		kept.KeepSessions = true
+		if err := keeps.Refresh(t.Context(), kept); err != nil || keeps.Now.Has(old, "1") {
+			t.Errorf("with KeepSessions: not valid, %v", err)
+		}
+		refresh(running)
+		time.Sleep(RefreshEvery)
+		refresh(newcomer)
+		if newcomer.Now.Has(old, "1") || !newcomer.Now.Has(ended, "1") || running.Now.Has(old, "1") {
+			t.Error("what another instance knows does not count")
 		}
 	})
 }

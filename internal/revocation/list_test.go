@@ -51,7 +51,7 @@ func TestListThatIsNotWhole(t *testing.T) {
 // folder. What an instance that died leaves there is no part of the list, and locks nobody out.
 func TestTemporaryFileOfTheDead(t *testing.T) {
 	memory := storetest.New()
-	memory.Files[folder+"/2851123456"] = []byte("half a par")
+	memory.Files["vipps_login/revoked/2851123456"] = []byte("half a par")
 	r := NewList()
 	if err := r.Loaded(t.Context(), Access{Shared: store.New(memory), Keys: sealtest.Keys(t)}); err != nil {
 		t.Error(err)

@@ -22,6 +22,9 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/store/storetest"
 )
 
+// versionFile is where Caddy's storage has the version of the list.
+const versionFile = "vipps_login/revoked_version"
+
 func endOf(s *session.Session) Entry {
 	return Entry{Session: s.IDText(), Before: s.Issued.Unix(), Until: s.Ends.Unix()}
 }
@@ -55,7 +58,7 @@ func TestRevocationsTravel(t *testing.T) {
 				t.Errorf("%s says in the clear who it was", name)
 			}
 		}
-		// With nothing new a look costs one small read.
+		// With nothing new a look costs two small reads: of the epoch and of the version.
 		storage.SetAway(false)
 		for range 10 {
 			time.Sleep(RefreshEvery)
@@ -63,20 +66,20 @@ func TestRevocationsTravel(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, calls := storage.Count(); calls["load"] != 10 || calls["list"] > 1 {
+		if _, calls := storage.Count(); calls["load"] != 20 || calls["list"] > 1 {
 			t.Errorf("10 looks cost %v", calls)
 		}
-		time.Sleep(2 * time.Hour)
+		time.Sleep(4 * time.Hour)
 		for _, r := range []*List{a, b} {
 			if err := r.Refresh(ctx, at); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if len(a.parts)+len(b.parts) > 0 || a.Now.Has(ended, "1") {
-			t.Errorf("kept although every session has ended by itself: %v %v", a.parts, b.parts)
+		if a.Now.Len()+b.Now.Len() > 0 || a.Now.Has(ended, "1") {
+			t.Errorf("kept although every session has ended by itself: %d %d", a.Now.Len(), b.Now.Len())
 		}
-		if files, _ := storage.Count(); files != 2 {
-			t.Errorf("%d files are left, want the version's and the epoch's", files)
+		if files, _ := storage.Count(); files != 3 {
+			t.Errorf("%d files are left, want the version's, the epoch's and the marker", files)
 		}
 	})
 }
@@ -104,24 +107,24 @@ func TestRevocationsWhileStorageIsAway(t *testing.T) {
 		if _, calls := storage.Count(); calls["load"] > 2 {
 			t.Errorf("100 requests asked storage %v", calls)
 		}
-		for range 3 * partSize / 2 { // more than a part
+		for range 1500 { // more than a part
 			_ = a.Add(ctx, at, endOf(session.New(nil, time.Now(), time.Hour)))
 		}
 		if err := a.Refresh(ctx, at); err == nil || !a.Now.Has(ended, "1") {
 			t.Errorf("%v; forgotten", err)
 		}
-		time.Sleep(2 * partLife / 3)
+		time.Sleep(40 * time.Minute)
 		storage.SetAway(false)
 		if err := errors.Join(a.Flush(ctx, at), a.Refresh(ctx, at), late.Loaded(ctx, at)); err != nil {
 			t.Fatal(err)
 		}
-		if !a.Now.Has(ended, "1") || !late.Now.Has(ended, "1") || len(late.Now.read.Load().sessions) != 3*partSize/2+1 {
+		if !a.Now.Has(ended, "1") || !late.Now.Has(ended, "1") || late.Now.Len() != 1501 {
 			t.Error("lost in between")
 		}
 	})
 }
 
-// TestRevocationsOfOthers on the same storage, with another secret, are theirs: neither read nor deleted.
+// TestRevocationsOfOthers on the same storage, with another secret, are theirs: not read, and not deleted before their time.
 func TestRevocationsOfOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
@@ -138,12 +141,13 @@ func TestRevocationsOfOthers(t *testing.T) {
 		if err := r.Loaded(ctx, Access{Shared: store.New(storage), Keys: ours}); err != nil || r.Now.Has(s, "1") {
 			t.Errorf("%v; they say nothing to us", err)
 		}
-		time.Sleep(24 * time.Hour)
+		time.Sleep(50 * time.Minute)
 		if err := r.Refresh(ctx, Access{Shared: store.New(storage), Keys: ours}); err != nil {
 			t.Fatal(err)
 		}
-		if files, _ := storage.Count(); files != 3 {
-			t.Errorf("%d files, want 3", files)
+		another := NewList()
+		if err := another.Loaded(ctx, Access{Shared: store.New(storage), Keys: theirs}); err != nil || !another.Now.Has(s, "1") {
+			t.Errorf("%v; gone before its time", err)
 		}
 	})
 }
@@ -165,12 +169,12 @@ func TestLateRevocation(t *testing.T) {
 				}
 			}
 		}
-		exchange(partLife - time.Minute)
+		exchange(59 * time.Minute)
 		storage.SetAway(true)
 		if err := a.Add(ctx, at, endOf(ended)); err == nil {
 			t.Error("stored although storage is away")
 		}
-		exchange(partLife)
+		exchange(time.Hour)
 		storage.SetAway(false)
 		exchange(10 * time.Second)
 		if !a.Now.Has(ended, "1") || !b.Now.Has(ended, "1") {
@@ -188,7 +192,7 @@ func TestVersionIsTold(t *testing.T) {
 		if err := b.Loaded(ctx, at); err != nil {
 			t.Fatal(err)
 		}
-		storage.Refuse = revokedVersionKey
+		storage.Refuse = versionFile
 		ended := session.New(nil, time.Now(), time.Hour)
 		if err := a.Add(ctx, at, endOf(ended)); err == nil {
 			t.Error("told although it could not be")
@@ -205,7 +209,8 @@ func TestVersionIsTold(t *testing.T) {
 func TestEmptyStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, storage := t.Context(), storetest.New()
-		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
+		lost := 0
+		at := Access{Shared: store.New(storage), Keys: sealtest.Keys(t), Lost: func(entries int) { lost += entries }}
 		a, b := NewList(), NewList()
 		ended := session.New(nil, time.Now(), time.Hour)
 		if err := errors.Join(a.Add(ctx, at, endOf(ended)), b.Loaded(ctx, at)); err != nil {
@@ -218,8 +223,12 @@ func TestEmptyStorage(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if !b.Now.Has(ended, "1") {
-			t.Error("forgotten")
+		late := NewList()
+		if err := late.Loaded(ctx, Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}); err != nil {
+			t.Fatal(err)
+		}
+		if lost != 1 || !b.Now.Has(ended, "1") || !late.Now.Has(ended, "1") {
+			t.Errorf("%d; it is to be stored again", lost)
 		}
 	})
 }
@@ -282,11 +291,11 @@ func TestManyParts(t *testing.T) {
 		var ended *session.Session
 		for range 2000 {
 			ended = session.New(nil, time.Now(), 30*24*time.Hour)
-			if err := NewList().Add(ctx, at, endOf(ended)); err != nil { // each a part of its own
+			if err := NewList().Add(ctx, Access{Shared: store.New(storage), Keys: at.Keys}, endOf(ended)); err != nil { // each a part of its own
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(2 * partLife) // closed: read once
+		time.Sleep(2 * time.Hour) // closed: read once
 		storage.BreaksAfter = 300
 		r := NewList()
 		for tries := 1; ; tries++ {
@@ -299,8 +308,8 @@ func TestManyParts(t *testing.T) {
 			storage.SetAway(false)
 			time.Sleep(RefreshEvery)
 		}
-		if !r.Now.Has(ended, "1") || len(r.parts) != 2000 {
-			t.Errorf("%d parts", len(r.parts))
+		if !r.Now.Has(ended, "1") || r.Now.Len() != 2000 {
+			t.Errorf("%d sessions", r.Now.Len())
 		}
 	})
 }
@@ -324,18 +333,18 @@ func TestDamagedRevocations(t *testing.T) {
 					t.Fatal(err)
 				}
 				for name, stored := range storage.Files {
-					if name != revokedVersionKey && name != store.EpochKey {
+					if strings.HasPrefix(name, "vipps_login/revoked/") {
 						storage.Files[name] = damage(stored)
 					}
 				}
-				if err := NewList().Loaded(ctx, at); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "damaged") {
+				if err := NewList().Loaded(ctx, Access{Shared: store.New(storage), Keys: at.Keys}); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), "damaged") {
 					t.Errorf("at the start: %v", err)
 				}
 				another := NewList()
-				if err := another.Add(ctx, at, endOf(other)); err != nil {
+				if err := another.Add(ctx, Access{Shared: store.New(storage), Keys: at.Keys}, endOf(other)); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(listEvery)
+				time.Sleep(time.Minute)
 				if err := running.Refresh(ctx, at); !errors.Is(err, store.ErrUnavailable) {
 					t.Errorf("while running: %v", err)
 				}
@@ -387,13 +396,10 @@ func TestManyLogoutsShareAWrite(t *testing.T) {
 func BenchmarkRevoked(b *testing.B) {
 	for _, n := range []int{0, 1000, 500_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			now := time.Now()
-			var list []Entry
+			r := new(Ended)
 			for range n {
-				list = append(list, endOf(session.New(nil, now, time.Hour)))
+				r.add(endOf(session.New(nil, time.Now(), time.Hour)), 1)
 			}
-			r := new(revokedNow)
-			r.read.Store(newRevoked(now, list))
 			s := session.New(nil, time.Now().Truncate(time.Second), 12*time.Hour)
 			for b.Loop() {
 				if r.Has(s, "123456") {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,7 +26,9 @@ func TestStoredRevocations(t *testing.T) {
 	}
 	storage := storetest.New()
 	storage.Files = stored.Revoked
-	entries, err := (Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}).loadPart(t.Context(), "vipps_login/revoked/1795694400-abc")
+	const name = "vipps_login/revoked/1795694400-abc"
+	access := Access{Shared: store.New(storage), Keys: sealtest.Keys(t)}
+	entries, err := access.openPart(name, slices.Clone(stored.Revoked[name]))
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	want := []Entry{
 		{Session: "c2Vzc2lvbi0wMTIz", Before: at.Unix(), Until: at.Add(12 * time.Hour).Unix()},
@@ -33,5 +36,9 @@ func TestStoredRevocations(t *testing.T) {
 	}
 	if err != nil || !reflect.DeepEqual(entries, want) {
 		t.Errorf("%+v %v", entries, err)
+	}
+	list := NewList()
+	if err := list.Loaded(t.Context(), access); err != nil || list.Now.people.get(personKey("123456", "c06c4afe")).until != want[1].Until {
+		t.Errorf("it is not on the list: %v", err)
 	}
 }

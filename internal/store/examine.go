@@ -8,19 +8,18 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+
+	"github.com/caddy-vipps/vippslogin/state"
 )
 
-// examineFolder has what Examine stores, for a moment.
-const examineFolder = Prefix + "/self_test"
-
-// Examine tries whether the storage stores, reads, lists and deletes a value, and writes its epoch if there is none. What it does
+// Examine tries whether the storage stores, reads, lists and deletes a value. What it does
 // wrong is returned as a problem, in words for the log; from then on, WithLock fails. err says that the storage could not be
 // tried.
 func (s Store) Examine(ctx context.Context) (problem string, err error) {
-	if _, err := s.Epoch(ctx); err != nil {
+	if err := s.prove(ctx); err != nil {
 		return "", err
 	}
-	name := examineFolder + "/" + rand.Text()
+	name := selfTest + "/" + rand.Text()
 	for _, try := range []func(context.Context, string) (string, error){s.examineAbsence, s.examineValue, s.examineList, s.examineDelete} {
 		if problem, err = try(ctx, name); problem != "" || err != nil {
 			break
@@ -65,7 +64,7 @@ func (s Store) examineValue(ctx context.Context, name string) (string, error) {
 }
 
 func (s Store) examineList(ctx context.Context, name string) (string, error) {
-	names, err := s.List(ctx, examineFolder)
+	names, err := s.List(ctx, selfTest)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Contains(names, name) {
 		return "its list of a folder has other names than were stored there: sessions that other instances have ended would be valid", nil
 	}
@@ -76,11 +75,14 @@ func (s Store) examineDelete(ctx context.Context, name string) (string, error) {
 	if err := s.Delete(ctx, name); err != nil {
 		return "", err
 	}
-	there, err := s.Exists(ctx, name)
-	if there {
+	switch _, err := s.load(ctx, name); {
+	case err == nil:
 		return "it still has what was deleted", nil
+	case errors.Is(err, state.ErrNotFound):
+		return "", nil
+	default:
+		return "", err
 	}
-	return "", err
 }
 
 // examineLock takes a lock twice, past the locks of this process. The second time must not succeed before the first is over.

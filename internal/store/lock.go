@@ -34,6 +34,9 @@ func (s Store) WithLock(ctx context.Context, name string, patience time.Duration
 
 // lock takes the lock of this process first, since not every storage's lock excludes other goroutines, and then storage's.
 func (s Store) lock(ctx context.Context, name string, patience time.Duration) (unlock func(), err error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
 	lockCtx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	release, err := inProcess.lock(lockCtx, name)
