@@ -67,10 +67,11 @@ type App struct {
 
 	ctx            caddy.Context
 	logger         *zap.Logger
-	storage        state.Engine // the shared state
-	caddyStorage   *store.Store // if the shared state is in Caddy's storage
-	keepSessions   bool         // after a loss of the shared state
-	stateName      string       // the config of the shared state
+	storage        state.Engine    // the shared state
+	caddyStorage   *store.Store    // if the shared state is in Caddy's storage
+	keepSessions   bool            // after a loss of the shared state
+	stateName      string          // the config of the shared state
+	checkedStorage json.RawMessage // the config's storage, for `caddy vipps-login check`, which provisions the config with another
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
