@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
@@ -231,9 +232,13 @@ func (a *App) Start() error {
 func (a *App) startKeys(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWaits)
 	defer cancel()
+	_, err := epoch.Read(ctx, a.storage) // before a login begins, which would be older than the state
+	if err != nil && !a.localState {
+		a.logger.Warn("the shared state cannot be read yet", zap.Error(err))
+	}
 	keys, err := a.cookieKeys(ctx)
 	switch {
-	case errors.Is(err, state.ErrUnavailable):
+	case errors.Is(err, state.ErrUnavailable) && !a.localState: // a folder of this machine is not away, but wrong
 		a.logger.Error("the cookie secret cannot be read from the shared state: until it can, all requests with a cookie of ours get 503", zap.Error(err))
 		return nil
 	case err != nil:
