@@ -71,6 +71,7 @@ type App struct {
 	storage        state.Engine    // the shared state
 	caddyStorage   *store.Store    // if the shared state is in Caddy's storage
 	keepSessions   bool            // after a loss of the shared state
+	localState     bool            // the shared state is in files, and not on a server
 	stateName      string          // the config of the shared state
 	checkedStorage json.RawMessage // the config's storage, for `caddy vipps-login check`, which provisions the config with another
 	shared         *shared
