@@ -24,7 +24,7 @@ type Defence struct {
 // All are the defences, in the order of SECURITY.md, and those that came since.
 func All() []Defence {
 	var all []Defence
-	for _, table := range [][]Defence{requests, state, tokens, life, reality, assertions, stepUp, siteSessions} {
+	for _, table := range [][]Defence{requests, state, tokens, life, reality, assertions, stepUp, siteSessions, sharedState} {
 		all = append(all, table...)
 	}
 	return all
