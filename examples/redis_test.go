@@ -53,6 +53,13 @@ func (r *redisSetup) read(name string) string {
 	return strings.TrimSpace(string(content))
 }
 
+func (r *redisSetup) write(name, content string) {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.folder, name), []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // start starts a program with its config for an address: the folders are of this test, and it logs to the test.
 func (r *redisSetup) start(address, name, config string, ready *regexp.Regexp) (kill func()) {
 	r.t.Helper()
@@ -60,10 +67,8 @@ func (r *redisSetup) start(address, name, config string, ready *regexp.Regexp) (
 	content := strings.NewReplacer("/etc/redis", machine, "/var/lib/redis", r.t.TempDir(), "26379", r.sentinel, "6379", r.port).
 		Replace(r.read(filepath.Join(address, config)))
 	content = regexp.MustCompile(`(?m)^logfile .*$`).ReplaceAllString(content, "")
+	r.write(filepath.Join(address, config), content+"\n")
 	file := filepath.Join(machine, config)
-	if err := os.WriteFile(file, []byte(content+"\n"), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
 	pid := filepath.Join(machine, name+".pid")
 	run(r.t, ready, program(r.t, name), file, "--pidfile", pid)
 	return func() {
@@ -285,6 +290,8 @@ func TestRedisExampleRights(t *testing.T) {
 		}
 	})
 	waitFor(t, func() bool { unused = r.unused(address, granted); return len(unused) == 0 })
+	wantFull(t, r, c)
+	wantRefused(t, r)
 	r.cli(address, r.port, "flushall")
 	waitFor(t, func() bool { return r.logged(log, stateLost) })
 	waitFor(t, func() bool { return r.cli(address, r.port, "xlen", stream) != "0" })
@@ -293,6 +300,42 @@ func TestRedisExampleRights(t *testing.T) {
 	c.finish(id, number)
 	if denied := r.cli(address, r.port, "acl", "log"); denied != "" {
 		t.Errorf("refused: %s", denied)
+	}
+}
+
+// wantFull fills the server up: phone logins are refused, logins and logouts go on, and afterwards everything does.
+func wantFull(t *testing.T, r *redisSetup, c *till) {
+	t.Helper()
+	const address = "127.0.0.1"
+	r.cli(address, r.port, "config", "set", "maxmemory", "1")
+	if status, _, _ := c.start(); status != http.StatusServiceUnavailable {
+		t.Errorf("a phone login while the server is full: %d", status)
+	}
+	c.loggedOut()
+	r.cli(address, r.port, "config", "set", "maxmemory", "0")
+	_, id, number := c.start()
+	c.finish(id, number)
+}
+
+// wantRefused: nobody gets in without a certificate of the CA.
+func wantRefused(t *testing.T, r *redisSetup) {
+	t.Helper()
+	_, err := exec.Command(program(t, "redis-cli"), "-h", "127.0.0.1", "-p", r.port, "--tls", "--cacert", r.folder+"/ca.crt", "ping").Output()
+	if err == nil {
+		t.Error("a client without a certificate is let in")
+	}
+}
+
+// TestRedisExampleImpostor: a server with a certificate of another CA is not used, though it takes any password.
+func TestRedisExampleImpostor(t *testing.T) {
+	const address = "127.0.0.1"
+	r, impostor := newRedisSetup(t, address), newRedisSetup(t, address)
+	impostor.write(address+"/users.acl", "user default off\nuser vipps_login on nopass ~* &* +@all\n")
+	impostor.write(address+"/redis.conf", strings.Replace(impostor.read(address+"/redis.conf"), "tls-auth-clients yes", "tls-auth-clients no", 1))
+	impostor.start(address, "redis-server", "redis.conf", redisReady)
+	e, _ := r.caddy("address " + address + ":" + impostor.port)
+	if status, _, _ := e.till().start(); status != http.StatusServiceUnavailable {
+		t.Errorf("a phone login with an impostor's server: %d", status)
 	}
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
@@ -16,6 +18,11 @@ const secret = "a-cookie-secret-of-the-load-test-of-32-bytes-and-more"
 func accessOf(engine state.Engine) (revocation.Access, error) {
 	keys, err := seal.NewKeys("https://api.vipps.no", []string{secret})
 	return revocation.Access{Shared: engine, Keys: keys, Place: "bench"}, err
+}
+
+// logout is what a logout adds: the id of a session that would have lasted twelve hours.
+func logout(id []byte, began time.Time) revocation.Entry {
+	return revocation.Entry{Session: base64.RawURLEncoding.EncodeToString(id), Before: began.Unix(), Until: began.Add(12 * time.Hour).Unix()}
 }
 
 // measureEnded ends n sessions at the first instance, 200 at the same time, and reads them at all.
@@ -37,10 +44,8 @@ func measureEnded(s shared, n int) error {
 	if err != nil {
 		return err
 	}
-	began, until := time.Now(), time.Now().Add(12*time.Hour).Unix()
-	err = each(n, 200, func(int) error {
-		return lists[0].Add(ctx, accesses[0], revocation.Entry{Session: seal.RandomText(16), Until: until})
-	})
+	began := time.Now()
+	err = each(n, 200, func(int) error { return lists[0].Add(ctx, accesses[0], logout(seal.RandomBytes(12), began)) })
 	if err != nil {
 		return err
 	}
@@ -52,7 +57,7 @@ func measureEnded(s shared, n int) error {
 	return readEnded(s, lists, accesses, n)
 }
 
-// readEnded lets every instance read the list, as one does that starts, and then one logout reach all.
+// readEnded lets every instance read the list, as one does that starts.
 func readEnded(s shared, lists []*revocation.List, accesses []revocation.Access, n int) error {
 	ctx := context.Background()
 	for i := range lists { // the first one anew as well: its memory counts like the others'
@@ -78,11 +83,11 @@ func readEnded(s shared, lists []*revocation.List, accesses []revocation.Access,
 	}
 	report(fmt.Sprintf("%d instances have read them, in %s each; heap %.1f MiB each, %.0f bytes for each session", len(lists), (took/time.Duration(len(lists))).Round(time.Millisecond),
 		float64(used)/float64(len(lists))/(1<<20), float64(used)/float64(len(lists))/float64(n)), n*len(lists), before, after)
-	return followEnded(s, lists, accesses, n)
+	return followEnded(s, lists, accesses)
 }
 
-// followEnded lets all instances follow the list for a minute, in which one session is ended.
-func followEnded(s shared, lists []*revocation.List, accesses []revocation.Access, n int) error {
+// followEnded lets all instances follow the list for a minute, and then ends sessions, one after the other.
+func followEnded(s shared, lists []*revocation.List, accesses []revocation.Access) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for i := range lists {
@@ -104,13 +109,13 @@ func followEnded(s shared, lists []*revocation.List, accesses []revocation.Acces
 	}
 	report(fmt.Sprintf("a minute of %d idle instances", len(lists)), len(lists), before, after)
 	var times []time.Duration
-	for i := range 20 {
-		began := time.Now()
-		if err := lists[0].Add(ctx, accesses[0], revocation.Entry{Session: seal.RandomText(16), Until: began.Add(12 * time.Hour).Unix()}); err != nil {
+	for range 20 {
+		id, began := seal.RandomBytes(12), time.Now()
+		if err := lists[0].Add(ctx, accesses[0], logout(id, began)); err != nil {
 			return err
 		}
 		for _, list := range lists {
-			for list.Now.Len() <= n+i {
+			for !list.Now.Has(&session.Session{ID: string(id), Issued: began}, "123456") {
 				time.Sleep(time.Millisecond)
 			}
 		}
