@@ -29,7 +29,7 @@ func main() {
 	flag.IntVar(&p.connections, "connections", 32, "how many requests are on their way at once")
 	flag.StringVar(&p.only, "case", "", "one case alone: "+strings.Join(caseNames(), ", "))
 	binary := flag.String("caddy", "", "another Caddy with the plugin, built already")
-	flag.StringVar(&p.profiles, "profiles", "", "a folder for CPU profiles of both Caddys, of one more round of each case")
+	flag.StringVar(&p.profiles, "profiles", "", "a folder for profiles of both Caddys: CPU of one more round of each case, and allocations since the start")
 	flag.Parse()
 	p.useCaddy = (*rig.Rig).BuildCaddy
 	if *binary != "" {
