@@ -24,7 +24,7 @@ func main() {
 	}
 	var p plan
 	flag.IntVar(&p.rounds, "rounds", 7, "how often each case is measured on both Caddys")
-	flag.DurationVar(&p.duration, "duration", 3*time.Second, "how long each is driven in a round")
+	flag.DurationVar(&p.duration, "duration", 2*time.Second, "how long each is driven in a round")
 	flag.Float64Var(&p.others, "others", 0.05, "the share of the machine's CPU time that other processes may take in a round; more is a failure")
 	flag.IntVar(&p.connections, "connections", 32, "how many requests are on their way at once")
 	flag.StringVar(&p.only, "case", "", "one case alone: "+strings.Join(caseNames(), ", "))
