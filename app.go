@@ -15,7 +15,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -65,11 +67,14 @@ type App struct {
 	// instance's own, keep_sessions.
 	AfterStateLoss string `json:"after_state_loss,omitempty"`
 
+	ctx            caddy.Context
 	logger         *zap.Logger
-	storage        state.Engine // the shared state
-	caddyStorage   *store.Store // if the shared state is in Caddy's storage
-	keepSessions   bool         // after a loss of the shared state
-	stateName      string       // the config of the shared state
+	storage        state.Engine    // the shared state
+	caddyStorage   *store.Store    // if the shared state is in Caddy's storage
+	keepSessions   bool            // after a loss of the shared state
+	localState     bool            // the shared state is in files, and not on a server
+	stateName      string          // the config of the shared state
+	checkedStorage json.RawMessage // the config's storage, for `caddy vipps-login check`, which provisions the config with another
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
@@ -111,7 +116,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 
 // Provision resolves keys and secrets. It makes no network calls, so Caddy starts while Vipps MobilePay is down.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
+	a.ctx, a.logger = ctx, ctx.Logger()
 	a.clientLogs = newLogLimiter()
 	a.opened = session.NewOpened()
 	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
@@ -207,12 +212,13 @@ func (a *App) resolveCookieSecrets(base string) error {
 	return err
 }
 
-// Start reads or generates the cookie secret if none is configured, and cleans up in the shared state from time to time.
+// Start reads or generates the cookie secret if none is configured, and cleans up in the shared state from time to time. Without the
+// shared state it starts nevertheless: requests that need it get 503.
 func (a *App) Start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.stop = cancel
 	a.examineStorage(ctx)
-	if _, err := a.cookieKeys(ctx); err != nil {
+	if err := a.startKeys(ctx); err != nil {
 		return err
 	}
 	go a.sweep(ctx)
@@ -227,20 +233,34 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop ends the goroutines of Start. It waits a moment for what this instance has not stored yet.
-func (a *App) Stop() error {
-	if a.stop == nil {
+func (a *App) startKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWaits)
+	defer cancel()
+	_, err := epoch.Read(ctx, a.storage) // before a login begins, which would be older than the state
+	if err != nil && !a.localState {
+		a.logger.Warn("the shared state cannot be read yet", zap.Error(err))
+	}
+	keys, err := a.cookieKeys(ctx)
+	switch {
+	case errors.Is(err, state.ErrUnavailable) && !a.localState: // a folder of this machine is not away, but wrong
+		a.logger.Error("the cookie secret cannot be read from the shared state: until it can, all requests with a cookie of ours get 503", zap.Error(err))
 		return nil
+	case err != nil:
+		return err
 	}
-	a.stop()
-	ended := make(chan struct{})
-	go func() { a.background.Wait(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(stopWaits):
-	}
+	a.useKeys(keys)
 	return nil
 }
+
+const (
+	// startWaits is how long Start waits for the shared state.
+	startWaits = 5 * time.Second
+
+	// stopWaits is how long Stop waits for the shared state at a reload, and exitWaits how long when Caddy exits and has no
+	// grace_period.
+	stopWaits = 5 * time.Second
+	exitWaits = 30 * time.Second
+)
 
 // Cleanup releases what Provision acquired.
 func (a *App) Cleanup() error {
@@ -268,31 +288,17 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if err == nil {
 		a.generated = secret
 		a.keys.Store(keys)
+		a.useKeys(keys)
 	}
 	return keys, err
 }
 
-func newSecret() string { return base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48)) }
-
-// secretName is where the generated secret is in the shared state.
-const secretName = "cookie_secret"
-
-// storedSecret returns the secret that all instances share, and stores fresh if there is none.
-func storedSecret(ctx context.Context, shared state.Engine, fresh string) (string, error) {
-	for {
-		stored, err := shared.Get(ctx, secretName)
-		switch {
-		case err == nil && len(stored) < seal.MinSecretBytes: // generating another would log everybody out
-			return "", fmt.Errorf("%s in the shared state is too short: delete it to have a new one made", secretName)
-		case !errors.Is(err, state.ErrNotFound):
-			return string(stored), err
-		}
-		if added, err := shared.Add(ctx, secretName, []byte(fresh), state.ForEver); added || err != nil {
-			return fresh, err
-		}
-		// another instance was faster
-	}
+// useKeys has outcomes of phone logins that could not be stored stored with this config.
+func (a *App) useKeys(keys *seal.Keys) {
+	a.shared.phones.Use(phone.Store{Shared: a.storage, Memory: a.shared.phones, Keys: keys})
 }
+
+func newSecret() string { return base64.RawStdEncoding.EncodeToString(seal.RandomBytes(48)) }
 
 // brandDay is when MobilePay becomes Vipps.
 const brandDay = "2027-01-12"
@@ -318,6 +324,3 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 )
-
-// sweptFolders hold records that expire, in Caddy's storage.
-var sweptFolders = []string{store.Prefix + "/redeemed", store.Prefix + "/phone_login", store.Prefix + "/phone_request", store.Prefix + "/phone_asked"}

@@ -390,7 +390,7 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "every instance reads the others' parts",
-		File:   "admin.go",
+		File:   "background.go",
 		Old:    `	return a.shared.revocations.Follow(ctx, at, revocation.RefreshEvery)`,
 		New: `	pause(ctx, revocation.RefreshEvery)
 	return a.shared.revocations.Loaded(ctx, at)`,
@@ -399,9 +399,9 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	{
 		Threat: "logout that does not",
 		Name:   "what could not be written is tried again",
-		File:   "admin.go",
-		Old:    `			err = a.shared.revocations.Flush(context.WithoutCancel(ctx), at)`,
-		New:    `			_ = at`,
+		File:   "background.go",
+		Old:    `	return a.shared.revocations.Flush(ctx, at)`,
+		New:    `	return nil`,
 		Test:   "TestReloadWhileStorageIsAway",
 	},
 	{

@@ -97,14 +97,13 @@ func (d *Desk) Complete(ctx context.Context, code string) (*Login, []userinfo.Cl
 		d.settle(ctx, l, got, err)
 		return nil, nil, err
 	}
-	done, err := d.update(ctx, l.ID, d.MSN, func(l *Login) (bool, error) {
-		if l.at(time.Now()).Status != Pending {
-			return false, ErrUnknown // another request was faster
-		}
-		l.complete(claims)
-		return true, nil
-	})
-	return done, claims, err
+	done := *l
+	done.complete(claims)
+	written, taken, err := d.writeDown(ctx, &done)
+	if err == nil && !taken {
+		err = ErrUnknown // another request was faster
+	}
+	return written, claims, err
 }
 
 // settle records a code that did not complete its login. The code is spent: if userinfo was unavailable, the till's next poll
@@ -113,23 +112,16 @@ func (d *Desk) settle(ctx context.Context, l *Login, got vipps.Tokens, failure e
 	if l == nil {
 		return
 	}
-	var change func(*Login)
+	settled := *l
 	switch {
 	case errors.Is(failure, vipps.ErrNoAnswer), errors.Is(failure, vipps.ErrBusy), errors.Is(failure, vipps.ErrBadAnswer):
-		change = func(l *Login) { l.Tokens = &got }
+		settled.Tokens = &got
 	case errors.Is(failure, ErrOtherNumber), errors.Is(failure, idtoken.ErrSubMismatch):
-		change = func(l *Login) { l.end(Failed, d.reason(failure), time.Now()) }
+		settled.end(Failed, d.reason(failure), time.Now())
 	default:
 		return
 	}
-	_, err := d.update(ctx, l.ID, d.MSN, func(l *Login) (bool, error) {
-		pending := l.Status == Pending
-		if pending {
-			change(l)
-		}
-		return pending, nil
-	})
-	if err != nil {
+	if _, _, err := d.writeDown(ctx, &settled); err != nil {
 		d.Logger.Error("phone login: what has become of it is lost", zap.String("msn", d.MSN), zap.Error(err))
 	}
 }

@@ -39,6 +39,7 @@ type fakeVipps struct {
 	asked    []url.Values
 	polls    []time.Time
 	outcomes []string
+	answered func() // called when the token endpoint answers something final
 }
 
 func (f *fakeVipps) set(change func(*fakeVipps)) {
@@ -67,6 +68,9 @@ func (f *fakeVipps) RoundTrip(r *http.Request) (*http.Response, error) {
 	case "/token":
 		f.polls = append(f.polls, time.Now())
 		body = f.tokens
+		if f.answered != nil && body != pendingAnswer {
+			f.answered()
+		}
 	}
 	status := http.StatusOK
 	if strings.Contains(body, `"error"`) {

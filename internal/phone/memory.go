@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"sync/atomic"
 	"time"
 
 	gocache "github.com/patrickmn/go-cache"
@@ -9,11 +10,13 @@ import (
 
 // Memory is what this process knows of logins from phone numbers, across reloads. The rest is in the shared state.
 type Memory struct {
-	logins  *gocache.Cache     // kept, by MSN and id
-	polls   singleflight.Group // by MSN and id: all that wait for a login share one poll
-	waiters waiters
-	leases  *gocache.Cache // of this instance, by MSN and id
-	pending *gocache.Cache // ids of logins that were started here and have not ended, to count
+	logins   *gocache.Cache     // kept, by MSN and id
+	polls    singleflight.Group // by MSN and id: all that wait for a login share one poll
+	waiters  waiters
+	unstored unstored
+	newest   atomic.Pointer[Store] // that of the newest config
+	leases   *gocache.Cache        // of this instance, by MSN and id
+	pending  *gocache.Cache        // ids of logins that were started here and have not ended, to count
 }
 
 // kept is a login as it was read or written, and never changes.

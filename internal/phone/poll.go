@@ -55,22 +55,8 @@ func (d *Desk) claimAndPoll(ctx context.Context, l *Login, wait time.Duration) (
 	if polled == *l {
 		return l, nil
 	}
-	return d.writeDown(ctx, &polled)
-}
-
-// writeDown stores the result of a poll. It tries more than once: Vipps MobilePay gives the tokens once.
-func (d *Desk) writeDown(ctx context.Context, polled *Login) (l *Login, err error) {
-	for try := range 3 {
-		time.Sleep(time.Duration(try) * 500 * time.Millisecond)
-		l, err = d.update(ctx, polled.ID, d.MSN, func(l *Login) (bool, error) {
-			return d.merge(l, polled), nil
-		})
-		if err == nil || errors.Is(err, ErrUnknown) {
-			return l, err
-		}
-	}
-	d.Logger.Error("phone login: the answer could not be stored", zap.String("msn", d.MSN), zap.Error(err))
-	return nil, err
+	l, _, err = d.writeDown(ctx, &polled)
+	return l, err
 }
 
 // merge takes over the result of a poll, unless another instance or a ping has stored something better in between. It reports
@@ -150,7 +136,7 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 		}
 		l.Tokens = &got
 		// Before anything else: Vipps MobilePay gives them once.
-		if _, err := d.writeDown(ctx, l); err != nil {
+		if _, _, err := d.writeDown(ctx, l); err != nil {
 			return
 		}
 	}

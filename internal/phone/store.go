@@ -37,6 +37,9 @@ const (
 
 // read returns a login of this merchant, as it was read or written at notBefore or later.
 func (s Store) read(ctx context.Context, id, msn string, notBefore time.Time) (*Login, error) {
+	if l := s.Memory.unstored.get(msn + "/" + id); l != nil && l.Status != Pending {
+		return l.known(time.Now())
+	}
 	if kept, ok := s.Memory.login(id, msn); ok && !kept.at.Before(notBefore) {
 		return kept.login.known(time.Now())
 	}

@@ -122,3 +122,49 @@ func TestLostStorage(t *testing.T) {
 		}
 	})
 }
+
+// TestUnknownPast: in a state that has lost what was stored, sessions from before are not valid where no instance knows which of
+// them were revoked. An instance that does tells the others.
+func TestUnknownPast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory, keys := storetest.New(), sealtest.Keys(t)
+		at := Access{Shared: store.New(memory), Keys: keys}
+		refresh := func(r *List) {
+			t.Helper()
+			if err := r.Refresh(t.Context(), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clear(memory.Files)
+		running := NewList()
+		refresh(running)
+		time.Sleep(time.Hour)
+		old, ended := session.New(nil, time.Now(), 3*time.Hour), session.New(nil, time.Now(), 3*time.Hour)
+		if err := running.Add(t.Context(), at, endOf(ended)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		clear(memory.Files)
+		time.Sleep(RefreshEvery)
+		newcomer := NewList()
+		refresh(newcomer)
+		if !newcomer.Now.Has(old, "1") || !newcomer.Now.Has(ended, "1") {
+			t.Error("sessions of an unknown past are valid")
+		}
+		if fresh := session.New(nil, time.Now(), time.Hour); newcomer.Now.Has(fresh, "1") {
+			t.Error("a new session is not valid")
+		}
+		keeps := NewList()
+		kept := at
+		kept.KeepSessions = true
+		if err := keeps.Refresh(t.Context(), kept); err != nil || keeps.Now.Has(old, "1") {
+			t.Errorf("with KeepSessions: not valid, %v", err)
+		}
+		refresh(running)
+		time.Sleep(RefreshEvery)
+		refresh(newcomer)
+		if newcomer.Now.Has(old, "1") || !newcomer.Now.Has(ended, "1") || running.Now.Has(old, "1") {
+			t.Error("what another instance knows does not count")
+		}
+	})
+}

@@ -1,0 +1,228 @@
+package vippslogin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/revocation"
+	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/store"
+	"github.com/caddy-vipps/vippslogin/state"
+)
+
+// secretName is where the generated secret is in the shared state.
+const secretName = "cookie_secret"
+
+// storedSecret returns the secret that all instances share, and stores fresh if there is none.
+func storedSecret(ctx context.Context, shared state.Engine, fresh string) (string, error) {
+	for {
+		stored, err := shared.Get(ctx, secretName)
+		switch {
+		case err == nil && len(stored) < seal.MinSecretBytes: // generating another would log everybody out
+			return "", fmt.Errorf("%s in the shared state is too short: delete it to have a new one made", secretName)
+		case !errors.Is(err, state.ErrNotFound):
+			return string(stored), err
+		}
+		if added, err := shared.Add(ctx, secretName, []byte(fresh), state.ForEver); added || err != nil {
+			return fresh, err
+		}
+		// another instance was faster
+	}
+}
+
+// sweep removes what has expired from memory and from Caddy's storage, now and every ten minutes.
+func (a *App) sweep(ctx context.Context) {
+	ticker := time.NewTicker(login.Life)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		a.shared.deleteExpired()
+		if a.sweeps && a.caddyStorage != nil {
+			if err := a.caddyStorage.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
+				a.logger.Warn("could not clean up in storage", zap.Error(err))
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		}
+	}
+}
+
+// revocationsLoaded reads the list of revoked sessions if that was never done.
+func (a *App) revocationsLoaded(ctx context.Context) error {
+	if a.shared.revocations.IsLoaded() {
+		return nil
+	}
+	at, err := a.revocationAccess(ctx)
+	if err != nil {
+		return err
+	}
+	return a.shared.revocations.Loaded(ctx, at)
+}
+
+// followRevocations keeps the list of revoked sessions up to date: it reads what other instances add.
+func (a *App) followRevocations(ctx context.Context) {
+	working := true
+	for ctx.Err() == nil {
+		err := a.readRevocations(ctx)
+		if (err == nil) != working && ctx.Err() == nil { // once for each change
+			working = err == nil
+			if working {
+				a.logger.Info("the list of ended sessions is up to date again")
+			} else {
+				a.logger.Error("the list of ended sessions cannot be brought up to date: sessions that other instances end go on here", zap.Error(err))
+			}
+		}
+		if err != nil {
+			pause(ctx, time.Second)
+		}
+	}
+}
+
+// pause waits, but not longer than ctx.
+func pause(ctx context.Context, length time.Duration) {
+	timer := time.NewTimer(length)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (a *App) readRevocations(ctx context.Context) error {
+	at, err := a.revocationAccess(ctx)
+	if err != nil {
+		return err
+	}
+	return a.shared.revocations.Follow(ctx, at, revocation.RefreshEvery)
+}
+
+// storeRevocations stores what could not be stored at once, again and again, and at last before the instance stops.
+func (a *App) storeRevocations(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause(ctx, revocation.RefreshEvery)
+		_ = a.flushRevocations() // whoever revoked them was told
+	}
+	err := a.flushRevocations()
+	for deadline := time.Now().Add(a.stopWaits() - time.Second); err != nil && caddy.Exiting() && time.Now().Before(deadline); {
+		pause(context.Background(), 500*time.Millisecond)
+		err = a.flushRevocations()
+	}
+	if err != nil && caddy.Exiting() {
+		a.logger.Error("sessions were ended here that other instances do not know of: they go on there, and here after a restart",
+			zap.Int("sessions", a.shared.revocations.Pending()), zap.Error(err))
+	}
+}
+
+func (a *App) flushRevocations() error {
+	if a.shared.revocations.Pending() == 0 {
+		return nil
+	}
+	ctx := context.Background()
+	at, err := a.revocationAccess(ctx)
+	if err != nil {
+		return err
+	}
+	return a.shared.revocations.Flush(ctx, at)
+}
+
+// examineStorage tries Caddy's storage out before it is used.
+func (a *App) examineStorage(ctx context.Context) {
+	if a.caddyStorage == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a storage that hangs must not keep Caddy from starting
+	defer cancel()
+	problem, err := a.caddyStorage.Examine(ctx)
+	if err != nil {
+		a.logger.Warn("the storage cannot be used yet", zap.Error(err))
+	}
+	a.logUnfit(problem)
+}
+
+// examineLocks tries the storage's locks out, which takes a moment.
+func (a *App) examineLocks(ctx context.Context) {
+	problem, err := a.caddyStorage.ExamineLock(ctx)
+	if err != nil && ctx.Err() == nil {
+		a.logger.Warn("the storage's locks could not be tried out", zap.Error(err))
+	}
+	a.logUnfit(problem)
+}
+
+func (a *App) logUnfit(problem string) {
+	if problem != "" {
+		a.logger.Error("the storage module is unfit: logins from phone numbers and return_in_any_browser are refused", zap.String("problem", problem))
+	}
+}
+
+// revocationAccess returns how the list of revoked sessions is reached. It reports a loss of the shared state.
+func (a *App) revocationAccess(ctx context.Context) (revocation.Access, error) {
+	keys, err := a.cookieKeys(ctx)
+	return revocation.Access{Shared: a.storage, Keys: keys, Place: a.stateName, KeepSessions: a.keepSessions, Lost: func(entries int) {
+		if err := a.restoreSecret(ctx); err != nil {
+			a.logger.Error("the cookie secret could not be stored again", zap.Error(err))
+		}
+		counted.stateLost.Inc()
+		a.logger.Error("the shared state is not the one that it was, or it has lost what was stored: the ended sessions that this instance knows are stored again; phone logins in progress are gone", zap.Int("ended_sessions", entries))
+	}}, err
+}
+
+// restoreSecret stores the generated secret again in a state that has lost it: an instance that starts later would generate
+// another, and know no session.
+func (a *App) restoreSecret(ctx context.Context) error {
+	a.keysLock.Lock()
+	defer a.keysLock.Unlock()
+	if a.generated == "" {
+		return nil // it is configured
+	}
+	stored, err := storedSecret(ctx, a.storage, a.generated)
+	if err == nil && stored != a.generated {
+		err = errors.New("the shared state has another cookie secret than this instance: restart it")
+	}
+	return err
+}
+
+// Stop ends the goroutines of Start. It waits for what this instance has not stored yet.
+func (a *App) Stop() error {
+	if a.stop == nil {
+		return nil
+	}
+	a.stop()
+	ended := make(chan struct{})
+	go func() { a.background.Wait(); close(ended) }()
+	timer := time.NewTimer(a.stopWaits())
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return nil
+		case <-ended:
+			if !caddy.Exiting() || a.shared.phones.Unstored() == 0 { // a reload keeps what is not stored
+				return nil
+			}
+			pause(context.Background(), 50*time.Millisecond)
+		}
+	}
+}
+
+func (a *App) stopWaits() time.Duration {
+	if !caddy.Exiting() {
+		return stopWaits
+	}
+	if app, err := a.ctx.AppIfConfigured("http"); err == nil {
+		if grace := app.(*caddyhttp.App).GracePeriod; grace > 0 {
+			return time.Duration(grace)
+		}
+	}
+	return exitWaits
+}
+
+// sweptFolders hold records that expire, in Caddy's storage.
+var sweptFolders = []string{store.Prefix + "/redeemed", store.Prefix + "/phone_login", store.Prefix + "/phone_request", store.Prefix + "/phone_asked"}

@@ -1,0 +1,80 @@
+package defences
+
+// Shared state that is away, or that has lost what was stored.
+var sharedState = []Defence{
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "sessions of an unknown past are not valid",
+		File:   "internal/revocation/list.go",
+		Old:    `	r.Now.setBegun(found.Begun, at.KeepSessions)`,
+		New:    `	r.Now.setBegun(found.Begun, true)`,
+		Test:   "TestUnknownPast",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "an instance that knows the past says so",
+		File:   "internal/revocation/list.go",
+		Old:    `		if known.Known() {`,
+		New:    `		if false {`,
+		Test:   "TestUnknownPast",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a login from before may have been completed",
+		File:   "internal/login/redeemed.go",
+		Old:    `	if err == nil && started.Before(`,
+		New:    `	if false && started.Before(`,
+		Test:   "TestRedeemAfterLoss",
+	},
+	{
+		Threat: "the outcome of a phone login, which is given once, lost in an outage",
+		Name:   "it is kept until it is stored",
+		File:   "internal/phone/unstored.go",
+		Old:    `		go d.storeLater(key, found.ID)`,
+		New:    `		_ = d.storeLater`,
+		Test:   "TestOutcomeDuringOutage",
+	},
+	{
+		Threat: "the outcome of a phone login, which is given once, lost in an outage",
+		Name:   "the phone's browser is not told that its code failed",
+		File:   "internal/phone/desk.go",
+		Old:    `	written, taken, err := d.writeDown(ctx, &done)`,
+		New: `	written, err := d.update(ctx, done.ID, d.MSN, func(l *Login) (bool, error) { return d.merge(l, &done), nil })
+	taken := err == nil`,
+		Test: "TestCodeDuringOutage",
+	},
+	{
+		Threat: "the outcome of a phone login, which is given once, lost in an outage",
+		Name:   "a reload goes on with it",
+		File:   "internal/phone/unstored.go",
+		Old:    `		if newest := d.Memory.newest.Load(); newest != nil {`,
+		New:    `		if newest := d.Memory.newest.Load(); false {`,
+		Test:   "TestOutcomeOverReload",
+	},
+	{
+		Threat: "somebody else on the network or on the Redis server",
+		Name:   "a server of another CA gets no password",
+		File:   "redis/settings.go",
+		Old:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server}`,
+		New:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server, InsecureSkipVerify: true}`,
+		Test:   "TestRedisExampleImpostor",
+	},
+	{
+		Threat: "somebody else on the network or on the Redis server",
+		Name:   "clients have a certificate",
+		File:   "examples/redis/redis.conf",
+		Old:    `tls-auth-clients yes`,
+		New:    `tls-auth-clients no`,
+		Test:   "TestRedisExampleRights",
+	},
+	{
+		Threat: "somebody else on the network or on the Redis server",
+		Name:   "the user has no more rights than the engine needs",
+		File:   "examples/redis/users.acl",
+		Old: `+ping +client|setname
+user replica`,
+		New: `+ping +client|setname +del
+user replica`,
+		Test: "TestRedisExampleRights",
+	},
+}
