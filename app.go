@@ -117,7 +117,8 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision resolves keys and secrets. It makes no network calls, so Caddy starts while Vipps MobilePay is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
-	a.clientLogs, a.opened = newLogLimiter(), session.NewOpened()
+	a.clientLogs = newLogLimiter()
+	a.opened = session.NewOpened()
 	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
 		return err
 	}

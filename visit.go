@@ -100,7 +100,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 
 // openVisit opens the session of a visit, if there is one.
 func (h *Handler) openVisit(r *http.Request, v *visit) error {
-	values, any := cookie.SessionValues(r.Header, v.names.Session, v.Secure())
+	values, n, any := cookie.SessionValues(r.Header, v.names.Session, v.Secure())
 	if !any {
 		return nil
 	}
@@ -111,7 +111,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if err := h.app.revocationsLoaded(r.Context()); err != nil {
 		return err
 	}
-	s, ok := h.app.opened.Open(v.keys.Session, values, v.Host, v.msn)
+	s, ok := h.app.opened.Open(v.keys.Session, values[:n], v.Host, v.msn)
 	if ok && h.idleTimeout > 0 {
 		s.Seen = lastUse(r.Header, v, s)
 	}

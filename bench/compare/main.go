@@ -24,12 +24,12 @@ func main() {
 	}
 	var p plan
 	flag.IntVar(&p.rounds, "rounds", 7, "how often each case is measured on both Caddys")
-	flag.DurationVar(&p.duration, "duration", 3*time.Second, "how long each is driven in a round")
+	flag.DurationVar(&p.duration, "duration", 2*time.Second, "how long each is driven in a round")
 	flag.Float64Var(&p.others, "others", 0.05, "the share of the machine's CPU time that other processes may take in a round; more is a failure")
 	flag.IntVar(&p.connections, "connections", 32, "how many requests are on their way at once")
 	flag.StringVar(&p.only, "case", "", "one case alone: "+strings.Join(caseNames(), ", "))
 	binary := flag.String("caddy", "", "another Caddy with the plugin, built already")
-	flag.StringVar(&p.profiles, "profiles", "", "a folder for CPU profiles of both Caddys, of one more round of each case")
+	flag.StringVar(&p.profiles, "profiles", "", "a folder for profiles of both Caddys: CPU of one more round of each case, and allocations since the start")
 	flag.Parse()
 	p.useCaddy = (*rig.Rig).BuildCaddy
 	if *binary != "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -90,15 +91,15 @@ func (b *bench) profile(ctx context.Context, p plan, c sample) error {
 		return nil
 	}
 	for i, s := range b.sides(c) {
+		file := filepath.Join(p.profiles, c.name+"-"+[]string{"with", "bare", "headers"}[i])
 		written := make(chan error, 1)
 		go func() {
-			file := c.name + "-" + []string{"with", "bare", "headers"}[i] + ".prof"
-			written <- rig.Profile(s.admin, filepath.Join(p.profiles, file), p.duration)
+			written <- rig.Profile(s.admin, file+".prof", p.duration)
 		}()
 		if _, err := b.drive(ctx, p, c, s, p.duration+time.Second); err != nil {
 			return err
 		}
-		if err := <-written; err != nil {
+		if err := errors.Join(<-written, rig.AllocationProfile(s.admin, file+".allocs.prof")); err != nil {
 			return err
 		}
 	}

@@ -224,11 +224,11 @@ var state = []Defence{
 		Threat: "cookie parsing",
 		Name:   "a chunk's name says which one it is",
 		File:   "internal/cookie/cookie.go",
-		Old: `			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
-				found[i], any = value, true
+		Old: `			if name[len(prefix):] == chunkEndings[i] && values[i] == "" {
+				values[i], any = value, true
 			}`,
-		New: `			if found[i] == "" {
-				found[i], any = value, true
+		New: `			if values[i] == "" {
+				values[i], any = value, true
 				break
 			}`,
 		Test: "TestMixedChunks",

@@ -385,10 +385,15 @@ var tokens = []Defence{
 	{
 		Threat: "expansion in data",
 		Name:   "claims are data, in headers",
-		File:   "internal/identity/identity.go",
-		Old:    `		values[i] = l.value`,
-		New:    `		values[i] = incoming.Replacer(r).ReplaceAll(l.value, "")`,
-		Test:   "TestClaimsAsHeaders",
+		File:   "module.go",
+		Old: `	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
+`,
+		New: `	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
+	for field := range r.Header {
+		r.Header.Set(field, incoming.Replacer(r).ReplaceAll(r.Header.Get(field), ""))
+	}
+`,
+		Test: "TestClaimsAsHeaders",
 	},
 	{
 		Threat: "expansion in data",

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"io"
-	"maps"
 	"net/http"
 	"net/textproto"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -20,7 +18,6 @@ type Identity struct {
 	prefix   string            // canonical, ends in "-"
 	folded   string            // prefix, folded
 	msnField string            // the header with the MSN
-	msnKey   string            // its placeholder
 	fields   map[string]string // configured field, canonical, to the claim it shows
 	foldedBy map[string]bool   // the configured fields, folded
 	names    map[string]string // header names of well-known claims, so that no request has to build them
@@ -48,7 +45,6 @@ func New(prefix, encoding string, fields map[string]string, assertion string) *I
 	id := &Identity{
 		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
 		msnField: textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
-		msnKey:   "http.request.header." + textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
 		folded:   Fold(prefix),
 		fields:   make(map[string]string, len(fields)),
 		foldedBy: make(map[string]bool, len(fields)),
@@ -148,7 +144,8 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 }
 
 // Present sets the identity headers. Strip must have been called before, so that nothing of the client's is left. assertion is
-// the signed proof, "" for none.
+// the signed proof, "" for none. The header changes in place: Caddy's placeholders use the original request, and a directive
+// before us, such as tracing, may have passed on a copy, which has the same header.
 func (id *Identity) Present(r *http.Request, s *session.Session, msn string, newLogin bool, assertion string) {
 	var room [24]line // on the stack, which is enough for nearly all
 	lines := id.appendLines(room[:0], s.Claims, msn, newLogin)
@@ -156,18 +153,9 @@ func (id *Identity) Present(r *http.Request, s *session.Session, msn string, new
 		lines = append(lines, line{id.assertion, assertion})
 	}
 	values := make([]string, len(lines))
-	before := r.Header
-	header := make(http.Header, len(before)+len(lines)) // growing a map while filling it costs twice the memory
-	maps.Copy(header, before)
-	r.Header = header
 	for i, l := range lines {
 		values[i] = l.value
-		header[l.field] = values[i : i+1 : i+1]
-	}
-	// Caddy's placeholders use the original request. If a directive before us has passed on a copy, as tracing does, the
-	// original still has the old map.
-	if shown, _ := incoming.Replacer(r).Get(id.msnKey); shown != msn {
-		maps.Copy(before, header)
+		r.Header[l.field] = values[i : i+1 : i+1]
 	}
 }
 
