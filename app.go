@@ -15,9 +15,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
@@ -67,10 +69,12 @@ type App struct {
 
 	ctx            caddy.Context
 	logger         *zap.Logger
-	storage        state.Engine // the shared state
-	caddyStorage   *store.Store // if the shared state is in Caddy's storage
-	keepSessions   bool         // after a loss of the shared state
-	stateName      string       // the config of the shared state
+	storage        state.Engine    // the shared state
+	caddyStorage   *store.Store    // if the shared state is in Caddy's storage
+	keepSessions   bool            // after a loss of the shared state
+	localState     bool            // the shared state is in files, and not on a server
+	stateName      string          // the config of the shared state
+	checkedStorage json.RawMessage // the config's storage, for `caddy vipps-login check`, which provisions the config with another
 	shared         *shared
 	sharedKey      string
 	partnerKeys    vipps.Keys
@@ -83,6 +87,7 @@ type App struct {
 
 	keys       atomic.Pointer[seal.Keys] // nil until they are read from storage
 	keysLock   sync.Mutex
+	opened     *session.Opened
 	stop       context.CancelFunc
 	generated  string         // the cookie secret in storage, where none is configured; keysLock guards it
 	background sync.WaitGroup // what Stop waits for
@@ -112,7 +117,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision resolves keys and secrets. It makes no network calls, so Caddy starts while Vipps MobilePay is down.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
-	a.clientLogs = newLogLimiter()
+	a.clientLogs, a.opened = newLogLimiter(), session.NewOpened()
 	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
 		return err
 	}
@@ -230,9 +235,13 @@ func (a *App) Start() error {
 func (a *App) startKeys(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWaits)
 	defer cancel()
+	_, err := epoch.Read(ctx, a.storage) // before a login begins, which would be older than the state
+	if err != nil && !a.localState {
+		a.logger.Warn("the shared state cannot be read yet", zap.Error(err))
+	}
 	keys, err := a.cookieKeys(ctx)
 	switch {
-	case errors.Is(err, state.ErrUnavailable):
+	case errors.Is(err, state.ErrUnavailable) && !a.localState: // a folder of this machine is not away, but wrong
 		a.logger.Error("the cookie secret cannot be read from the shared state: until it can, all requests with a cookie of ours get 503", zap.Error(err))
 		return nil
 	case err != nil:

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/caddy-vipps/vippslogin/internal/check"
-	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
 
 func init() {
@@ -64,7 +63,8 @@ func newCheckCommand() *cobra.Command {
 		Long: `
 Reads a config as 'caddy validate' does, asks Vipps MobilePay whether logins at its
 merchants can work, and says what to fix where they cannot. Nobody is logged in,
-nothing is started, stored or changed, and no secret is printed.
+nothing is started or changed, and no secret is printed. Shared state on a server is tried
+with a value that is removed again.
 
 The exit status is 1 if a check fails or the config cannot be loaded, and 0
 otherwise, also where there are warnings or something could not be checked.`,
@@ -105,7 +105,7 @@ func runCheck(cmd *cobra.Command, options checkOptions) error {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, options.timeout)
 	defer cancel()
-	report, err := checkAll(ctx, app.shared.client, targets, options)
+	report, err := checkAll(ctx, app, targets, options)
 	if err == nil && errors.Is(ctx.Err(), context.Canceled) {
 		err = errors.New("interrupted")
 	}
@@ -155,13 +155,13 @@ func narrow(targets []*check.Target, msns []string) ([]*check.Target, error) {
 }
 
 // checkAll checks everything, with a progress bar on a terminal.
-func checkAll(ctx context.Context, client *vipps.Client, targets []*check.Target, options checkOptions) (*check.Report, error) {
+func checkAll(ctx context.Context, app *App, targets []*check.Target, options checkOptions) (*check.Report, error) {
 	bar := newProgress(check.Steps(targets), options.json || options.mail)
-	c, err := check.New(client, options.pings, options.parallel, func() { _ = bar.Add(1) })
+	c, err := check.New(app.shared.client, options.pings, options.parallel, func() { _ = bar.Add(1) })
 	if err != nil {
 		return nil, err
 	}
-	partner := c.Partner(ctx)
+	partner := append(c.Partner(ctx), app.checkState(ctx)...)
 	hosts := c.Targets(ctx, targets)
 	_ = bar.Finish()
 	return c.NewReport(partner, targets, hosts), nil

@@ -2,6 +2,7 @@ package vippslogin
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/check"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
+	"github.com/caddy-vipps/vippslogin/internal/store"
 )
 
 // readTargets reads a config file, and returns what there is to check in it.
@@ -64,6 +66,7 @@ func findTargets(config *caddy.Config) (*App, []*check.Target, error) {
 	proxied := serversBehindProxies(config.AppsRaw["http"]) // provisioning clears it
 	delete(config.AppsRaw, "tls")
 	config.Admin = nil
+	storage := config.StorageRaw
 	config.StorageRaw, _ = json.Marshal(map[string]string{"module": "file_system", "root": folder})
 	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{Level: "ERROR"}}}}
 	ctx, err := caddy.ProvisionContext(config)
@@ -74,11 +77,71 @@ func findTargets(config *caddy.Config) (*App, []*check.Target, error) {
 	if err != nil {
 		return nil, nil, errors.New("there is no vipps_login in this config: nothing to check")
 	}
+	app.(*App).checkedStorage = storage
 	web, err := ctx.AppIfConfigured("http")
 	if err != nil {
 		return app.(*App), nil, nil
 	}
 	return app.(*App), targetsOf(web.(*caddyhttp.App), proxied), nil
+}
+
+// checkState tries the shared state where it is on a server. Files are not tried: they may belong to another user.
+func (a *App) checkState(ctx context.Context) []check.Finding {
+	if a.caddyStorage == nil {
+		return []check.Finding{check.SharedState(ctx, "state "+a.engineName(), a.storage)}
+	}
+	var module struct {
+		Name string `json:"module"`
+	}
+	if json.Unmarshal(a.checkedStorage, &module) != nil || module.Name == "" || module.Name == "file_system" {
+		return nil
+	}
+	name := "storage " + module.Name
+	loaded, err := a.ctx.LoadModuleByID("caddy.storage."+module.Name, withoutModule(a.checkedStorage))
+	if err != nil {
+		return []check.Finding{check.StateAway(name)}
+	}
+	converter, ok := loaded.(caddy.StorageConverter)
+	if !ok {
+		return []check.Finding{check.StateAway(name)}
+	}
+	storage, err := converter.CertMagicStorage()
+	if err != nil {
+		return []check.Finding{check.StateAway(name)}
+	}
+	shared := store.New(storage)
+	for _, examine := range []func(context.Context) (string, error){shared.Examine, shared.ExamineLock} {
+		switch problem, err := examine(ctx); {
+		case problem != "":
+			return []check.Finding{check.StateProblem(name, problem)}
+		case err != nil:
+			return []check.Finding{check.StateAway(name)}
+		}
+	}
+	return []check.Finding{check.SharedState(ctx, name, shared)}
+}
+
+// withoutModule removes the name of a module from its config, as Caddy does.
+func withoutModule(raw json.RawMessage) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(raw, &fields) != nil {
+		return raw
+	}
+	delete(fields, "module")
+	without, err := json.Marshal(fields)
+	if err != nil {
+		return raw
+	}
+	return without
+}
+
+// engineName returns the name of the engine of shared state, from its config.
+func (a *App) engineName() string {
+	var config struct {
+		Engine string `json:"engine"`
+	}
+	_ = json.Unmarshal([]byte(a.stateName), &config)
+	return config.Engine
 }
 
 // serversBehindProxies returns the names of the servers that trust a proxy to tell the client's address.

@@ -69,6 +69,7 @@ func (s *shared) deleteExpired() {
 	login.Used.DeleteExpired()
 	s.phones.DeleteExpired()
 	s.refusedCodes.DeleteExpired()
+	s.revocations.Now.DeleteExpired()
 }
 
 // Destruct stops what runs in the background. Caddy calls it when the last config is gone.

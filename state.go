@@ -75,10 +75,12 @@ func (a *App) provisionState(ctx caddy.Context) error {
 	if storage, ok := engine.(store.Store); ok {
 		a.caddyStorage = &storage
 	}
-	return a.resolveStateLoss(module)
+	local, ok := module.(*CaddyStorage)
+	a.localState = ok && local.local
+	return a.resolveStateLoss()
 }
 
-func (a *App) resolveStateLoss(module any) error {
+func (a *App) resolveStateLoss() error {
 	after := a.AfterStateLoss
 	if err := resolveText("after_state_loss", &after); err != nil {
 		return err
@@ -88,8 +90,7 @@ func (a *App) resolveStateLoss(module any) error {
 		a.keepSessions = true
 	case refuseSessions:
 	case "":
-		storage, ok := module.(*CaddyStorage)
-		a.keepSessions = ok && storage.local
+		a.keepSessions = a.localState
 	default:
 		return fmt.Errorf("after_state_loss: %q: write %s or %s", after, refuseSessions, keepSessions)
 	}

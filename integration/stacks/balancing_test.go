@@ -151,6 +151,10 @@ func (f *front) balances(probes bool) {
 	b := f.largeUser()
 	f.websocket(b)
 	f.waitForBoth(b)
+	f.repeatsNoPOST(false)
+	if f.postOverHTTP2 {
+		f.repeatsNoPOST(true)
+	}
 
 	f.instances[0].Kill()
 	f.wantsOnly("b", b)
@@ -166,6 +170,42 @@ func (f *front) balances(probes bool) {
 	request := harness.NewRequest(f.T, http.MethodPost, publicShop+"/vipps/logout", nil, "Origin: "+publicShop)
 	b.Do(request).WantStatus(f.T, http.StatusSeeOther)
 	b.Get(publicShop+"/").WantStatus(f.T, http.StatusFound)
+}
+
+// repeatsNoPOST: when an instance dies over a POST, the user is told so, and the other one does not get it.
+func (f *front) repeatsNoPOST(http2 bool) {
+	f.T.Helper()
+	b := f.browser(http2)
+	b.Login(publicShop+"/", harness.Kari).WantStatus(f.T, http.StatusOK)
+	orders := make(chan int, 10)
+	f.serve(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			i := int(r.Header.Get("X-Instance")[0] - 'a')
+			f.instances[i].Kill()
+			orders <- i
+		}
+	})
+	// Not b.Do, which repeats requests itself.
+	resp, err := b.Client.Do(harness.NewRequest(f.T, http.MethodPost, publicShop+"/order", strings.NewReader("mug"), "Origin: "+publicShop))
+	if err == nil {
+		defer resp.Body.Close()
+		if resp.StatusCode < 500 {
+			f.T.Errorf("a POST whose instance died: %d", resp.StatusCode)
+		}
+	}
+	f.startInstance(<-orders, f.sites)
+	if n := len(orders); n > 0 {
+		f.T.Errorf("a POST came %d times more", n)
+		f.startInstance(<-orders, f.sites)
+	}
+	f.waitForBoth(b)
+}
+
+// serve has the site answer in another way.
+func (f *front) serve(handler http.HandlerFunc) {
+	f.Upstream.Mutex.Lock()
+	defer f.Upstream.Mutex.Unlock()
+	f.Upstream.Handler = handler
 }
 
 // largeUser logs in somebody with more claims than a Cookie line of 8 KiB has room for.
@@ -230,8 +270,7 @@ func (f *front) wantsOnly(instance string, b *harness.Browser) {
 // websocket: one is opened with a session, and refused without.
 func (f *front) websocket(b *harness.Browser) {
 	f.T.Helper()
-	f.Upstream.Mutex.Lock()
-	f.Upstream.Handler = func(rw http.ResponseWriter, r *http.Request) {
+	f.serve(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
 			return
 		}
@@ -244,8 +283,7 @@ func (f *front) websocket(b *harness.Browser) {
 		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n%s\n", r.Header.Get("X-Vipps-Given-Name"))
 		line, _ := buffered.ReadString('\n')
 		fmt.Fprint(conn, line)
-	}
-	f.Upstream.Mutex.Unlock()
+	})
 	if status, _, _ := f.upgrade(""); status != http.StatusUnauthorized {
 		f.T.Errorf("a websocket without a session: %d", status)
 	}

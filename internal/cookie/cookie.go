@@ -191,8 +191,11 @@ func hasCookie(header http.Header, name string) bool {
 // SessionValues returns the values of the session cookies in order, up to the first that is missing. The second result
 // reports whether there is any such cookie.
 func SessionValues(header http.Header, base string, secure bool) (values []string, any bool) {
-	var found [MaxChunks]string
 	prefix := Name(base, secure)
+	if !slices.ContainsFunc(header["Cookie"], func(line string) bool { return strings.Contains(line, prefix) }) {
+		return nil, false // as of every crawler: the array below is an allocation
+	}
+	var found [MaxChunks]string
 	for name, value := range All(header) {
 		if !strings.HasPrefix(name, prefix) {
 			continue

@@ -243,6 +243,30 @@ var state = []Defence{
 	},
 	{
 		Threat: "cookie cryptography",
+		Name:   "an opened session is for its host",
+		File:   "internal/session/opened.go",
+		Old:    `k.host == host && `,
+		New:    ``,
+		Test:   "TestOpenedSession",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "an opened session is for its merchant",
+		File:   "internal/session/opened.go",
+		Old:    ` && k.msn == msn`,
+		New:    ``,
+		Test:   "TestOpenedSession",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "an opened session is for its keys",
+		File:   "internal/session/opened.go",
+		Old:    ` && k.key == key`,
+		New:    ` && key != nil`,
+		Test:   "TestOpenedSession",
+	},
+	{
+		Threat: "cookie cryptography",
 		Name:   "what was altered does not open",
 		File:   "internal/seal/seal.go",
 		Old: `	return cipher.NewGCMWithRandomNonce(block)

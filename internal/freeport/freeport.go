@@ -4,6 +4,7 @@ package freeport
 import (
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -16,9 +17,12 @@ const first, count = 20000, 12000
 var (
 	mu   sync.Mutex
 	used = make(map[int]bool)
+	// reservations are kept for as long as the process runs: the garbage collector would close them.
+	reservations []net.Listener
 )
 
-// New returns a port that nobody listens on, and that this process was not given before.
+// New returns a port that nobody listens on, and that neither this process was given before nor another one that runs. (A
+// test may stop its server and start it again: in between, nobody listens.)
 func New(t testing.TB) int {
 	t.Helper()
 	mu.Lock()
@@ -29,6 +33,9 @@ func New(t testing.TB) int {
 			continue
 		}
 		used[port] = true
+		if !reserve(port) {
+			continue
+		}
 		if listener, err := net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil {
 			listener.Close()
 			return port
@@ -36,4 +43,18 @@ func New(t testing.TB) int {
 	}
 	t.Fatal("no port is free")
 	return 0
+}
+
+// reserve reports whether no other process has the port, which is this process's then, until it ends. mu is held.
+func reserve(port int) bool {
+	if runtime.GOOS != "linux" {
+		return true
+	}
+	// An abstract socket: no file, and it goes with its process.
+	reservation, err := net.Listen("unix", "@vippslogin-freeport-"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	reservations = append(reservations, reservation)
+	return true
 }

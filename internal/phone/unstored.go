@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// storeWaits is how long a request waits until an outcome is stored.
-	storeWaits = 2 * time.Second
+	// storeWaits is how long a request waits until an outcome is stored: in Caddy's storage, a dead instance may have the lock.
+	storeWaits = 20 * time.Second
 
 	// storeAgain is how often an outcome that could not be stored is tried again.
 	storeAgain = time.Second

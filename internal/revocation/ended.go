@@ -3,6 +3,7 @@ package revocation
 import (
 	"encoding/base64"
 	"hash/maphash"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,65 +12,83 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/session"
 )
 
-// Sessions are in browsers, and end by themselves. What ends one before its time, everywhere, is a list that every
-// instance holds in memory: no request waits for the shared state to see whether its session is on it.
+// Sessions are in browsers, and expire. A list of revocations ends them early at all instances. Every instance has the list in
+// memory, so that no request waits for the shared state.
 
 // Ended is the list, made to be asked by many requests at once, and added to one by one.
 type Ended struct {
-	sessions shards // by id
-	people   shards // by MSN and sub; the MSN is "" where the sub is enough
-	owners   shards // of all sessions of a merchant, by MSN; "" is everybody
+	sessions shards[[session.IDBytes]byte, sessionMark]
+	people   shards[string, mark] // by MSN and sub; the MSN is "" where the sub is enough
+	owners   shards[string, mark] // of all sessions of a merchant, by MSN; "" is everybody
 
 	persons atomic.Int64 // how many there are in people: mostly none
-	begun   atomic.Int64 // what ended before is not known, in seconds since 1970
+	begun   atomic.Int64 // revocations from before are not known, in seconds since 1970
 }
 
-// mark is what is known of one key: sessions that began no later than before have ended, which counts until then. Of a
-// single session it is any time.
+// sessionMark is what is known of one session. There may be millions: they take 8 bytes besides their key.
+type sessionMark struct {
+	until uint32 // when the session has expired, in seconds since 1970
+	seen  uint32 // the last reading of the feed that had it
+}
+
+func (m sessionMark) with(other sessionMark) sessionMark {
+	return sessionMark{max(m.until, other.until), max(m.seen, other.seen)}
+}
+
+// mark is what is known of several sessions: those that began no later than before are revoked, which counts until then.
 type mark struct {
 	before, until int64
 	seen          uint32 // the last reading of the feed that had it
 }
 
+// with returns the latest of two marks. It was not seen if what was is less.
+func (m mark) with(other mark) mark {
+	if m.before > other.before || m.until > other.until {
+		other.seen = m.seen
+	}
+	return mark{max(m.before, other.before), max(m.until, other.until), max(m.seen, other.seen)}
+}
+
 const shardCount = 64
 
 // shards are a map in parts, so that requests that ask and logouts that add hardly wait for one another.
-type shards struct {
-	parts [shardCount]struct {
-		sync.RWMutex
-		marks map[string]mark
-	}
+type shards[K comparable, M interface{ with(M) M }] struct {
+	parts [shardCount]shard[K, M]
+}
+
+type shard[K comparable, M any] struct {
+	sync.RWMutex
+	marks map[K]M
 }
 
 var hashSeed = maphash.MakeSeed()
 
-func (s *shards) get(key string) mark {
-	part := &s.parts[maphash.String(hashSeed, key)%shardCount]
+func (s *shards[K, M]) part(key K) *shard[K, M] {
+	return &s.parts[maphash.Comparable(hashSeed, key)%shardCount]
+}
+
+func (s *shards[K, M]) get(key K) M {
+	part := s.part(key)
 	part.RLock()
 	defer part.RUnlock()
 	return part.marks[key]
 }
 
 // add takes the latest of what is known, and reports whether the key is new.
-func (s *shards) add(key string, m mark) (isNew bool) {
-	part := &s.parts[maphash.String(hashSeed, key)%shardCount]
+func (s *shards[K, M]) add(key K, m M) (isNew bool) {
+	part := s.part(key)
 	part.Lock()
 	defer part.Unlock()
 	if part.marks == nil {
-		part.marks = make(map[string]mark)
+		part.marks = make(map[K]M)
 	}
 	known, ok := part.marks[key]
-	m.seen = max(m.seen, known.seen)
-	if known.before > m.before || known.until > m.until { // what was seen is less than what is known
-		m.seen = known.seen
-	}
-	m.before, m.until = max(known.before, m.before), max(known.until, m.until)
-	part.marks[key] = m
+	part.marks[key] = known.with(m)
 	return !ok
 }
 
 // each calls do with every mark, and deletes those for which it returns false.
-func (s *shards) each(do func(key string, m mark) (keep bool)) {
+func (s *shards[K, M]) each(do func(key K, m M) (keep bool)) {
 	for i := range s.parts {
 		part := &s.parts[i]
 		part.Lock()
@@ -82,6 +101,16 @@ func (s *shards) each(do func(key string, m mark) (keep bool)) {
 	}
 }
 
+func (s *shards[K, M]) len() (n int) {
+	for i := range s.parts {
+		part := &s.parts[i]
+		part.RLock()
+		n += len(part.marks)
+		part.RUnlock()
+	}
+	return n
+}
+
 func personKey(msn, sub string) string { return msn + "\x00" + sub }
 
 // add ends sessions. seen is the reading of the feed that had the entry; 0 for none.
@@ -89,9 +118,10 @@ func (e *Ended) add(entry Entry, seen uint32) {
 	m := mark{before: entry.Before, until: entry.Until, seen: seen}
 	switch {
 	case entry.Session != "":
-		id, _ := base64.RawURLEncoding.DecodeString(entry.Session) // what is no id matches no session
-		m.before = 0
-		e.sessions.add(string(id), m)
+		id, err := base64.RawURLEncoding.DecodeString(entry.Session)
+		if err == nil && len(id) == session.IDBytes { // what is no id matches no session
+			e.sessions.add([session.IDBytes]byte(id), sessionMark{uint32(min(max(entry.Until, 0), math.MaxUint32)), seen})
+		}
 	case entry.Sub != "":
 		if e.people.add(personKey(entry.MSN, entry.Sub), m) {
 			e.persons.Add(1)
@@ -106,7 +136,7 @@ func (e *Ended) add(entry Entry, seen uint32) {
 func (e *Ended) Has(s *session.Session, msn string) bool {
 	began, now := s.Issued.Unix(), time.Now().Unix()
 	ends := func(m mark) bool { return began <= m.before && now <= m.until }
-	if began < e.begun.Load() || e.sessions.get(s.ID).until >= now || ends(e.owners.get("")) || ends(e.owners.get(msn)) {
+	if began < e.begun.Load() || e.hasSession(s.ID, now) || ends(e.owners.get("")) || ends(e.owners.get(msn)) {
 		return true
 	}
 	if e.persons.Load() == 0 {
@@ -114,6 +144,10 @@ func (e *Ended) Has(s *session.Session, msn string) bool {
 	}
 	sub := s.Sub()
 	return ends(e.people.get(personKey(msn, sub))) || ends(e.people.get(personKey("", sub)))
+}
+
+func (e *Ended) hasSession(id string, now int64) bool {
+	return len(id) == session.IDBytes && int64(e.sessions.get([session.IDBytes]byte([]byte(id))).until) >= now
 }
 
 // setBegun makes sessions from before the shared state began invalid: they may have been revoked without anybody knowing.
@@ -124,34 +158,45 @@ func (e *Ended) setBegun(begun time.Time, keepSessions bool) {
 	e.begun.Store(begun.Unix())
 }
 
-// Len returns how many keys are on the list.
-func (e *Ended) Len() (n int) {
-	e.each(func(Entry, uint32) { n++ })
-	return n
-}
-
-// each calls do with everything that is on the list and still counts, and forgets the rest.
-func (e *Ended) each(do func(entry Entry, seen uint32)) {
+// DeleteExpired forgets what does not count any more.
+func (e *Ended) DeleteExpired() {
 	now := time.Now().Unix()
-	e.sessions.each(func(key string, m mark) bool {
-		if now <= m.until {
-			do(Entry{Session: base64.RawURLEncoding.EncodeToString([]byte(key)), Before: m.before, Until: m.until}, m.seen)
+	e.sessions.each(func(_ [session.IDBytes]byte, m sessionMark) bool { return now <= int64(m.until) })
+	e.owners.each(func(_ string, m mark) bool { return now <= m.until })
+	e.people.each(func(_ string, m mark) bool {
+		if now > m.until {
+			e.persons.Add(-1)
 		}
 		return now <= m.until
 	})
-	e.people.each(func(key string, m mark) bool {
-		if now > m.until {
-			e.persons.Add(-1)
-			return false
+}
+
+// Len returns how many keys are on the list.
+func (e *Ended) Len() int {
+	e.DeleteExpired()
+	return e.sessions.len() + e.people.len() + e.owners.len()
+}
+
+// unseen calls do with everything on the list that a reading of the feed has not seen.
+func (e *Ended) unseen(reading uint32, do func(entry Entry, seen uint32)) {
+	e.DeleteExpired()
+	e.sessions.each(func(id [session.IDBytes]byte, m sessionMark) bool {
+		if m.seen != reading {
+			do(Entry{Session: base64.RawURLEncoding.EncodeToString(id[:]), Until: int64(m.until)}, m.seen)
 		}
-		msn, sub, _ := strings.Cut(key, "\x00")
-		do(Entry{MSN: msn, Sub: sub, Before: m.before, Until: m.until}, m.seen)
+		return true
+	})
+	e.people.each(func(key string, m mark) bool {
+		if m.seen != reading {
+			msn, sub, _ := strings.Cut(key, "\x00")
+			do(Entry{MSN: msn, Sub: sub, Before: m.before, Until: m.until}, m.seen)
+		}
 		return true
 	})
 	e.owners.each(func(key string, m mark) bool {
-		if now <= m.until {
+		if m.seen != reading {
 			do(Entry{MSN: key, Before: m.before, Until: m.until}, m.seen)
 		}
-		return now <= m.until
+		return true
 	})
 }

@@ -219,10 +219,7 @@ func (r *List) restore(ctx context.Context, at Access) (lost int, err error) {
 	for last := -1; ; {
 		var missing []Entry
 		total := 0
-		r.Now.each(func(entry Entry, seen uint32) {
-			if seen == r.reading {
-				return
-			}
+		r.Now.unseen(r.reading, func(entry Entry, seen uint32) {
 			if total++; len(missing) < restoreAtOnce {
 				missing = append(missing, entry)
 			}

@@ -126,8 +126,12 @@ func (s Store) look(ctx context.Context, feed string, at *cursor, now time.Time)
 	if err != nil {
 		return nil, at, err
 	}
+	listed := make(map[string]bool, len(names))
+	for _, name := range names {
+		listed[name] = true
+	}
 	for name, read := range at.parts {
-		if read.until > now.Unix() && !slices.Contains(names, name) {
+		if read.until > now.Unix() && !listed[name] {
 			return nil, at, fmt.Errorf("%w: %s is not there", state.ErrLost, name)
 		}
 	}
@@ -136,7 +140,7 @@ func (s Store) look(ctx context.Context, feed string, at *cursor, now time.Time)
 	if more {
 		unread = unread[:partsAtOnce]
 	}
-	entries, next, err := s.readParts(ctx, at, unread, names)
+	entries, next, err := s.readParts(ctx, at, unread, listed)
 	if !more && err == nil {
 		next.version, next.listed = version, now
 	}
@@ -178,7 +182,7 @@ func began(name string) time.Time {
 
 // readParts reads parts, several at once, and returns their new entries and the position behind those that it could
 // read.
-func (s Store) readParts(ctx context.Context, at *cursor, names, listed []string) (entries [][]byte, next *cursor, err error) {
+func (s Store) readParts(ctx context.Context, at *cursor, names []string, listed map[string]bool) (entries [][]byte, next *cursor, err error) {
 	parts, errs := make([]*part, len(names)), make([]error, len(names))
 	var readers errgroup.Group
 	readers.SetLimit(readersAtOnce)
@@ -194,7 +198,7 @@ func (s Store) readParts(ctx context.Context, at *cursor, names, listed []string
 		next.parts = make(map[string]partRead)
 	}
 	for name := range next.parts {
-		if !slices.Contains(listed, name) {
+		if !listed[name] {
 			delete(next.parts, name) // it is over
 		}
 	}
