@@ -133,8 +133,8 @@ var state = []Defence{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
 		File:   "app.go",
-		Old:    `	a.clientLogs = newLogLimiter()`,
-		New: `	a.clientLogs = newLogLimiter()
+		Old:    `	a.ctx, a.logger = ctx, ctx.Logger()`,
+		New: `	a.ctx, a.logger = ctx, ctx.Logger()
 	login.Used = login.NewSpent()`,
 		Test: "TestSpentThroughReloads",
 	},

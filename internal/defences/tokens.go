@@ -386,17 +386,14 @@ var tokens = []Defence{
 		Threat: "expansion in data",
 		Name:   "claims are data, in headers",
 		File:   "internal/identity/identity.go",
-		Old: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
-`,
-		New: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
-		value = incoming.Replacer(r).ReplaceAll(value, "")
-`,
-		Test: "TestClaimsAsHeaders",
+		Old:    `		values[i] = l.value`,
+		New:    `		values[i] = incoming.Replacer(r).ReplaceAll(l.value, "")`,
+		Test:   "TestClaimsAsHeaders",
 	},
 	{
 		Threat: "expansion in data",
 		Name:   "line breaks are none",
-		File:   "internal/identity/identity.go",
+		File:   "internal/identity/encodings.go",
 		Old:    `if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {`,
 		New:    `if unicode.IsControl(r) && r != '\n' && r != '\r' {`,
 		Test:   "FuzzUserinfo",
