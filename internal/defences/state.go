@@ -132,10 +132,10 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
-		File:   "app.go",
-		Old:    `	a.ctx, a.logger = ctx, ctx.Logger()`,
-		New: `	a.ctx, a.logger = ctx, ctx.Logger()
-	login.Used = login.NewSpent()`,
+		File:   "partnerclient.go",
+		Old:    `	return value.(*shared), key`,
+		New: `	login.Used = login.NewSpent()
+	return value.(*shared), key`,
 		Test: "TestSpentThroughReloads",
 	},
 	{
