@@ -59,22 +59,4 @@ var sharedState = []Defence{
 		New:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server, InsecureSkipVerify: true}`,
 		Test:   "TestRedisExampleImpostor",
 	},
-	{
-		Threat: "somebody else on the network or on the Redis server",
-		Name:   "clients have a certificate",
-		File:   "examples/redis/redis.conf",
-		Old:    `tls-auth-clients yes`,
-		New:    `tls-auth-clients no`,
-		Test:   "TestRedisExampleRights",
-	},
-	{
-		Threat: "somebody else on the network or on the Redis server",
-		Name:   "the user has no more rights than the engine needs",
-		File:   "examples/redis/users.acl",
-		Old: `+ping +client|setname
-user replica`,
-		New: `+ping +client|setname +del
-user replica`,
-		Test: "TestRedisExampleRights",
-	},
 }
