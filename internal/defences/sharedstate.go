@@ -20,6 +20,22 @@ var sharedState = []Defence{
 	},
 	{
 		Threat: "a storage that has lost what was stored",
+		Name:   "after_state_loss counts from a reload on",
+		File:   "internal/revocation/list.go",
+		Old:    `		r.Now.setBegun(r.now.Begun, at.KeepSessions)`,
+		New:    `		_ = 0`,
+		Test:   "TestReloadChangesWhatBecomesOfSessions",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a revocation that does not come back from the feed is stored again",
+		File:   "internal/revocation/add.go",
+		Old:    `	r.unread[entry] = time.Now().Add(readWithin)`,
+		New:    `	_ = readWithin`,
+		Test:   "TestRevocationLostBeforeItWasRead",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
 		Name:   "a login from before may have been completed",
 		File:   "internal/login/redeemed.go",
 		Old:    `	if err == nil && started.Before(`,

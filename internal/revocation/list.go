@@ -21,6 +21,7 @@ type List struct {
 
 	mu      sync.Mutex
 	pending map[*Entry]struct{} // added here, and not in the feed as far as is known
+	unread  map[Entry]time.Time // added here, and not read from the feed; stored again after that time
 
 	turn     chan struct{} // has an element while somebody reads, who alone touches the rest
 	place    string
@@ -72,7 +73,7 @@ const (
 
 // NewList returns an empty List.
 func NewList() *List {
-	return &List{loaded: make(chan struct{}), turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{})}
+	return &List{loaded: make(chan struct{}), turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{}), unread: make(map[Entry]time.Time)}
 }
 
 // IsLoaded reports whether the list was read.
@@ -147,6 +148,7 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 		r.now = found
 	}
 	if r.whole && goesOn {
+		r.Now.setBegun(r.now.Begun, at.KeepSessions) // the config may be another than that of the reading
 		return r.damage.err
 	}
 	if err := r.readAll(ctx, at); err != nil {
@@ -205,6 +207,7 @@ func (r *List) read(ctx context.Context, at Access, wait time.Duration) (n int, 
 		for _, entry := range opened {
 			r.Now.add(entry, r.reading)
 		}
+		r.haveRead(opened)
 	}
 	return len(entries), nil
 }
