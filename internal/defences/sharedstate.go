@@ -19,6 +19,20 @@ var sharedState = []Defence{
 		Test:   "TestUnknownPast",
 	},
 	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a storage that is away when Caddy starts is tried out later",
+		File:   "background.go",
+		Old: `		if err == nil || problem != "" {
+			return
+		}
+		if !logged`,
+		New: `		if true {
+			return
+		}
+		if !logged`,
+		Test: "TestExaminedOnceItAnswers",
+	},
+	{
 		Threat: "a storage that has lost what was stored",
 		Name:   "after_state_loss counts from a reload on",
 		File:   "internal/revocation/list.go",
