@@ -34,6 +34,22 @@ var sharedState = []Defence{
 	},
 	{
 		Threat: "a storage that has lost what was stored",
+		Name:   "a state that is lost again while it is restored is restored again",
+		File:   "internal/epoch/epoch.go",
+		Old:    `	if err == nil && !current.Made.Equal(found.Made) {`,
+		New:    `	if false {`,
+		Test:   "TestLostTwice",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a part that is shorter than it was has lost revocations",
+		File:   "internal/store/feed_read.go",
+		Old:    `		return nil, r.until > now.Unix()`,
+		New:    `		return nil, false`,
+		Test:   "TestStorageFromABackup",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
 		Name:   "after_state_loss counts from a reload on",
 		File:   "internal/revocation/list.go",
 		Old:    `		r.Now.setBegun(r.now.Begun, at.KeepSessions)`,

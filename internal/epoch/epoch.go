@@ -67,7 +67,11 @@ func Continue(ctx context.Context, shared state.Engine, found, before Epoch) (Ep
 	if err != nil || swapped {
 		return parse(continued.text), err
 	}
-	return Read(ctx, shared) // another instance was faster
+	current, err := Read(ctx, shared)
+	if err == nil && !current.Made.Equal(found.Made) {
+		err = fmt.Errorf("%w: it was lost once more", state.ErrUnavailable)
+	}
+	return current, err // of another instance, which was faster
 }
 
 func (e Epoch) withText() Epoch {
