@@ -50,6 +50,14 @@ var sharedState = []Defence{
 	},
 	{
 		Threat: "a storage that has lost what was stored",
+		Name:   "a state that has lost some may have lost completed logins",
+		File:   "internal/revocation/list.go",
+		Old:    `		case known.Is(found) && r.missing > 0:`,
+		New:    `		case false:`,
+		Test:   "TestFailoverAndCompletedLogins",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
 		Name:   "after_state_loss counts from a reload on",
 		File:   "internal/revocation/list.go",
 		Old:    `		r.Now.setBegun(r.now.Begun, at.KeepSessions)`,

@@ -30,6 +30,7 @@ type List struct {
 	position state.Position
 	reading  uint32 // the number of the reading from the beginning
 	whole    bool   // this reading came to the end
+	missing  int    // what the state has lost and this instance has stored again since the last whole reading
 	damage   damage
 	last     attempt
 }
@@ -154,24 +155,29 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 	if err := r.readAll(ctx, at); err != nil {
 		return err
 	}
-	entries := 0
 	if !r.whole {
-		if entries, err = r.restore(ctx, at); err != nil {
+		entries, err := r.restore(ctx, at)
+		if r.missing += entries; err != nil {
 			return err
 		}
-		if known.Known() {
-			if found, err = epoch.Continue(ctx, at.Shared, found, known); err != nil {
-				return err
-			}
+		switch {
+		case known.Is(found) && r.missing > 0: // the state has lost some, and more than revocations
+			found, err = epoch.Renew(ctx, at.Shared, found)
+		case known.Known():
+			found, err = epoch.Continue(ctx, at.Shared, found, known)
+		}
+		if err != nil {
+			return err
 		}
 		r.whole, r.epoch, r.now, r.place = true, found, found, at.Place
 	}
 	r.Now.setBegun(found.Begun, at.KeepSessions)
 	r.loadOnce.Do(func() { close(r.loaded) })
-	lost := known.Known() && found.Made.After(known.Made) || entries > 0
+	lost := known.Known() && found.Made.After(known.Made) || r.missing > 0
 	if lost && !moved && at.Lost != nil {
-		at.Lost(entries)
+		at.Lost(r.missing)
 	}
+	r.missing = 0
 	return nil
 }
 

@@ -71,3 +71,42 @@ func TestReloadChangesWhatBecomesOfSessions(t *testing.T) {
 		}
 	})
 }
+
+// TestFailoverAndCompletedLogins: a replica that lacks the latest revocations may lack the latest completed logins.
+func TestFailoverAndCompletedLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := statetest.NewMemory()
+		told := 0
+		at := Access{Shared: shared, Keys: sealtest.Keys(t), Lost: func(int) { told++ }}
+		here, there := NewList(), NewList()
+		refresh := func() {
+			t.Helper()
+			for _, r := range []*List{here, there, here, there} {
+				if err := r.Refresh(t.Context(), at); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		refresh()
+		if err := here.Add(t.Context(), at, endOf(session.New(nil, time.Now(), time.Hour))); err != nil {
+			t.Fatal(err)
+		}
+		refresh()
+		before, err := epoch.Read(t.Context(), shared)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		shared.LoseLatest(feed, 1)
+		refresh()
+		after, err := epoch.Read(t.Context(), shared)
+		if err != nil || !after.Made.After(before.Made) || !after.Begun.Equal(before.Begun) || told != 2 {
+			t.Errorf("%+v after %+v, told %d times: %v", after, before, told, err)
+		}
+		time.Sleep(time.Minute)
+		refresh()
+		if last, err := epoch.Read(t.Context(), shared); err != nil || !last.Is(after) {
+			t.Errorf("%+v after %+v: %v", last, after, err)
+		}
+	})
+}
