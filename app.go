@@ -224,9 +224,6 @@ func (a *App) Start() error {
 	go a.sweep(ctx)
 	a.background.Go(func() { a.followRevocations(ctx) })
 	a.background.Go(func() { a.storeRevocations(ctx) })
-	if a.sweeps && a.caddyStorage != nil {
-		a.background.Go(func() { a.examineLocks(ctx) })
-	}
 	for _, file := range a.files {
 		go file.Follow(ctx) // not in Provision, which `caddy validate` runs as well
 	}

@@ -133,27 +133,47 @@ func (a *App) flushRevocations() error {
 	return a.shared.revocations.Flush(ctx, at)
 }
 
-// examineStorage tries Caddy's storage out before it is used.
+// examineAgain is how long it takes until a storage that was away is tried out again.
+const examineAgain = 10 * time.Second
+
+// examineStorage tries Caddy's storage out before it is used, and goes on in the background where it is away.
 func (a *App) examineStorage(ctx context.Context) {
 	if a.caddyStorage == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // a storage that hangs must not keep Caddy from starting
-	defer cancel()
-	problem, err := a.caddyStorage.Examine(ctx)
-	if err != nil {
+	if err := a.examine(ctx, a.caddyStorage.Examine); err != nil {
 		a.logger.Warn("the storage cannot be used yet", zap.Error(err))
+		a.background.Go(func() { a.examineUntilDone(ctx, a.caddyStorage.Examine) })
 	}
-	a.logUnfit(problem)
+	if a.sweeps {
+		a.background.Go(func() { a.examineUntilDone(ctx, a.caddyStorage.ExamineLock) }) // which takes a moment
+	}
 }
 
-// examineLocks tries the storage's locks out, which takes a moment.
-func (a *App) examineLocks(ctx context.Context) {
-	problem, err := a.caddyStorage.ExamineLock(ctx)
-	if err != nil && ctx.Err() == nil {
-		a.logger.Warn("the storage's locks could not be tried out", zap.Error(err))
-	}
+// examine tries something out, but not for long: a storage that hangs must not keep Caddy from starting.
+func (a *App) examine(ctx context.Context, try func(context.Context) (problem string, err error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	problem, err := try(ctx)
 	a.logUnfit(problem)
+	return err
+}
+
+// examineUntilDone tries something out until the storage has answered: it may be away when Caddy starts, and unfit
+// nevertheless.
+func (a *App) examineUntilDone(ctx context.Context, try func(context.Context) (problem string, err error)) {
+	for logged := false; ctx.Err() == nil; {
+		problem, err := try(ctx)
+		a.logUnfit(problem)
+		if err == nil || problem != "" {
+			return
+		}
+		if !logged && ctx.Err() == nil {
+			a.logger.Warn("the storage could not be tried out: this is tried again", zap.Error(err))
+			logged = true
+		}
+		pause(ctx, examineAgain)
+	}
 }
 
 func (a *App) logUnfit(problem string) {

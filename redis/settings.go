@@ -114,11 +114,15 @@ func (r *Redis) settings() (*settings, error) {
 		s.Address = []string{defaultAddress}
 	case len(s.Address) > 1 && s.DB != 0:
 		resolve.fail("db: a Cluster has no database but 0")
-	case s.Username != "" && s.Password == "":
+	}
+	if s.Username != "" && s.Password == "" { // the client would come as the default user
 		resolve.fail("password: a username needs one")
 	}
 	for _, address := range append(s.Address, s.Sentinels...) {
-		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" || strings.ContainsAny(address, "@/") {
+			if strings.ContainsAny(address, "@/") { // a URL, which may have a password
+				address = "a URL"
+			}
 			resolve.fail("address: %q is not host:port", address)
 		}
 	}

@@ -19,6 +19,60 @@ var sharedState = []Defence{
 		Test:   "TestUnknownPast",
 	},
 	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a storage that is away when Caddy starts is tried out later",
+		File:   "background.go",
+		Old: `		if err == nil || problem != "" {
+			return
+		}
+		if !logged`,
+		New: `		if true {
+			return
+		}
+		if !logged`,
+		Test: "TestExaminedOnceItAnswers",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a state that is lost again while it is restored is restored again",
+		File:   "internal/epoch/epoch.go",
+		Old:    `	if err == nil && !current.Made.Equal(found.Made) {`,
+		New:    `	if false {`,
+		Test:   "TestLostTwice",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a part that is shorter than it was has lost revocations",
+		File:   "internal/store/feed_read.go",
+		Old:    `		return nil, r.until > now.Unix()`,
+		New:    `		return nil, false`,
+		Test:   "TestStorageFromABackup",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a state that has lost some may have lost completed logins",
+		File:   "internal/revocation/list.go",
+		Old:    `		case known.Is(found) && r.missing > 0:`,
+		New:    `		case false:`,
+		Test:   "TestFailoverAndCompletedLogins",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "after_state_loss counts from a reload on",
+		File:   "internal/revocation/list.go",
+		Old:    `		r.Now.setBegun(r.now.Begun, at.KeepSessions)`,
+		New:    `		_ = 0`,
+		Test:   "TestReloadChangesWhatBecomesOfSessions",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a revocation that does not come back from the feed is stored again",
+		File:   "internal/revocation/add.go",
+		Old:    `	r.unread[entry] = time.Now().Add(readWithin)`,
+		New:    `	_ = readWithin`,
+		Test:   "TestRevocationLostBeforeItWasRead",
+	},
+	{
 		Threat: "a storage that has lost what was stored",
 		Name:   "a login from before may have been completed",
 		File:   "internal/login/redeemed.go",

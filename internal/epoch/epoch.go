@@ -67,7 +67,25 @@ func Continue(ctx context.Context, shared state.Engine, found, before Epoch) (Ep
 	if err != nil || swapped {
 		return parse(continued.text), err
 	}
-	return Read(ctx, shared) // another instance was faster
+	current, err := Read(ctx, shared)
+	if err == nil && !current.Made.Equal(found.Made) {
+		err = fmt.Errorf("%w: it was lost once more", state.ErrUnavailable)
+	}
+	return current, err // of another instance, which was faster
+}
+
+// Renew says in the shared state that it has lost its latest data, whose epoch is still there: logins that were completed before
+// may not be recorded any more. It returns the epoch that counts now.
+func Renew(ctx context.Context, shared state.Engine, found Epoch) (Epoch, error) {
+	renewed := Epoch{Begun: found.Begun, Made: time.Now()}.withText()
+	swapped, err := shared.Swap(ctx, Key, []byte(found.text), []byte(renewed.text), state.ForEver)
+	switch {
+	case err != nil:
+		return Epoch{}, err
+	case swapped:
+		return parse(renewed.text), nil
+	}
+	return found, nil // another instance was faster: the next reading finds its epoch
 }
 
 func (e Epoch) withText() Epoch {

@@ -14,6 +14,7 @@ func (r *List) Add(ctx context.Context, at Access, entry Entry) error {
 	r.Now.add(entry, 0)
 	r.mu.Lock()
 	r.pending[&entry] = struct{}{}
+	r.unread[entry] = time.Now().Add(readWithin)
 	r.mu.Unlock()
 	written := make(chan error, 1)
 	go func() { written <- r.store(context.WithoutCancel(ctx), at, []*Entry{&entry}) }()
@@ -25,22 +26,43 @@ func (r *List) Add(ctx context.Context, at Access, entry Entry) error {
 	}
 }
 
-// Flush stores what could not be stored.
-func (r *List) Flush(ctx context.Context, at Access) error {
-	r.mu.Lock()
-	var pending []*Entry
-	for entry := range r.pending {
-		pending = append(pending, entry)
-	}
-	r.mu.Unlock()
-	return r.store(ctx, at, pending)
-}
+// readWithin is how long an entry may take from the feed back to the instance that appended it. Redis may answer, and then
+// fail over to a replica that has not got the entry: one that does not come back is appended again.
+const readWithin = 20 * time.Second
 
-// Pending returns how many entries are not stored.
-func (r *List) Pending() int {
+// Flush stores what could not be stored, and again what was stored and did not come back.
+func (r *List) Flush(ctx context.Context, at Access) error { return r.store(ctx, at, r.toStore()) }
+
+// Pending returns how many entries are not in the feed, as far as is known.
+func (r *List) Pending() int { return len(r.toStore()) }
+
+func (r *List) toStore() (entries []*Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.pending)
+	now, pending := time.Now(), make(map[Entry]bool, len(r.pending))
+	for entry := range r.pending {
+		entries = append(entries, entry)
+		pending[*entry] = true
+	}
+	for entry, until := range r.unread {
+		switch {
+		case pending[entry]:
+		case now.Unix() > entry.Until:
+			delete(r.unread, entry)
+		case now.After(until):
+			entries = append(entries, &entry)
+		}
+	}
+	return entries
+}
+
+// haveRead notes that entries have come back.
+func (r *List) haveRead(entries []Entry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, entry := range entries {
+		delete(r.unread, entry)
+	}
 }
 
 func (r *List) store(ctx context.Context, at Access, pending []*Entry) error {
@@ -55,6 +77,9 @@ func (r *List) store(ctx context.Context, at Access, pending []*Entry) error {
 	defer r.mu.Unlock()
 	for _, entry := range pending {
 		delete(r.pending, entry)
+		if _, unread := r.unread[*entry]; unread {
+			r.unread[*entry] = time.Now().Add(readWithin)
+		}
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ type List struct {
 
 	mu      sync.Mutex
 	pending map[*Entry]struct{} // added here, and not in the feed as far as is known
+	unread  map[Entry]time.Time // added here, and not read from the feed; stored again after that time
 
 	turn     chan struct{} // has an element while somebody reads, who alone touches the rest
 	place    string
@@ -29,6 +30,7 @@ type List struct {
 	position state.Position
 	reading  uint32 // the number of the reading from the beginning
 	whole    bool   // this reading came to the end
+	missing  int    // what the state has lost and this instance has stored again since the last whole reading
 	damage   damage
 	last     attempt
 }
@@ -72,7 +74,7 @@ const (
 
 // NewList returns an empty List.
 func NewList() *List {
-	return &List{loaded: make(chan struct{}), turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{})}
+	return &List{loaded: make(chan struct{}), turn: make(chan struct{}, 1), pending: make(map[*Entry]struct{}), unread: make(map[Entry]time.Time)}
 }
 
 // IsLoaded reports whether the list was read.
@@ -147,29 +149,35 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 		r.now = found
 	}
 	if r.whole && goesOn {
+		r.Now.setBegun(r.now.Begun, at.KeepSessions) // the config may be another than that of the reading
 		return r.damage.err
 	}
 	if err := r.readAll(ctx, at); err != nil {
 		return err
 	}
-	entries := 0
 	if !r.whole {
-		if entries, err = r.restore(ctx, at); err != nil {
+		entries, err := r.restore(ctx, at)
+		if r.missing += entries; err != nil {
 			return err
 		}
-		if known.Known() {
-			if found, err = epoch.Continue(ctx, at.Shared, found, known); err != nil {
-				return err
-			}
+		switch {
+		case known.Is(found) && r.missing > 0: // the state has lost some, and more than revocations
+			found, err = epoch.Renew(ctx, at.Shared, found)
+		case known.Known():
+			found, err = epoch.Continue(ctx, at.Shared, found, known)
+		}
+		if err != nil {
+			return err
 		}
 		r.whole, r.epoch, r.now, r.place = true, found, found, at.Place
 	}
 	r.Now.setBegun(found.Begun, at.KeepSessions)
 	r.loadOnce.Do(func() { close(r.loaded) })
-	lost := known.Known() && found.Made.After(known.Made) || entries > 0
+	lost := known.Known() && found.Made.After(known.Made) || r.missing > 0
 	if lost && !moved && at.Lost != nil {
-		at.Lost(entries)
+		at.Lost(r.missing)
 	}
+	r.missing = 0
 	return nil
 }
 
@@ -205,6 +213,7 @@ func (r *List) read(ctx context.Context, at Access, wait time.Duration) (n int, 
 		for _, entry := range opened {
 			r.Now.add(entry, r.reading)
 		}
+		r.haveRead(opened)
 	}
 	return len(entries), nil
 }

@@ -19,13 +19,22 @@ func (s Store) Examine(ctx context.Context) (problem string, err error) {
 	if err := s.prove(ctx); err != nil {
 		return "", err
 	}
+	for range 2 { // a connection that broke in between is no problem of the module
+		if problem, err = s.examineValues(ctx); problem == "" {
+			return "", err
+		}
+	}
+	return s.refuse(problem), err
+}
+
+func (s Store) examineValues(ctx context.Context) (problem string, err error) {
 	name := selfTest + "/" + rand.Text()
 	for _, try := range []func(context.Context, string) (string, error){s.examineAbsence, s.examineValue, s.examineList, s.examineDelete} {
 		if problem, err = try(ctx, name); problem != "" || err != nil {
 			break
 		}
 	}
-	return s.refuse(problem), err
+	return problem, err
 }
 
 // ExamineLock tries a lock, like Examine. It takes two seconds.

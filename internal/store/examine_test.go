@@ -79,3 +79,13 @@ func TestExamineAway(t *testing.T) {
 		t.Errorf("%q, %v", problem, err)
 	}
 }
+
+// TestExamineDuringOutage: one call that fails in between, with the manners of the Redis module, makes no module unfit.
+func TestExamineDuringOutage(t *testing.T) {
+	for fails := int64(1); fails < 30; fails++ {
+		shared := store.New(&storetest.Mannered{Memory: storetest.New(), Excludes: true, Fails: func(call int64) bool { return call == fails }})
+		if problem, _ := shared.Examine(t.Context()); problem != "" {
+			t.Errorf("call %d: %s", fails, problem)
+		}
+	}
+}

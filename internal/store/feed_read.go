@@ -67,11 +67,12 @@ func sumOf(entries []partEntry) uint64 {
 	return hash.Sum64()
 }
 
-// take returns the entries of a part that are new. What was read and is another now is new as well.
-func (r *partRead) take(entries []partEntry) (more [][]byte) {
+// take returns the entries of a part that are new. What was read and is another now is new as well. shorter says that the
+// part has lost some, as one that comes from a backup.
+func (r *partRead) take(entries []partEntry, now time.Time) (more [][]byte, shorter bool) {
 	switch known := r.entries; {
 	case len(entries) < known:
-		return nil // an older copy
+		return nil, r.until > now.Unix()
 	case sumOf(entries[:known]) != r.sum:
 		r.entries = 0
 	}
@@ -81,7 +82,7 @@ func (r *partRead) take(entries []partEntry) (more [][]byte) {
 		r.undated = r.undated || entry.Until == 0
 	}
 	r.entries, r.sum = len(entries), sumOf(entries)
-	return more
+	return more, false
 }
 
 // Next implements state.Engine.
@@ -207,7 +208,11 @@ func (s Store) readParts(ctx context.Context, at *cursor, names []string, listed
 			continue
 		}
 		read := next.parts[names[i]]
-		entries = append(entries, read.take(p.Entries)...)
+		more, shorter := read.take(p.Entries, time.Now())
+		if shorter {
+			return nil, at, fmt.Errorf("%w: %s is shorter than it was", state.ErrLost, names[i])
+		}
+		entries = append(entries, more...)
 		next.parts[names[i]] = read
 	}
 	return entries, next, errors.Join(errs...)
