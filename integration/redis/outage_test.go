@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,7 +19,10 @@ type outage struct {
 var outages = []outage{
 	{"killed", func(c *cluster) { c.Redis.Kill() }, func(c *cluster) { c.Redis.Run() }, false},
 	{"hung", func(c *cluster) { c.Redis.Hang() }, func(c *cluster) { c.Redis.Wake() }, false},
-	{"paused", func(c *cluster) { c.Redis.Do("CLIENT", "PAUSE", "20000", "ALL") }, func(*cluster) {}, false}, // no command ends it
+	{"paused", func(c *cluster) { c.Redis.Do("CLIENT", "PAUSE", "20000", "ALL") }, func(c *cluster) {
+		for c.Redis.Client.Ping(context.Background()).Err() != nil { // no command ends it
+		}
+	}, false},
 	{"full", func(c *cluster) { c.Redis.Do("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1") },
 		func(c *cluster) { c.Redis.Do("CONFIG", "SET", "maxmemory", "0") }, true},
 	{"read-only", func(c *cluster) { c.Redis.Do("REPLICAOF", "127.0.0.1", "1") }, func(c *cluster) { c.Redis.Do("REPLICAOF", "NO", "ONE") }, true},

@@ -52,7 +52,7 @@ func (m mark) with(other mark) mark {
 const shardCount = 64
 
 // shards are a map in parts, so that requests that ask and logouts that add hardly wait for one another.
-type shards[K comparable, M interface{ with(M) M }] struct {
+type shards[K comparable, M any] struct {
 	parts [shardCount]shard[K, M]
 }
 
@@ -74,8 +74,8 @@ func (s *shards[K, M]) get(key K) M {
 	return part.marks[key]
 }
 
-// add takes the latest of what is known, and reports whether the key is new.
-func (s *shards[K, M]) add(key K, m M) (isNew bool) {
+// add joins a mark to what is known of a key, and reports whether the key is new.
+func (s *shards[K, M]) add(key K, m M, join func(known, m M) M) (isNew bool) {
 	part := s.part(key)
 	part.Lock()
 	defer part.Unlock()
@@ -83,7 +83,7 @@ func (s *shards[K, M]) add(key K, m M) (isNew bool) {
 		part.marks = make(map[K]M)
 	}
 	known, ok := part.marks[key]
-	part.marks[key] = known.with(m)
+	part.marks[key] = join(known, m)
 	return !ok
 }
 
@@ -120,14 +120,14 @@ func (e *Ended) add(entry Entry, seen uint32) {
 	case entry.Session != "":
 		id, err := base64.RawURLEncoding.DecodeString(entry.Session)
 		if err == nil && len(id) == session.IDBytes { // what is no id matches no session
-			e.sessions.add([session.IDBytes]byte(id), sessionMark{uint32(min(max(entry.Until, 0), math.MaxUint32)), seen})
+			e.sessions.add([session.IDBytes]byte(id), sessionMark{uint32(min(max(entry.Until, 0), math.MaxUint32)), seen}, sessionMark.with)
 		}
 	case entry.Sub != "":
-		if e.people.add(personKey(entry.MSN, entry.Sub), m) {
+		if e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
 			e.persons.Add(1)
 		}
 	default:
-		e.owners.add(entry.MSN, m)
+		e.owners.add(entry.MSN, m, mark.with)
 	}
 }
 
