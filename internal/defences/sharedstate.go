@@ -14,8 +14,8 @@ var sharedState = []Defence{
 		Threat: "a storage that has lost what was stored",
 		Name:   "an instance that knows the past says so",
 		File:   "internal/revocation/list.go",
-		Old:    `		if known.Known() {`,
-		New:    `		if false {`,
+		Old:    `		case known.Known():`,
+		New:    `		case 1 < 0:`,
 		Test:   "TestUnknownPast",
 	},
 	{
