@@ -58,6 +58,14 @@ var sharedState = []Defence{
 	},
 	{
 		Threat: "a storage that has lost what was stored",
+		Name:   "a reload with other keys forgets no revocation that is not stored",
+		File:   "partnerclient.go",
+		Old:    `			next.revocations.Adopt(s.revocations)`,
+		New:    `			_ = next`,
+		Test:   "TestReloadWithOtherKeys",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
 		Name:   "after_state_loss counts from a reload on",
 		File:   "internal/revocation/list.go",
 		Old:    `		r.Now.setBegun(r.now.Begun, at.KeepSessions)`,
