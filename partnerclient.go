@@ -72,9 +72,16 @@ func (s *shared) deleteExpired() {
 	s.revocations.Now.DeleteExpired()
 }
 
-// Destruct stops what runs in the background. Caddy calls it when the last config is gone.
+// Destruct stops what runs in the background. Caddy calls it when the last config with these keys is gone. One with others
+// stores what could not be stored.
 func (s *shared) Destruct() error {
 	s.client.Stop()
+	sharedPool.Range(func(_, value any) bool {
+		if next, ok := value.(*shared); ok && next != s {
+			next.revocations.Adopt(s.revocations)
+		}
+		return true
+	})
 	return nil
 }
 

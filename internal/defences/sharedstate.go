@@ -14,8 +14,8 @@ var sharedState = []Defence{
 		Threat: "a storage that has lost what was stored",
 		Name:   "an instance that knows the past says so",
 		File:   "internal/revocation/list.go",
-		Old:    `		if known.Known() {`,
-		New:    `		if false {`,
+		Old:    `		case known.Known():`,
+		New:    `		case 1 < 0:`,
 		Test:   "TestUnknownPast",
 	},
 	{
@@ -55,6 +55,14 @@ var sharedState = []Defence{
 		Old:    `		case known.Is(found) && r.missing > 0:`,
 		New:    `		case false:`,
 		Test:   "TestFailoverAndCompletedLogins",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "a reload with other keys forgets no revocation that is not stored",
+		File:   "partnerclient.go",
+		Old:    `			next.revocations.Adopt(s.revocations)`,
+		New:    `			_ = next`,
+		Test:   "TestReloadWithOtherKeys",
 	},
 	{
 		Threat: "a storage that has lost what was stored",

@@ -56,6 +56,17 @@ func (r *List) toStore() (entries []*Entry) {
 	return entries
 }
 
+// Adopt takes over what another list could not store: that of an earlier config, which had other keys at Vipps MobilePay.
+func (r *List) Adopt(other *List) {
+	for _, entry := range other.toStore() {
+		r.Now.add(*entry, 0)
+		r.mu.Lock()
+		r.pending[entry] = struct{}{}
+		r.unread[*entry] = time.Now().Add(readWithin)
+		r.mu.Unlock()
+	}
+}
+
 // haveRead notes that entries have come back.
 func (r *List) haveRead(entries []Entry) {
 	r.mu.Lock()

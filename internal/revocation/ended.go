@@ -49,6 +49,12 @@ func (m mark) with(other mark) mark {
 	return mark{max(m.before, other.before), max(m.until, other.until), max(m.seen, other.seen)}
 }
 
+// Interface guards: staticcheck does not see uses through a constraint.
+var (
+	_ interface{ with(sessionMark) sessionMark } = sessionMark{}
+	_ interface{ with(mark) mark }               = mark{}
+)
+
 const shardCount = 64
 
 // shards are a map in parts, so that requests that ask and logouts that add hardly wait for one another.
