@@ -19,6 +19,7 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/merchant"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
+	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
@@ -86,6 +87,7 @@ type App struct {
 
 	keys       atomic.Pointer[seal.Keys] // nil until they are read from storage
 	keysLock   sync.Mutex
+	opened     *session.Opened
 	stop       context.CancelFunc
 	generated  string         // the cookie secret in storage, where none is configured; keysLock guards it
 	background sync.WaitGroup // what Stop waits for
@@ -116,6 +118,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.clientLogs = newLogLimiter()
+	a.opened = session.NewOpened()
 	if err := errors.Join(a.resolveBrandDay(), a.provisionState(ctx)); err != nil {
 		return err
 	}

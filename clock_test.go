@@ -59,7 +59,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := &App{storage: store.New(storetest.New())}
+	app := &App{storage: store.New(storetest.New()), opened: session.NewOpened()}
 	app.keys.Store(sealtest.Keys(t))
 	app.shared = &shared{client: vipps.NewClient(bubbleVipps, vipps.Keys{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"}, vipps.System{Name: "a", Version: "1", PluginName: "b", PluginVersion: "2"}, counted.observeCall), phones: phone.NewMemory(), revocations: revocation.NewList(), refusedCodes: login.NewRefusedCodes()}
 	app.shared.client.HTTP.Transport = b

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -78,6 +79,16 @@ var errInternal = errors.New("internal error")
 // unknownFailure is for errors that are missing in the table, which is a bug.
 var unknownFailure = failure{errInternal, http.StatusInternalServerError, "internal", zap.ErrorLevel, "unavailable"}
 
+// stateAwayWait is the Retry-After of what the shared state cannot serve.
+const stateAwayWait = 5 * time.Second
+
+// setRetryAfter says when to come back, where the failure passes by itself.
+func (f failure) setRetryAfter(w http.ResponseWriter) {
+	if f.is == state.ErrUnavailable {
+		setRetryAfter(w, stateAwayWait)
+	}
+}
+
 func failureOf(err error) failure {
 	for _, f := range failures {
 		if errors.Is(err, f.is) {
@@ -113,6 +124,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 // showFailure answers with a failure that was recorded.
 func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, f failure, reference, returnTo string) error {
 	w.Header().Set("Cache-Control", "no-store")
+	f.setRetryAfter(w)
 	v.refused = h.endpoint(incoming.OriginalPath(r)) == nil
 	if h.ErrorPages == "off" {
 		setErrorPlaceholders(r, f.reason, reference, h.loginURL(v, returnTo))

@@ -103,7 +103,7 @@ func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer
 func (h *Handler) answerAttempt(w http.ResponseWriter, r *http.Request, v *visit, l *login.Login, attempt *login.Attempt, first bool) error {
 	s, reference, err := attempt.Wait(r.Context())
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case r.Context().Err() != nil && errors.Is(err, r.Context().Err()):
 		return h.showFailure(w, r, v, failureOf(vipps.ErrNoAnswer), "", l.ReturnTo) // the client is gone
 	case v.session != nil && errors.Is(err, errOtherTab),
 		err == nil && !first && v.session != nil && !h.app.shared.revocations.Now.Has(v.session, v.msn):

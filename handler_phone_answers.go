@@ -64,6 +64,7 @@ func (h *Handler) failPhone(w http.ResponseWriter, v *visit, err error) error {
 	if c := h.logger.Check(f.level, "phone request failed"); c != nil && h.app.clientLogs.allow(v.client) {
 		c.Write(zap.String("reason", f.reason), zap.Int("status", f.status), zap.String("msn", v.msn), zap.String("host", v.Host), zap.Error(err))
 	}
+	f.setRetryAfter(w)
 	setRetryAfter(w, refused.RetryAfter)
 	return writeAPI(w, f.status, apiError{f.reason, f.is.Error()})
 }

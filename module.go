@@ -215,7 +215,7 @@ func (h *Handler) serveUser(w http.ResponseWriter, r *http.Request, v *visit, ne
 	if err != nil {
 		return h.fail(w, incoming.AsSent(r), v, err, incoming.WantedPage(incoming.AsSent(r)))
 	}
-	found := h.takeCookies(r, v) // before Present, which copies the header
+	found := h.takeCookies(r, v)
 	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
 	return h.serveSite(w, r, v, found, next)
 }

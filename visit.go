@@ -100,7 +100,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 
 // openVisit opens the session of a visit, if there is one.
 func (h *Handler) openVisit(r *http.Request, v *visit) error {
-	values, any := cookie.SessionValues(r.Header, v.names.Session, v.Secure())
+	values, n, any := cookie.SessionValues(r.Header, v.names.Session, v.Secure())
 	if !any {
 		return nil
 	}
@@ -111,7 +111,7 @@ func (h *Handler) openVisit(r *http.Request, v *visit) error {
 	if err := h.app.revocationsLoaded(r.Context()); err != nil {
 		return err
 	}
-	s, ok := session.Open(v.keys.Session, values, v.Host, v.msn)
+	s, ok := h.app.opened.Open(v.keys.Session, values[:n], v.Host, v.msn)
 	if ok && h.idleTimeout > 0 {
 		s.Seen = lastUse(r.Header, v, s)
 	}
@@ -180,10 +180,11 @@ func (h *Handler) newSession(v *visit, claims []userinfo.Claim, asked login.Aske
 // keptClaims returns the claims that a session keeps at this site. A session from before the config had fewer is narrowed, too.
 func keptClaims(v *visit, claims []userinfo.Claim) []userinfo.Claim {
 	kept := v.unit.Claims
-	if len(kept) == 0 {
+	isCut := func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) }
+	if len(kept) == 0 || !slices.ContainsFunc(claims, isCut) {
 		return claims
 	}
-	return slices.DeleteFunc(slices.Clone(claims), func(c userinfo.Claim) bool { return c.Name != "sub" && !slices.Contains(kept, c.Name) })
+	return slices.DeleteFunc(slices.Clone(claims), isCut)
 }
 
 // cookieLife returns the lifetime of a cookie that is useful for left: until the browser is closed, where the config says so.

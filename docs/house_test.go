@@ -41,7 +41,7 @@ var rooms = map[string]room{
 	"sitesession": {ours: []string{"seal", "cookie"}},
 	"outgoing":    {others: []string{"github.com/caddyserver/caddy/v2"}},
 	"incoming":    {ours: []string{"merchant"}, others: []string{"github.com/caddyserver/caddy/v2", "golang.org/x/net/http/httpguts"}},
-	"identity":    {ours: []string{"userinfo", "session", "incoming"}, others: []string{"golang.org/x/net/http/httpguts"}},
+	"identity":    {ours: []string{"userinfo", "session"}, others: []string{"golang.org/x/net/http/httpguts"}},
 	"assertion":   {ours: []string{"seal", "userinfo"}, others: []string{publicState, "github.com/golang-jwt/jwt/v5", "golang.org/x/sync"}},
 	"revocation":  {ours: []string{"seal", "session", "store", "epoch"}, others: []string{publicState}},
 	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{

@@ -135,6 +135,8 @@ func (e *example) startVipps(s setup) {
 	config := simulator.Config{
 		Partner: simulator.Partner{ClientID: partnerID, ClientSecret: partnerSecret, SubscriptionKey: partnerKey},
 		Users:   append(simulator.DefaultUsers(), s.users...),
+
+		PollInterval: caddy.Duration(time.Second), // the shortest that it takes
 	}
 	for _, merchant := range merchants {
 		config.Merchants = append(config.Merchants, *merchant)

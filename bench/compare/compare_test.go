@@ -35,7 +35,7 @@ func TestCompare(t *testing.T) {
 	}
 	var out strings.Builder
 	err = run(t.Context(), plan{
-		rounds: 1, connections: 4, duration: 100 * time.Millisecond, driver: rig.GoDriver{},
+		rounds: 1, connections: 4, duration: 100 * time.Millisecond, driver: rig.GoDriver{}, others: 1,
 		useCaddy: func(r *rig.Rig) error { r.UseCaddy(self, caddyVariable+"=1"); return nil },
 	}, &out)
 	if err != nil {
@@ -46,8 +46,27 @@ func TestCompare(t *testing.T) {
 			t.Errorf("nothing about %s", c.name)
 		}
 	}
-	if n := strings.Count(out.String(), "CPU us/request"); n != len(cases) {
-		t.Errorf("CPU times of %d cases, want %d", n, len(cases))
+	if want := 2*len(cases) - 1; strings.Count(out.String(), "CPU us/request") != want {
+		t.Errorf("not %d tables of CPU times", want)
+	}
+	if !strings.Contains(out.String(), "redirect: with the plugin") {
+		t.Error("no table of all cases")
 	}
 	t.Log(out.String())
+}
+
+// TestDisturbed: a round in which others computed is not reported.
+func TestDisturbed(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err = run(t.Context(), plan{
+		rounds: 1, connections: 4, duration: 100 * time.Millisecond, driver: rig.GoDriver{}, others: -1, only: "respond-6",
+		useCaddy: func(r *rig.Rig) error { r.UseCaddy(self, caddyVariable+"=1"); return nil },
+	}, &out)
+	if err == nil || !strings.Contains(err.Error(), "disturbed") || strings.Contains(out.String(), "requests/s") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
 }

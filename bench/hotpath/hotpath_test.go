@@ -92,12 +92,8 @@ func (p hotPath) request(b *testing.B, host string) {
 	}
 }
 
-// What being logged in may cost for each request: the bound of the project is 20 allocations and 4 KiB.
-// Today it is 11; whoever needs more says here why.
-const (
-	maxHotAllocations = 11
-	maxHotBytes       = 4096
-)
+// maxHotBytes is what being logged in may cost for each request; allocations are in TestAllocations.
+const maxHotBytes = 4096
 
 // TestHotPath: what being logged in costs for each request, beside the same Caddy without the directive.
 func TestHotPath(t *testing.T) {
@@ -105,8 +101,8 @@ func TestHotPath(t *testing.T) {
 	with, without := p.measure("shop-a.localhost"), p.measure("bare.localhost")
 	allocations, bytes := with.AllocsPerOp()-without.AllocsPerOp(), with.AllocedBytesPerOp()-without.AllocedBytesPerOp()
 	t.Logf("%d allocations, %d bytes more, with cookies of %d bytes", allocations, bytes, len(p.cookies))
-	if allocations > maxHotAllocations || bytes > maxHotBytes || allocations < 1 {
-		t.Errorf("%d allocations and %d bytes more than without the directive, want at most %d and %d", allocations, bytes, maxHotAllocations, maxHotBytes)
+	if bytes > maxHotBytes || allocations < 1 {
+		t.Errorf("%d allocations and %d bytes more than without the directive, want at most %d bytes", allocations, bytes, maxHotBytes)
 	}
 }
 

@@ -15,21 +15,32 @@ import (
 // ticksPerSecond is USER_HZ, which is 100 wherever Go runs on Linux.
 const ticksPerSecond = 100
 
-// CPU is the time that all threads of the process have computed so far, in the kernel too (proc_pid_stat(5):
-// utime and stime).
+// CPU is the time that all threads of the process have computed so far, in the kernel too.
 func (p *Process) CPU() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	return processTime(strconv.Itoa(p.cmd.Process.Pid), 2)
+}
+
+// processTime reads /proc/PID/stat (proc_pid_stat(5)): utime, stime and, of children that have ended, cutime and cstime, so
+// many of them.
+func processTime(pid string, count int) (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0, err
 	}
-	// The name of the program is in brackets, and may hold anything; utime is the 14th field, stime the 15th.
+	// The name of the program is in brackets, and may hold anything; utime is the 14th field.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
+	if len(fields) < 15 {
 		return 0, errors.New("/proc/PID/stat is not as expected")
 	}
-	user, err1 := strconv.ParseInt(string(fields[11]), 10, 64)
-	system, err2 := strconv.ParseInt(string(fields[12]), 10, 64)
-	return time.Duration(user+system) * time.Second / ticksPerSecond, errors.Join(err1, err2)
+	var sum int64
+	for _, field := range fields[11 : 11+count] {
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += ticks
+	}
+	return time.Duration(sum) * time.Second / ticksPerSecond, nil
 }
 
 // Machine is a line about the machine and what else it does.

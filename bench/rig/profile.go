@@ -20,7 +20,16 @@ func Admin() (string, error) {
 // Profile writes to a file what the Caddy with this admin API computes from now on, for so many seconds.
 // Read it with go tool pprof.
 func Profile(admin, file string, duration time.Duration) error {
-	resp, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", admin, max(1, duration.Seconds())))
+	return fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", admin, max(1, duration.Seconds())), file)
+}
+
+// AllocationProfile writes to a file where the Caddy with this admin API has allocated since its start.
+func AllocationProfile(admin, file string) error {
+	return fetch("http://"+admin+"/debug/pprof/allocs", file)
+}
+
+func fetch(address, file string) error {
+	resp, err := http.Get(address)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ func (s *hangingStorage) Store(ctx context.Context, key string, value []byte) er
 func TestLocksOfTheDead(t *testing.T) {
 	const lockTimeout = 20 * time.Second // as in storage.go
 	w := harness.NewPhoneWorld(t)
+	w.UseFiles()
 	if err := caddy.Stop(); err != nil { // the one in this process
 		t.Fatal(err)
 	}

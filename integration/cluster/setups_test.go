@@ -78,6 +78,7 @@ func TestClusterSecretRotation(t *testing.T) {
 // not.
 func TestClusterWithoutSharedStorage(t *testing.T) {
 	w := newClusterWorld(t)
+	w.UseFiles()
 	storages := []string{t.TempDir(), t.TempDir()}
 	c := newCluster(w, 2, clusterSites, 1)
 	c.restartAll(func() {}, func(i int) *strings.Replacer { return behindBalancer(oldSecret, storages[i]) })

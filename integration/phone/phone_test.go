@@ -637,6 +637,8 @@ func TestPingsBeforeAnAnswer(t *testing.T) {
 // TestPhoneStorage: what lies in storage tells nothing, survives a restart, and the rest of the memory.
 func TestPhoneStorage(t *testing.T) {
 	w := harness.NewPhoneWorld(t)
+	w.UseFiles()
+	w.Load(harness.PhoneShops)
 	c := harness.NewTill(t, w.Shop("shop-a.localhost"))
 	id, authReqID := c.Start(w, `{"phone_number":"+4712345678"}`)
 	w.Load(harness.PhoneShops)

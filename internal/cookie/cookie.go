@@ -188,26 +188,24 @@ func hasCookie(header http.Header, name string) bool {
 	return false
 }
 
-// SessionValues returns the values of the session cookies in order, up to the first that is missing. The second result
+// SessionValues returns the values of the session cookies in order, and how many there are up to the first that is missing. any
 // reports whether there is any such cookie.
-func SessionValues(header http.Header, base string, secure bool) (values []string, any bool) {
-	var found [MaxChunks]string
+func SessionValues(header http.Header, base string, secure bool) (values [MaxChunks]string, n int, any bool) {
 	prefix := Name(base, secure)
 	for name, value := range All(header) {
 		if !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		for i := range found {
+		for i := range values {
 			// The first of two cookies with one name has the longer path or is older (RFC 6265 section 5.4). With __Host- there is
 			// only ours.
-			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
-				found[i], any = value, true
+			if name[len(prefix):] == chunkEndings[i] && values[i] == "" {
+				values[i], any = value, true
 			}
 		}
 	}
-	n := slices.Index(found[:], "")
-	if n < 0 {
-		n = len(found)
+	for n < len(values) && values[n] != "" {
+		n++
 	}
-	return found[:n], any
+	return values, n, any
 }

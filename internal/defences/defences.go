@@ -39,7 +39,7 @@ func (d Defence) Folder() string {
 // Package returns the folder of the module that has the test, from the repository's root, and the package's path in it.
 func (d Defence) Package() (module, path string) {
 	folder := d.Folder()
-	for _, nested := range []string{"docs", "integration", "bench"} {
+	for _, nested := range []string{"docs", "integration", "examples", "bench"} {
 		if folder == nested {
 			return nested, "."
 		}
@@ -53,7 +53,7 @@ func (d Defence) Package() (module, path string) {
 // TestFolders returns the folder of each test, from the repository's root, which is the working directory.
 var TestFolders = sync.OnceValue(func() map[string]string {
 	folders := make(map[string]string)
-	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "integration/*/*_test.go", "docs/*_test.go", "bench/hotpath/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "integration/*/*_test.go", "docs/*_test.go", "examples/*_test.go", "bench/hotpath/*_test.go"} {
 		files, _ := filepath.Glob(pattern) // errs on a bad pattern only
 		for _, file := range files {
 			source, err := os.ReadFile(file)

@@ -113,4 +113,12 @@ var sharedState = []Defence{
 		New:    `		if newest := d.Memory.newest.Load(); false {`,
 		Test:   "TestOutcomeOverReload",
 	},
+	{
+		Threat: "somebody else on the network or on the Redis server",
+		Name:   "a server of another CA gets no password",
+		File:   "redis/settings.go",
+		Old:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server}`,
+		New:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server, InsecureSkipVerify: true}`,
+		Test:   "TestRedisExampleImpostor",
+	},
 }

@@ -64,18 +64,6 @@ var siteSessions = []Defence{
 	},
 	{
 		Threat: "a site that goes by a session of its own",
-		Name:   "also behind a copy of the request",
-		File:   "module.go",
-		Old: `	found := h.takeCookies(r, v) // before Present, which copies the header
-	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
-`,
-		New: `	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
-	found := h.takeCookies(r, v)
-`,
-		Test: "TestSiteSessionErrorRoutes",
-	},
-	{
-		Threat: "a site that goes by a session of its own",
 		Name:   "trailers too",
 		File:   "handler_site.go",
 		Old: `	sitesession.DropTrailer(r)

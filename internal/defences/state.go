@@ -132,10 +132,10 @@ var state = []Defence{
 	{
 		Threat: "callback replayed, mixed up, ambiguous",
 		Name:   "what is spent outlives a reload",
-		File:   "app.go",
-		Old:    `	a.clientLogs = newLogLimiter()`,
-		New: `	a.clientLogs = newLogLimiter()
-	login.Used = login.NewSpent()`,
+		File:   "partnerclient.go",
+		Old:    `	return value.(*shared), key`,
+		New: `	login.Used = login.NewSpent()
+	return value.(*shared), key`,
 		Test: "TestSpentThroughReloads",
 	},
 	{
@@ -224,11 +224,11 @@ var state = []Defence{
 		Threat: "cookie parsing",
 		Name:   "a chunk's name says which one it is",
 		File:   "internal/cookie/cookie.go",
-		Old: `			if name[len(prefix):] == chunkEndings[i] && found[i] == "" {
-				found[i], any = value, true
+		Old: `			if name[len(prefix):] == chunkEndings[i] && values[i] == "" {
+				values[i], any = value, true
 			}`,
-		New: `			if found[i] == "" {
-				found[i], any = value, true
+		New: `			if values[i] == "" {
+				values[i], any = value, true
 				break
 			}`,
 		Test: "TestMixedChunks",
@@ -240,6 +240,30 @@ var state = []Defence{
 		Old:    `case IsOwn(strings.TrimSpace(name)):`,
 		New:    `case IsOwn(name + "="):`,
 		Test:   "FuzzCookies",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "an opened session is for its host",
+		File:   "internal/session/opened.go",
+		Old:    `k.host == host && `,
+		New:    ``,
+		Test:   "TestOpenedSession",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "an opened session is for its merchant",
+		File:   "internal/session/opened.go",
+		Old:    ` && k.msn == msn`,
+		New:    ``,
+		Test:   "TestOpenedSession",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "an opened session is for its keys",
+		File:   "internal/session/opened.go",
+		Old:    ` && k.key == key`,
+		New:    ` && key != nil`,
+		Test:   "TestOpenedSession",
 	},
 	{
 		Threat: "cookie cryptography",

@@ -385,18 +385,20 @@ var tokens = []Defence{
 	{
 		Threat: "expansion in data",
 		Name:   "claims are data, in headers",
-		File:   "internal/identity/identity.go",
-		Old: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
+		File:   "module.go",
+		Old: `	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
 `,
-		New: `	id.each(s.Claims, msn, newLogin, func(field, value string) {
-		value = incoming.Replacer(r).ReplaceAll(value, "")
+		New: `	h.identity.Present(r, v.session, v.msn, v.newLogin, proof)
+	for field := range r.Header {
+		r.Header.Set(field, incoming.Replacer(r).ReplaceAll(r.Header.Get(field), ""))
+	}
 `,
 		Test: "TestClaimsAsHeaders",
 	},
 	{
 		Threat: "expansion in data",
 		Name:   "line breaks are none",
-		File:   "internal/identity/identity.go",
+		File:   "internal/identity/encodings.go",
 		Old:    `if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {`,
 		New:    `if unicode.IsControl(r) && r != '\n' && r != '\r' {`,
 		Test:   "FuzzUserinfo",

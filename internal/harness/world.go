@@ -8,6 +8,7 @@ import (
 	crand "crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
@@ -25,6 +26,7 @@ import (
 
 	_ "github.com/caddy-vipps/vippslogin"
 	"github.com/caddy-vipps/vippslogin/internal/freeport"
+	"github.com/caddy-vipps/vippslogin/internal/redistest"
 	_ "github.com/caddy-vipps/vippslogin/redis"
 	"github.com/caddy-vipps/vippslogin/simulator"
 )
@@ -61,6 +63,7 @@ type World struct {
 	HTTP     int // the port of the Caddyfile's $HTTP
 	HTTPS    int // the port of the Caddyfile's $HTTPS
 	Storage  string
+	Redis    *redistest.Server // nil: the shared state is in Caddy's storage
 	LogFile  string
 	logs     []string // of instances
 	Vars     *strings.Replacer
@@ -97,6 +100,9 @@ func WorldWhere(t testing.TB, configure func(*World, *simulator.Config)) *World 
 	w.LogFile = filepath.Join(t.TempDir(), "caddy.log")
 	Collected.reset()
 	t.Cleanup(w.checkLogs)
+	if os.Getenv(testState) == "redis" {
+		w.UseRedis()
+	}
 	config := simulatorConfig()
 	configure(w, &config)
 	w.Vipps = newVipps(t, config)
@@ -104,6 +110,63 @@ func WorldWhere(t testing.TB, configure func(*World, *simulator.Config)) *World 
 	w.Vars = strings.NewReplacer("$CERT", cert, "$KEY", key, "$HTTPS", fmt.Sprint(w.HTTPS), "$HTTP", fmt.Sprint(w.HTTP),
 		"$VIPPS", w.Vipps.URL, "$UPSTREAM", strings.TrimPrefix(w.Upstream.URL, "http://"))
 	return w
+}
+
+// testState is the variable of the environment that says where the shared state of every World is: in Caddy's storage, or with
+// "redis" in a Redis of its own.
+const testState = "VIPPS_TEST_STATE"
+
+// UseRedis starts a Redis for the shared state of the Caddys that start from here on. With it, nothing of ours may be in Caddy's
+// storage at the end.
+func (w *World) UseRedis(args ...string) {
+	w.T.Helper()
+	w.Redis = redistest.Start(w.T, args...)
+	w.T.Cleanup(func() {
+		if w.Redis == nil { // UseFiles
+			return
+		}
+		WalkFiles(w.T, os.DirFS(w.Storage), func(name string, _ []byte) {
+			if strings.HasPrefix(name, "vipps_login") {
+				w.T.Errorf("with Redis, %s is in Caddy's storage", name)
+			}
+		})
+	})
+}
+
+// UseFiles has the shared state in Caddy's storage, whatever the environment says: for tests that are about its files.
+func (w *World) UseFiles() { w.Redis = nil }
+
+// LoseState deletes all of the shared state, as a server does that comes back without its data.
+func (w *World) LoseState() {
+	w.T.Helper()
+	if w.Redis != nil {
+		w.Redis.Do("FLUSHALL")
+		return
+	}
+	if err := os.RemoveAll(filepath.Join(w.Storage, "vipps_login")); err != nil {
+		w.T.Fatal(err)
+	}
+}
+
+// InstanceLogs returns what the instances have logged.
+func (w *World) InstanceLogs() (logged string) {
+	w.T.Helper()
+	for _, log := range w.logs {
+		content, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			w.T.Fatal(err)
+		}
+		logged += string(content)
+	}
+	return logged
+}
+
+// state is the line of the global option that says where the shared state is.
+func (w *World) state() string {
+	if w.Redis == nil {
+		return ""
+	}
+	return fmt.Sprintf("\t\tstate redis {\n\t\t\taddress %s\n\t\t\ttimeout 1s\n\t\t}\n", w.Redis.Address())
 }
 
 // Shop is the address of a site on plain HTTP.
@@ -134,9 +197,9 @@ func (w *World) Globals() string {
 		client_secret %s
 		subscription_key %s
 		cookie_secret %s
-	}
+%s	}
 }
-`, w.Storage, w.LogFile, PartnerID, PartnerSecret, PartnerKey, CookieSecret)
+`, w.Storage, w.LogFile, PartnerID, PartnerSecret, PartnerKey, CookieSecret, w.state())
 }
 
 // Load runs a Caddy with these sites, once the one that runs has stopped.

@@ -1,18 +1,14 @@
 package identity
 
 import (
-	"encoding/base64"
 	"io"
-	"maps"
 	"net/http"
 	"net/textproto"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/net/http/httpguts"
 
-	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/session"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 )
@@ -21,7 +17,7 @@ import (
 type Identity struct {
 	prefix   string            // canonical, ends in "-"
 	folded   string            // prefix, folded
-	msnKey   string            // the placeholder of the header with the MSN
+	msnField string            // the header with the MSN
 	fields   map[string]string // configured field, canonical, to the claim it shows
 	foldedBy map[string]bool   // the configured fields, folded
 	names    map[string]string // header names of well-known claims, so that no request has to build them
@@ -48,7 +44,7 @@ var WellKnownClaims = []string{
 func New(prefix, encoding string, fields map[string]string, assertion string) *Identity {
 	id := &Identity{
 		prefix:   textproto.CanonicalMIMEHeaderKey(prefix),
-		msnKey:   "http.request.header." + textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
+		msnField: textproto.CanonicalMIMEHeaderKey(prefix) + "Msn",
 		folded:   Fold(prefix),
 		fields:   make(map[string]string, len(fields)),
 		foldedBy: make(map[string]bool, len(fields)),
@@ -148,35 +144,30 @@ func (t *trailerStripper) Read(p []byte) (int, error) {
 }
 
 // Present sets the identity headers. Strip must have been called before, so that nothing of the client's is left. assertion is
-// the signed proof, "" for none.
+// the signed proof, "" for none. The header changes in place: Caddy's placeholders use the original request, and a directive
+// before us, such as tracing, may have passed on a copy, which has the same header.
 func (id *Identity) Present(r *http.Request, s *session.Session, msn string, newLogin bool, assertion string) {
-	most := len(s.Claims) + 2 + len(id.fields)
-	values := make([]string, 0, most)
-	before := r.Header
-	header := make(http.Header, len(before)+most) // growing a map while filling it costs twice the memory
-	maps.Copy(header, before)
-	r.Header = header
-	id.each(s.Claims, msn, newLogin, func(field, value string) {
-		values = append(values, value)
-		header[field] = values[len(values)-1 : len(values) : len(values)]
-	})
+	var room [24]line // on the stack, which is enough for nearly all
+	lines := id.appendLines(room[:0], s.Claims, msn, newLogin)
 	if id.assertion != "" {
-		values = append(values, assertion)
-		header[id.assertion] = values[len(values)-1 : len(values) : len(values)]
+		lines = append(lines, line{id.assertion, assertion})
 	}
-	// Caddy's placeholders use the original request. If a directive before us has passed on a copy, as tracing does, the
-	// original still has the old map.
-	if shown, _ := incoming.Replacer(r).Get(id.msnKey); shown != msn {
-		maps.Copy(before, header)
+	values := make([]string, len(lines))
+	for i, l := range lines {
+		values[i] = l.value
+		r.Header[l.field] = values[i : i+1 : i+1]
 	}
 }
 
-// each calls set with every identity header of claims. A claim without text has no header: an empty one is not the same as an
+// line is one identity header.
+type line struct{ field, value string }
+
+// appendLines appends every identity header of claims. A claim without text has no header: an empty one is not the same as an
 // absent one, and a blank one becomes empty on the wire.
-func (id *Identity) each(claims []userinfo.Claim, msn string, newLogin bool, set func(field, value string)) {
+func (id *Identity) appendLines(lines []line, claims []userinfo.Claim, msn string, newLogin bool) []line {
 	present := func(field, value string) {
 		if strings.Trim(value, " ") != "" {
-			set(field, value)
+			lines = append(lines, line{field, value})
 		}
 	}
 	for _, c := range claims {
@@ -184,7 +175,7 @@ func (id *Identity) each(claims []userinfo.Claim, msn string, newLogin bool, set
 			present(field, id.encode(c))
 		}
 	}
-	present(id.prefix+"Msn", msn)
+	present(id.msnField, msn)
 	for field, name := range id.fields {
 		switch {
 		case name == "msn":
@@ -200,13 +191,16 @@ func (id *Identity) each(claims []userinfo.Claim, msn string, newLogin bool, set
 			}
 		}
 	}
+	return lines
 }
 
 // Size returns how many bytes the identity headers of claims take on the wire of HTTP/1.1 (RFC 9112 section 5): names,
 // values as they are encoded, ": " and line ends, copies included, at the first page view of a login, which may have one
 // more.
 func (id *Identity) Size(claims []userinfo.Claim, msn string) (bytes int) {
-	id.each(claims, msn, true, func(field, value string) { bytes += len(field) + len(": ") + len(value) + len("\r\n") })
+	for _, l := range id.appendLines(nil, claims, msn, true) {
+		bytes += len(l.field) + len(": ") + len(l.value) + len("\r\n")
+	}
 	return bytes
 }
 
@@ -250,46 +244,6 @@ func Placeholder(s *session.Session, name string) any {
 		}
 	}
 	return nil
-}
-
-// encodeUTF8 replaces characters that headers cannot have, such as line breaks, with spaces.
-func encodeUTF8(c userinfo.Claim) string {
-	if c.Kind != userinfo.KindText {
-		return c.Text
-	}
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, c.Text)
-}
-
-// encodePercent encodes what is not printable ASCII, and "%" itself (RFC 3986 section 2.1).
-func encodePercent(c userinfo.Claim) string {
-	if c.Kind == userinfo.KindPlain || userinfo.IsPlain(c.Text) {
-		return c.Text
-	}
-	const hex = "0123456789ABCDEF"
-	var out strings.Builder
-	for i := range len(c.Text) {
-		b := c.Text[i]
-		if b < ' ' || b > '~' || b == '%' {
-			out.Write([]byte{'%', hex[b>>4], hex[b&15]})
-			continue
-		}
-		out.WriteByte(b)
-	}
-	return out.String()
-}
-
-// encodeBase64URL encodes every string (RFC 4648 section 5, no padding), so that a receiver need not
-// guess; numbers, booleans and JSON are ASCII already.
-func encodeBase64URL(c userinfo.Claim) string {
-	if c.Kind == userinfo.KindLiteral || c.Kind == userinfo.KindJSON {
-		return c.Text
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(c.Text))
 }
 
 // Fold returns a field name as the most lenient upstreams read it: in lower case, with "-" for everything but letters and

@@ -61,6 +61,7 @@ func SafeReturn(target string) string {
 		return "/"
 	}
 	var out strings.Builder
+	out.Grow(len(target))
 	inPath, inFragment := true, false
 	for i := range len(target) {
 		c := target[i]
@@ -243,6 +244,9 @@ func IsEarly(r *http.Request) bool {
 
 // IsTooEarly reports whether a matcher has failed because of early data, as Caddy's matchers of client addresses do.
 func IsTooEarly(err error) bool {
+	if err == nil { // as nearly always: the variable below is an allocation
+		return false
+	}
 	var raised caddyhttp.HandlerError
 	return errors.As(err, &raised) && raised.StatusCode == http.StatusTooEarly
 }

@@ -54,7 +54,7 @@ const (
 )
 
 func New(returnTo string, now time.Time) *Login {
-	encode := base64.RawURLEncoding.EncodeToString
+	encode := seal.Text
 	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // in one call, which is what costs
 	return &Login{
 		ID:       encode(random[:idBytes]),
@@ -89,7 +89,8 @@ const formatAsked = 3
 // where there are none), what is asked for (formatAsked, flags, scopes) where there is something, return path (deflated
 // where that is shorter, with its format in front).
 func (l *Login) encode() []byte {
-	b := make([]byte, fixedBytes, fixedBytes+1+len(l.ReturnTo))
+	const asked = 2 + 16 // formatAsked, flags and the usual scopes
+	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo))
 	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
 	putBase64(b[atID:], l.ID)
 	putBase64(b[atNonce:], l.Nonce)
@@ -166,7 +167,7 @@ func decode(b []byte) (*Login, bool) {
 func Seal(keys seal.Keyring, l *Login, host, msn string, size int) string {
 	short := *l
 	for _, short.ReturnTo = range []string{l.ReturnTo, withoutQuery(l.ReturnTo), "/"} {
-		sealed := base64.RawURLEncoding.EncodeToString(keys.Seal(short.encode(), seal.Context(host, msn)))
+		sealed := seal.Text(keys.Seal(short.encode(), seal.Context(host, msn)))
 		if len(sealed) <= size {
 			return sealed
 		}

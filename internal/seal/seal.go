@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"unsafe"
 )
 
 // MinSecretBytes is the minimum length of a cookie secret: the size of the keys derived from it.
@@ -138,4 +139,11 @@ func RandomBytes(n int) []byte {
 }
 
 // RandomText returns n bytes that nobody can guess, in base64url.
-func RandomText(n int) string { return base64.RawURLEncoding.EncodeToString(RandomBytes(n)) }
+func RandomText(n int) string { return Text(RandomBytes(n)) }
+
+// Text returns b in base64url, with one allocation where EncodeToString takes two.
+func Text(b []byte) string {
+	text := make([]byte, base64.RawURLEncoding.EncodedLen(len(b)))
+	base64.RawURLEncoding.Encode(text, b)
+	return unsafe.String(unsafe.SliceData(text), len(text)) // nothing else refers to text
+}

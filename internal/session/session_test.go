@@ -168,6 +168,15 @@ func BenchmarkOpenSession(b *testing.B) {
 			}
 		}
 	})
+	b.Run("opened before", func(b *testing.B) {
+		b.ReportAllocs()
+		opened := NewOpened()
+		for b.Loop() {
+			if _, ok := opened.Open(keys, values, "shop.example.no", "123456"); !ok {
+				b.Fatal("not opened")
+			}
+		}
+	})
 	b.Run("session", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

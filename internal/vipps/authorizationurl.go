@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
-	"net/url"
 	"strings"
 
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
@@ -40,7 +39,7 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 		address.WriteByte(separator)
 		address.WriteString(name)
 		address.WriteByte('=')
-		address.WriteString(strings.ReplaceAll(url.QueryEscape(value), "+", "%20"))
+		writeEscaped(&address, value)
 		separator = '&'
 	}
 	if a.Unit.HasOwnKeys() {
@@ -65,4 +64,20 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 		add("requested_flow", "automatic_return_from_vipps_app")
 	}
 	return address.String()
+}
+
+// writeEscaped writes value as a part of a query (RFC 3986 section 2): all but unreserved characters are encoded. url.QueryEscape
+// would allocate, and write a blank as "+".
+func writeEscaped(out *strings.Builder, value string) {
+	const hex = "0123456789ABCDEF"
+	for i := range len(value) {
+		switch c := value[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+			out.WriteByte(c)
+		default:
+			out.WriteByte('%')
+			out.WriteByte(hex[c>>4])
+			out.WriteByte(hex[c&15])
+		}
+	}
 }
