@@ -39,6 +39,8 @@ func TestRedisRestartedEmpty(t *testing.T) {
 	for i := range 3 {
 		harness.WaitFor(t, func() bool { return c.status(i, left) != http.StatusOK })
 	}
+	issued := time.Now().Unix()
+	harness.WaitFor(t, func() bool { return time.Now().Unix() > issued }) // a session has its time in seconds
 	c.loseAndRun()
 	c.startWith(3, "")
 	harness.WaitFor(t, func() bool {
