@@ -39,6 +39,7 @@ func TestRedisRestartedEmpty(t *testing.T) {
 	for i := range 3 {
 		harness.WaitFor(t, func() bool { return c.status(i, left) != http.StatusOK })
 	}
+	nextSecond(t) // sessions and epochs are told apart by the second
 	c.loseAndRun()
 	c.startWith(3, "")
 	harness.WaitFor(t, func() bool {
