@@ -182,29 +182,55 @@ func (a *App) logUnfit(problem string) {
 	}
 }
 
-// revocationAccess returns how the list of revoked sessions is reached. It reports a loss of the shared state.
+// revocationAccess returns how the list of revoked sessions is reached. It tells of a loss of the shared state.
 func (a *App) revocationAccess(ctx context.Context) (revocation.Access, error) {
 	keys, err := a.cookieKeys(ctx)
-	return revocation.Access{Shared: a.storage, Keys: keys, Place: a.stateName, KeepSessions: a.keepSessions, Lost: func(entries int) {
-		if err := a.restoreSecret(ctx); err != nil {
-			a.logger.Error("the cookie secret could not be stored again", zap.Error(err))
-		}
-		counted.stateLost.Inc()
-		a.logger.Error("the shared state is not the one that it was, or it has lost what was stored: the ended sessions that this instance knows are stored again; phone logins in progress are gone", zap.Int("ended_sessions", entries))
-	}}, err
+	return revocation.Access{
+		Shared: a.storage, Keys: keys, Place: a.stateName, KeepSessions: a.keepSessions,
+		Restore: func() { a.settleSecret(ctx, a.restoreSecret) },
+		Older:   func() { a.settleSecret(ctx, a.adoptSecret) },
+		Lost: func(entries int) {
+			a.settleSecret(ctx, a.restoreSecret)
+			counted.stateLost.Inc()
+			a.logger.Error("the shared state is not the one that it was, or it has lost what was stored: the ended sessions that this instance knows are stored again; phone logins in progress are gone", zap.Int("ended_sessions", entries))
+		},
+	}, err
 }
 
-// restoreSecret stores the generated secret again in a state that has lost it: an instance that starts later would generate
-// another, and know no session.
-func (a *App) restoreSecret(ctx context.Context) error {
+// settleSecret restores or adopts the generated secret, if there is one.
+func (a *App) settleSecret(ctx context.Context, do func(context.Context) error) {
 	a.keysLock.Lock()
 	defer a.keysLock.Unlock()
 	if a.generated == "" {
-		return nil // it is configured
+		return // it is configured
 	}
+	if err := do(ctx); err != nil {
+		a.logger.Error("the cookie secret could not be stored again", zap.Error(err))
+	}
+}
+
+// restoreSecret stores the generated secret again in a state that has lost it. An instance that has started since may have
+// generated another, under which there are few sessions: it adopts this one.
+func (a *App) restoreSecret(ctx context.Context) error {
 	stored, err := storedSecret(ctx, a.storage, a.generated)
 	if err == nil && stored != a.generated {
-		err = errors.New("the shared state has another cookie secret than this instance: restart it")
+		_, err = a.storage.Swap(ctx, secretName, []byte(stored), []byte(a.generated), state.ForEver)
+	}
+	return err
+}
+
+// adoptSecret takes over the secret that an instance from before the loss has stored again. Sessions under the own one stay
+// valid here.
+func (a *App) adoptSecret(ctx context.Context) error {
+	stored, err := storedSecret(ctx, a.storage, a.generated)
+	if err != nil || stored == a.generated {
+		return err
+	}
+	keys, err := seal.NewKeys(a.shared.client.Base, []string{stored, a.generated})
+	if err == nil {
+		a.generated = stored
+		a.keys.Store(keys)
+		a.useKeys(keys)
 	}
 	return err
 }

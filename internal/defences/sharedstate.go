@@ -14,8 +14,8 @@ var sharedState = []Defence{
 		Threat: "a storage that has lost what was stored",
 		Name:   "an instance that knows the past says so",
 		File:   "internal/revocation/list.go",
-		Old:    `		case known.Known():`,
-		New:    `		case 1 < 0:`,
+		Old:    `	case known.Known():`,
+		New:    `	case 1 < 0:`,
 		Test:   "TestUnknownPast",
 	},
 	{
@@ -52,8 +52,8 @@ var sharedState = []Defence{
 		Threat: "a storage that has lost what was stored",
 		Name:   "a state that has lost some may have lost completed logins",
 		File:   "internal/revocation/list.go",
-		Old:    `		case known.Is(found) && r.missing > 0:`,
-		New:    `		case false:`,
+		Old:    `	case known.Is(found) && r.missing > 0:`,
+		New:    `	case false:`,
 		Test:   "TestFailoverAndCompletedLogins",
 	},
 	{
@@ -120,5 +120,21 @@ var sharedState = []Defence{
 		Old:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server}`,
 		New:    `	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.Server, InsecureSkipVerify: true}`,
 		Test:   "TestRedisExampleImpostor",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "the secret of those who know the past counts",
+		File:   "background.go",
+		Old:    `		Older:   func() { a.settleSecret(ctx, a.adoptSecret) },`,
+		New:    `		Older:   func() { _ = a.adoptSecret },`,
+		Test:   "TestRedisRestartedEmpty",
+	},
+	{
+		Threat: "a storage that has lost what was stored",
+		Name:   "with another secret, all is read again first",
+		File:   "internal/revocation/list.go",
+		Old:    `			return nil // what it changes`,
+		New:    `			// what it changes`,
+		Test:   "TestRedisRestartedEmpty",
 	},
 }

@@ -456,8 +456,8 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 		Threat: "a storage that has lost what was stored",
 		Name:   "ended sessions are stored again",
 		File:   "internal/revocation/list.go",
-		Old:    `		entries, err := r.restore(ctx, at)`,
-		New:    `		entries, err := 2, error(nil)`,
+		Old:    `	entries, err := r.restore(ctx, at)`,
+		New:    `	entries, err := 2, error(nil)`,
 		Test:   "TestLostStorage",
 	},
 	{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,8 +26,10 @@ type List struct {
 
 	turn     chan struct{} // has an element while somebody reads, who alone touches the rest
 	place    string
+	keys     string      // the names of those that open entries: with others, all is read again
 	epoch    epoch.Epoch // of the last whole reading
 	now      epoch.Epoch // of this reading
+	told     epoch.Epoch // that Older was told of
 	position state.Position
 	reading  uint32 // the number of the reading from the beginning
 	whole    bool   // this reading came to the end
@@ -144,9 +147,10 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 		return err
 	}
 	known, moved := r.epoch, r.place != at.Place
-	if !found.Is(r.now) || r.damage.err != nil && time.Since(r.damage.seen) > damageKept {
+	keys := strings.Join(at.keyNames(), " ")
+	if !found.Is(r.now) || r.keys != keys || r.damage.err != nil && time.Since(r.damage.seen) > damageKept {
 		r.begin()
-		r.now = found
+		r.now, r.keys = found, keys
 	}
 	if r.whole && goesOn {
 		r.Now.setBegun(r.now.Begun, at.KeepSessions) // the config may be another than that of the reading
@@ -156,18 +160,13 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 		return err
 	}
 	if !r.whole {
-		entries, err := r.restore(ctx, at)
-		if r.missing += entries; err != nil {
+		if found, err = r.complete(ctx, at, found); err != nil {
 			return err
 		}
-		switch {
-		case known.Is(found) && r.missing > 0: // the state has lost some, and more than revocations
-			found, err = epoch.Renew(ctx, at.Shared, found)
-		case known.Known():
-			found, err = epoch.Continue(ctx, at.Shared, found, known)
-		}
-		if err != nil {
-			return err
+		if at.Older != nil && known.Known() && found.Begun.Before(known.Begun) && !found.Is(r.told) {
+			r.told = found
+			at.Older()
+			return nil // what it changes may open more entries: until they are read, the past is not known
 		}
 		r.whole, r.epoch, r.now, r.place = true, found, found, at.Place
 	}
@@ -179,6 +178,24 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 	}
 	r.missing = 0
 	return nil
+}
+
+// complete ends a reading from the beginning: what the shared state has lost is stored again. It returns the epoch that counts then.
+func (r *List) complete(ctx context.Context, at Access, found epoch.Epoch) (epoch.Epoch, error) {
+	entries, err := r.restore(ctx, at)
+	if r.missing += entries; err != nil {
+		return found, err
+	}
+	switch known := r.epoch; {
+	case known.Is(found) && r.missing > 0: // the state has lost some, and more than revocations
+		return epoch.Renew(ctx, at.Shared, found)
+	case known.Known():
+		if at.Restore != nil && known.Begun.Before(found.Begun) {
+			at.Restore() // before others hear of it
+		}
+		return epoch.Continue(ctx, at.Shared, found, known)
+	}
+	return found, nil
 }
 
 func (r *List) readAll(ctx context.Context, at Access) error {

@@ -25,6 +25,12 @@ type Access struct {
 	// KeepSessions makes sessions valid whose revocation may have been lost with the shared state.
 	KeepSessions bool
 
+	// Restore, if not nil, stores again what else this instance knows, when the shared state has lost what was stored.
+	Restore func()
+
+	// Older, if not nil, is told that an instance which has known the shared state for longer has stored again what it knew.
+	Older func()
+
 	// Lost, if not nil, is told that the shared state has lost what was stored, and how many revocations are stored again.
 	Lost func(entries int)
 }
