@@ -41,7 +41,13 @@ func (s Store) lock(ctx context.Context, name string, patience time.Duration) (u
 	defer cancel()
 	release, err := inProcess.lock(lockCtx, name)
 	if err == nil {
-		err = lockBounded(lockCtx, s.storage, name)
+		select {
+		case s.locking <- struct{}{}:
+			err = lockBounded(lockCtx, s.storage, name)
+			<-s.locking
+		case <-lockCtx.Done():
+			err = lockCtx.Err()
+		}
 		if err == nil {
 			return func() { _ = s.storage.Unlock(context.WithoutCancel(ctx), name); release() }, nil
 		}

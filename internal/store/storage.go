@@ -33,18 +33,24 @@ var ErrUnavailable = state.ErrUnavailable
 type Store struct {
 	storage  certmagic.Storage
 	unfit    *atomic.Pointer[string] // why the storage's locks are not used, if Examine has found a reason
+	slots    chan struct{}           // has an element for each call that runs
+	locking  chan struct{}           // has an element for each lock that is being taken
 	watchers *watchers
 	feeds    *feeds
 }
 
 // New returns a Store on Caddy's storage.
 func New(storage certmagic.Storage) Store {
-	return Store{storage: storage, unfit: new(atomic.Pointer[string]), watchers: new(watchers), feeds: newFeeds()}
+	return Store{storage: storage, unfit: new(atomic.Pointer[string]), slots: make(chan struct{}, callsAtOnce), locking: make(chan struct{}, 2*callsAtOnce), watchers: new(watchers), feeds: newFeeds()}
 }
+
+// callsAtOnce is how many calls run at the same time: each may take a thread of the system, and a thousand tills that wait look all at
+// once.
+const callsAtOnce = 64
 
 // call runs one call with its deadline, and names its error. It does not wait for a storage that does not look at the
 // context: do must not touch what the caller goes on with.
-func call[T any](ctx context.Context, do func(context.Context) (T, error)) (result T, err error) {
+func call[T any](ctx context.Context, slots chan struct{}, do func(context.Context) (T, error)) (result T, err error) {
 	if ctx.Err() != nil {
 		return result, named(ctx.Err())
 	}
@@ -54,8 +60,14 @@ func call[T any](ctx context.Context, do func(context.Context) (T, error)) (resu
 		err    error
 	}
 	answered := make(chan answer, 1)
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		cancel()
+		return result, named(ctx.Err())
+	}
 	go func() {
-		defer cancel()
+		defer func() { cancel(); <-slots }()
 		result, err := do(ctx)
 		answered <- answer{result, err}
 	}()
@@ -81,19 +93,19 @@ func named(err error) error {
 
 // Load returns a copy of what is stored: a storage may keep what it gave, and opening a sealed value overwrites it.
 func (s Store) Load(ctx context.Context, name string) ([]byte, error) {
-	value, err := call(ctx, func(ctx context.Context) ([]byte, error) { return s.storage.Load(ctx, name) })
+	value, err := call(ctx, s.slots, func(ctx context.Context) ([]byte, error) { return s.storage.Load(ctx, name) })
 	return bytes.Clone(value), err
 }
 
 // Write stores a value.
 func (s Store) Write(ctx context.Context, name string, value []byte) error {
-	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.storage.Store(ctx, name, value) })
+	_, err := call(ctx, s.slots, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.storage.Store(ctx, name, value) })
 	return err
 }
 
 // Delete removes what may be there.
 func (s Store) Delete(ctx context.Context, name string) error {
-	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.storage.Delete(ctx, name) })
+	_, err := call(ctx, s.slots, func(ctx context.Context) (struct{}, error) { return struct{}{}, s.storage.Delete(ctx, name) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -102,5 +114,5 @@ func (s Store) Delete(ctx context.Context, name string) error {
 
 // List returns the names in a folder, as the storage has them: it may list what only begins alike.
 func (s Store) List(ctx context.Context, folder string) ([]string, error) {
-	return call(ctx, func(ctx context.Context) ([]string, error) { return s.storage.List(ctx, folder, false) })
+	return call(ctx, s.slots, func(ctx context.Context) ([]string, error) { return s.storage.List(ctx, folder, false) })
 }
