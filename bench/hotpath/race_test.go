@@ -2,5 +2,5 @@
 
 package hotpath_test
 
-// slack is what the race detector adds: its sync.Pool drops what it is given now and then.
-const slack = 4
+// slack is what the race detector adds: its sync.Pool drops what it is given now and then. The limits are for builds without it.
+const slack = 40
