@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/login"
+	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
@@ -44,7 +46,7 @@ func (a *App) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.shared.deleteExpired()
 		if a.sweeps && a.caddyStorage != nil {
-			if err := a.caddyStorage.Sweep(ctx, sweptFolders, time.Now()); err != nil && ctx.Err() == nil {
+			if err := a.caddyStorage.Sweep(ctx, sweptFolders(), time.Now()); err != nil && ctx.Err() == nil {
 				a.logger.Warn("could not clean up in storage", zap.Error(err))
 			}
 		}
@@ -270,5 +272,10 @@ func (a *App) stopWaits() time.Duration {
 	return exitWaits
 }
 
-// sweptFolders hold records that expire, in Caddy's storage.
-var sweptFolders = []string{store.Prefix + "/redeemed", store.Prefix + "/phone_login", store.Prefix + "/phone_request", store.Prefix + "/phone_asked"}
+// sweptFolders returns the folders with records that expire, in Caddy's storage.
+func sweptFolders() (folders []string) {
+	for _, key := range append([]string{login.RedeemedKey}, phone.Keys...) {
+		folders = append(folders, store.Prefix+"/"+strings.TrimSuffix(key, "/"))
+	}
+	return folders
+}

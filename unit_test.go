@@ -87,6 +87,7 @@ const secretFile = store.Prefix + "/" + secretName
 // TestSweep deletes what has expired, and nothing else.
 func TestSweep(t *testing.T) {
 	storage := &certmagic.FileStorage{Path: t.TempDir()}
+	sweptFolders := sweptFolders()
 	kept, old := sweptFolders[0]+"/kept", []string(nil)
 	for _, folder := range sweptFolders {
 		old = append(old, folder+"/old")

@@ -1,5 +1,5 @@
-// Package guard stands between the plugin and an engine of shared state that others may have written: every call ends in
-// time, and every error is one that the plugin knows.
+// Package guard stands between the plugin and an engine of shared state that others may have written: the context of every call
+// ends in time, which engines respect, and every error is one that the plugin knows.
 package guard
 
 import (

@@ -14,7 +14,8 @@ import (
 // With return_in_any_browser, anybody who sees a state could complete its login. Completed logins are recorded in the shared
 // state, for all instances. Started ones are not: anybody can start any number of them.
 
-const redeemedKey = "redeemed/"
+// RedeemedKey begins the keys of completed logins.
+const RedeemedKey = "redeemed/"
 
 // redeemedFor is how long a completed login is recorded: longer than it can be completed, by any clock.
 const redeemedFor = 3 * Life
@@ -28,7 +29,7 @@ var (
 
 // CheckRedeemed returns ErrRedeemed if the login was completed before.
 func CheckRedeemed(ctx context.Context, shared state.Engine, id string) error {
-	_, err := shared.Get(ctx, redeemedKey+id)
+	_, err := shared.Get(ctx, RedeemedKey+id)
 	switch {
 	case err == nil:
 		return ErrRedeemed
@@ -41,7 +42,7 @@ func CheckRedeemed(ctx context.Context, shared state.Engine, id string) error {
 // Redeem records that the login is completed, and returns ErrRedeemed if another request, on any instance, did so before, or may
 // have done so before the shared state was lost.
 func Redeem(ctx context.Context, shared state.Engine, id string, started time.Time) error {
-	added, err := shared.Add(ctx, redeemedKey+id, []byte(seal.RandomText(9)), redeemedFor)
+	added, err := shared.Add(ctx, RedeemedKey+id, []byte(seal.RandomText(9)), redeemedFor)
 	if err != nil {
 		return err
 	}

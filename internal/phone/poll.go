@@ -3,7 +3,6 @@ package phone
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/userinfo"
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
-	"github.com/caddy-vipps/vippslogin/state"
 )
 
 // polled reports whether Vipps MobilePay is polled for the login. A login that ends in the phone's browser is not polled: its
@@ -78,20 +76,11 @@ func (d *Desk) merge(l, polled *Login) bool {
 	return true
 }
 
-// errContended says that an instance could not find out in time whether it may poll: another one polls, or died polling, or the
-// shared state is unavailable.
-var errContended = errors.New("another instance polls")
-
 // claim takes the lease for this instance, and returns the login as it is. The lease is stored before the call: an instance
 // that dies during it has still polled.
 func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Login, claimed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cachedFor)
 	defer cancel()
-	defer func() {
-		if errors.Is(err, state.ErrUnavailable) {
-			err = fmt.Errorf("%w: %w", errContended, err)
-		}
-	}()
 	held, ok := d.Memory.lease(l.ID, d.MSN)
 	if ok && !d.Shared.Notifies() { // of a ping at another instance, which ends the lease
 		if l, err = d.load(ctx, l.ID, d.MSN); err != nil {

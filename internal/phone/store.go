@@ -20,6 +20,9 @@ type Store struct {
 	Keys   *seal.Keys
 }
 
+// Keys begin the keys of records that expire.
+var Keys = []string{loginKey, requestKey, askedKey}
+
 const (
 	loginKey   = "phone_login/"
 	requestKey = "phone_request/"

@@ -11,6 +11,9 @@ import (
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
+// patience is how long the tests wait for what an engine does by itself.
+const patience = 20 * time.Second
+
 // reader reads a feed at one instance.
 type reader struct {
 	e        state.Engine

@@ -14,9 +14,6 @@ import (
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
-// patience is how long the tests wait for what an engine does by itself.
-const patience = 20 * time.Second
-
 // instances are two engines on one state, as two instances of Caddy have them.
 type instances struct{ a, b state.Engine }
 
