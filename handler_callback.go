@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -262,7 +261,7 @@ func (h *Handler) attemptInBrowser(w http.ResponseWriter, r *http.Request, v *vi
 		return h.showFailure(w, r, v, failureOf(err), attempt.Reference, "/")
 	}
 	attempt.ReturnTo = l.ReturnTo
-	asked := login.Asked{Scopes: session.ScopesOf(strings.Fields(l.Scope)...), Confirmed: true} // like every login from a phone number
+	asked := login.Asked{Scopes: session.ScopesIn(l.Scope), Confirmed: true} // like every login from a phone number
 	s := h.newSession(v, claims, asked, time.Now())
 	h.recordLogin(v, l.Flow(), s, l.Started, time.Since(v.began))
 	h.endReplaced(r, v)

@@ -145,11 +145,11 @@ func (v *visit) isStepUp() bool {
 // scopesAsked returns the scope parameter of a login: the merchant's scopes, the required ones, and in a step-up those that
 // the session has asked for already, so that none of its claims is lost.
 func (v *visit) scopesAsked() (parameter string, all session.Scopes) {
-	names := strings.Fields(v.unit.Scope)
-	own := session.ScopesOf(names...)
+	own := session.ScopesIn(v.unit.Scope)
 	if v.demand == nil {
 		return v.unit.Scope, own
 	}
+	names := strings.Fields(v.unit.Scope)
 	// Required scopes come first, in case not all can be remembered: a forgotten one would be asked for again and again.
 	all = v.demand.need.Scopes.With(own)
 	names = append(names, v.demand.scopes...)

@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector makes sync.Pool drop what it is given now and then, so these counts are for builds without it.
+
 package hotpath_test
 
 import (
@@ -89,7 +93,7 @@ func TestAllocations(t *testing.T) {
 		{"public page with a session", "shop-b.localhost", "/public?page=2", cookies["shop-b.localhost"], http.StatusOK, "bare.localhost", 4},
 		{"public page with other cookies", "shop-b.localhost", "/public?page=2", others, http.StatusOK, "bare.localhost", 4},
 		{"public page without cookies", "shop-b.localhost", "/public?page=2", "", http.StatusOK, "bare.localhost", 3},
-		{"redirect", "shop-b.localhost", "/account/orders?page=2", "", http.StatusFound, "redir.localhost", 27},
+		{"redirect", "shop-b.localhost", "/account/orders?page=2", "", http.StatusFound, "redir.localhost", 23},
 		{"userinfo", "shop-a.localhost", "/vipps/userinfo", cookies["shop-a.localhost"], http.StatusOK, "bare.localhost", 48},
 	} {
 		with := allocations(server, "http://"+c.host+c.path, c.cookies, c.status)
@@ -97,7 +101,7 @@ func TestAllocations(t *testing.T) {
 		t.Logf("%s: %.0f, bare %.0f", c.name, with, bare)
 		if with < 0 || bare < 0 {
 			t.Errorf("%s: another status than %d", c.name, c.status)
-		} else if with-bare > c.most+slack {
+		} else if with-bare > c.most {
 			t.Errorf("%s: %.0f allocations over the bare Caddy, want at most %.0f", c.name, with-bare, c.most)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -137,26 +138,32 @@ const UntilClosed = time.Duration(math.MaxInt64)
 // caches, whatever the site says: a cached one would give a user's session to others, or end theirs.
 func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Duration) {
 	KeepPrivate(w.Header())
+	full := Name(name, secure)
 	// One Set-Cookie for a name (RFC 6265 section 4.1.1): a session may begin after an invalid one was cleared.
-	w.Header()["Set-Cookie"] = slices.DeleteFunc(w.Header()["Set-Cookie"], func(earlier string) bool {
-		return strings.HasPrefix(earlier, Name(name, secure)+"=")
+	others := slices.DeleteFunc(w.Header()["Set-Cookie"], func(earlier string) bool {
+		got, _, _ := strings.Cut(earlier, "=")
+		return got == full
 	})
-	cookie := &http.Cookie{
-		Name:     Name(name, secure),
-		Value:    value,
-		Path:     "/",
-		MaxAge:   int(maxAge/time.Second) + min(int(maxAge%time.Second), 1),
-		Secure:   secure,
-		HttpOnly: true,
-		SameSite: http.SameSiteLaxMode,
-	}
+	w.Header()["Set-Cookie"] = append(others, full+"="+value+"; Path=/"+ends(maxAge)+attributes(secure))
+}
+
+// ends returns when a cookie ends. Parts of a second count as a whole one.
+func ends(maxAge time.Duration) string {
 	switch {
 	case maxAge == UntilClosed:
-		cookie.MaxAge = 0 // none
-	case cookie.MaxAge <= 0:
-		cookie.MaxAge = -1
+		return ""
+	case maxAge <= 0:
+		return "; Max-Age=0"
 	}
-	http.SetCookie(w, cookie)
+	return "; Max-Age=" + strconv.Itoa(int(maxAge/time.Second)+min(int(maxAge%time.Second), 1))
+}
+
+// attributes are the same for all of them (RFC 6265bis section 4.1.2).
+func attributes(secure bool) string {
+	if secure {
+		return "; HttpOnly; Secure; SameSite=Lax"
+	}
+	return "; HttpOnly; SameSite=Lax"
 }
 
 // KeepPrivate keeps an answer out of shared caches, whatever the site says.

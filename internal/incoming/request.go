@@ -60,6 +60,9 @@ func SafeReturn(target string) string {
 	if target == "" || target[0] != '/' {
 		return "/"
 	}
+	if isPlain(target) {
+		return target
+	}
 	var out strings.Builder
 	out.Grow(len(target))
 	inPath, inFragment := true, false
@@ -79,6 +82,16 @@ func SafeReturn(target string) string {
 		out.WriteByte(c)
 	}
 	return out.String()
+}
+
+// isPlain reports whether there is nothing in target to encode, as in nearly all.
+func isPlain(target string) bool {
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // WantedPage returns the page that r asks for, to return to. A request target has no fragment (RFC 9112 section 3.2).

@@ -45,6 +45,15 @@ func (s *Scopes) add(name string) {
 	}
 }
 
+// ScopesIn returns the scopes of a scope parameter (RFC 6749 section 3.3).
+func ScopesIn(parameter string) Scopes {
+	var s Scopes
+	for name := range strings.FieldsSeq(parameter) {
+		s.add(name)
+	}
+	return s
+}
+
 // IsEmpty reports whether there is no scope in s.
 func (s Scopes) IsEmpty() bool { return s.known == 0 && s.others == "" }
 

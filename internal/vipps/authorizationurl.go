@@ -26,7 +26,9 @@ type AuthorizationRequest struct {
 // URL returns where the browser is sent. A partner sends msn in place of the client_id, which it does not know
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
 func (a AuthorizationRequest) URL(endpoint string) string {
-	challenge := sha256.Sum256([]byte(a.Verifier))
+	hash := sha256.Sum256([]byte(a.Verifier))
+	var challenge [43]byte // RFC 7636 section 4.2
+	base64.RawURLEncoding.Encode(challenge[:], hash[:])
 	var address strings.Builder
 	address.Grow(1024)
 	address.WriteString(endpoint)
@@ -52,7 +54,7 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 	add("state", a.State)
 	add("nonce", a.Nonce)
 	add("redirect_uri", a.RedirectURI)
-	add("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
+	add("code_challenge", string(challenge[:]))
 	add("code_challenge_method", "S256")
 	if a.Unit.Market != "" {
 		add("market", a.Unit.Market)
@@ -70,14 +72,23 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 // would allocate, and write a blank as "+".
 func writeEscaped(out *strings.Builder, value string) {
 	const hex = "0123456789ABCDEF"
+	written := 0 // up to here
 	for i := range len(value) {
-		switch c := value[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
-			out.WriteByte(c)
-		default:
+		if c := value[i]; !isUnreserved[c] {
+			out.WriteString(value[written:i])
 			out.WriteByte('%')
 			out.WriteByte(hex[c>>4])
 			out.WriteByte(hex[c&15])
+			written = i + 1
 		}
 	}
+	out.WriteString(value[written:])
 }
+
+// isUnreserved are the unreserved characters of RFC 3986 section 2.3.
+var isUnreserved = func() (is [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") {
+		is[c] = true
+	}
+	return is
+}()

@@ -1,6 +1,0 @@
-//go:build !race
-
-package hotpath_test
-
-// slack is what the race detector adds (race_test.go).
-const slack = 0
