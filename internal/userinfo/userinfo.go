@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -157,19 +157,25 @@ func asciiJSON(text string) string {
 	if strings.IndexFunc(text, func(r rune) bool { return r > '~' }) < 0 {
 		return text
 	}
-	var out strings.Builder
+	out := make([]byte, 0, 2*len(text))
 	for _, r := range text {
 		switch {
 		case r <= '~':
-			out.WriteRune(r)
+			out = append(out, byte(r))
 		case r < 0x10000:
-			fmt.Fprintf(&out, `\u%04x`, r)
+			out = appendEscaped(out, r)
 		default:
-			r -= 0x10000
-			fmt.Fprintf(&out, `\u%04x\u%04x`, 0xd800+r>>10, 0xdc00+r&0x3ff)
+			high, low := utf16.EncodeRune(r)
+			out = appendEscaped(appendEscaped(out, high), low)
 		}
 	}
-	return out.String()
+	return string(out)
+}
+
+// appendEscaped appends a UTF-16 code unit as \uXXXX.
+func appendEscaped(out []byte, unit rune) []byte {
+	const hex = "0123456789abcdef"
+	return append(out, '\\', 'u', hex[unit>>12], hex[unit>>8&15], hex[unit>>4&15], hex[unit&15])
 }
 
 // JSON returns claims as a JSON object.

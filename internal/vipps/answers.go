@@ -52,10 +52,21 @@ func (c *Client) send(req *http.Request, answer any, limit int64, isSuccess func
 	case !isSuccess(resp.StatusCode):
 		return nil, newStatusError(resp, body)
 	case resp.StatusCode == http.StatusNoContent:
-	case json.Unmarshal(body, answer) != nil:
+	case decode(body, answer) != nil:
 		return nil, ErrBadAnswer
 	}
 	return resp.Header, nil
+}
+
+// unread is the body of an answer for a caller that reads the JSON itself, once.
+type unread []byte
+
+func decode(body []byte, answer any) error {
+	if to, ok := answer.(*unread); ok {
+		*to = body
+		return nil
+	}
+	return json.Unmarshal(body, answer)
 }
 
 // ErrUnusable is a success of the token endpoint without a token. The code is spent then. (A body that is not JSON may come

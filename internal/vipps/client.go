@@ -2,7 +2,6 @@ package vipps
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -268,11 +267,11 @@ func (c *Client) Userinfo(ctx context.Context, accessToken string) ([]userinfo.C
 	if err != nil {
 		return nil, err
 	}
-	var raw json.RawMessage
-	if _, err := c.get(calling(ctx, "userinfo"), doc.UserinfoEndpoint, accessToken, &raw); err != nil {
+	var body unread
+	if _, err := c.get(calling(ctx, "userinfo"), doc.UserinfoEndpoint, accessToken, &body); err != nil {
 		return nil, fmt.Errorf("userinfo: %w", err)
 	}
-	claims, err := userinfo.Parse(raw)
+	claims, err := userinfo.Parse(body)
 	if err != nil {
 		return nil, fmt.Errorf("userinfo: %w", errors.Join(ErrBadAnswer, err))
 	}
