@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -111,10 +113,24 @@ func printMeasured(what, file string) {
 	m.Run = milliseconds(began)
 	debug.FreeOSMemory() // the garbage of starting, which the runtime gives back within minutes
 	m.Resident, m.Peak = memory("VmRSS:"), memory("VmHWM:")
+	if profile := os.Getenv("HEAP_PROFILE"); profile != "" {
+		writeHeapProfile(profile)
+	}
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	m.Heap = float64(stats.HeapAlloc) / (1 << 20)
 	_ = json.NewEncoder(os.Stdout).Encode(m)
+}
+
+// writeHeapProfile writes what is in use, to see whose it is.
+func writeHeapProfile(file string) {
+	out, err := os.Create(file)
+	if err == nil {
+		err = errors.Join(pprof.Lookup("heap").WriteTo(out, 0), out.Close())
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
 }
 
 func milliseconds(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }
