@@ -91,6 +91,8 @@ const (
 
 	// maxBytes limits a session before compression, to what an upstream can take in headers.
 	maxBytes = seal.MaxUnpacked
+
+	usualBytes = 2 << 10 // nearly all sessions have room in this
 )
 
 var errSessionFormat = errors.New("not a session")
@@ -129,9 +131,9 @@ func sealClaims(keys seal.Keyring, s *Session, claims []userinfo.Claim, context 
 	if len(plain) > maxBytes {
 		return nil, false
 	}
-	value := base64.RawURLEncoding.EncodeToString(keys.Seal(plain, context))
+	value := seal.Text(keys.Seal(plain, context))
 	if len(value) >= cookie.MaxChunkBytes {
-		value = base64.RawURLEncoding.EncodeToString(keys.Seal(seal.Deflate(plain), context))
+		value = seal.Text(keys.Seal(seal.Deflate(plain), context))
 	}
 	return splitChunks(value)
 }
@@ -144,9 +146,10 @@ func splitChunks(value string) ([]string, bool) {
 		return nil, false
 	}
 	value = string(rune('0'+n)) + value
-	var values []string
-	for chunk := range slices.Chunk([]byte(value), cookie.MaxChunkBytes) {
-		values = append(values, string(chunk))
+	values := make([]string, n)
+	for i := range values {
+		length := min(len(value), cookie.MaxChunkBytes)
+		values[i], value = value[:length], value[length:]
 	}
 	return values, true
 }
@@ -189,7 +192,7 @@ func Open(keys seal.Keyring, values []string, host, msn string) (*Session, bool)
 // of claims, what is known of the logins (appendLogins), then of each claim its kind, name and text, the strings with
 // their lengths in front.
 func encode(s *Session, claims []userinfo.Claim) []byte {
-	b := []byte{formatWithLogins, 0}
+	b := append(make([]byte, 0, usualBytes), formatWithLogins, 0)
 	if s.InApp {
 		b[atInApp] = 1
 	}
