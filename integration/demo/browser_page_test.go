@@ -282,7 +282,7 @@ func testDemoPages(t *testing.T, d *demo) {
 	phone.check("simulator-phone-answered")
 	till.until(`!document.querySelector("#profile").hidden`)
 	till.check("demo-till-profile")
-	till.illustrate("5-till", "#number")
+	till.illustrate("5-till", "body")
 
 	simulator := newWindow(t)
 	simulator.open(d.vipps + "/_simulator/")
