@@ -141,6 +141,7 @@ const examineAgain = 10 * time.Second
 // examineStorage tries Caddy's storage out before it is used, and goes on in the background where it is away.
 func (a *App) examineStorage(ctx context.Context) {
 	if a.caddyStorage == nil {
+		a.background.Go(func() { a.examineServer(ctx) })
 		return
 	}
 	if err := a.examine(ctx, a.caddyStorage.Examine); err != nil {
@@ -173,6 +174,21 @@ func (a *App) examineUntilDone(ctx context.Context, try func(context.Context) (p
 		if !logged && ctx.Err() == nil {
 			a.logger.Warn("the storage could not be tried out: this is tried again", zap.Error(err))
 			logged = true
+		}
+		pause(ctx, examineAgain)
+	}
+}
+
+// examineServer looks at the settings of the shared state's server, once it answers.
+func (a *App) examineServer(ctx context.Context) {
+	server, ok := a.storage.(state.Examiner)
+	for ok && ctx.Err() == nil {
+		problem, err := server.Examine(ctx)
+		if problem != "" {
+			a.logger.Error("the server of the shared state has a setting that loses what is stored", zap.String("problem", problem))
+		}
+		if err == nil {
+			return
 		}
 		pause(ctx, examineAgain)
 	}

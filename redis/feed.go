@@ -27,7 +27,7 @@ const (
 	blockFor = 5 * time.Second
 
 	// lookEvery is how often Next looks whether what was read is still there.
-	lookEvery = 10 * time.Second
+	lookEvery = 3 * time.Second
 )
 
 // streams are the keys of a feed's streams. The braces put them into one slot of a Cluster, so that one command reads all.

@@ -79,6 +79,13 @@ type Engine interface {
 	Notifies() bool
 }
 
+// Examiner is an Engine that can tell what is wrong with the settings of its server.
+type Examiner interface {
+	// Examine returns a sentence on what is wrong and how to mend it, or "". The sentence is logged and shown: it has no
+	// secret. An engine that is not allowed to look returns "".
+	Examine(ctx context.Context) (problem string, err error)
+}
+
 // Position says how far a feed was read. It is good for the engine that made it, and never changes; nil is the beginning.
 type Position any
 

@@ -28,6 +28,9 @@ http://shop-a.localhost:$HTTP {
 	}
 	reverse_proxy $UPSTREAM
 }
+http://metrics.localhost:$HTTP {
+	metrics
+}
 `
 
 // cluster is three Caddys, each in a process of its own, on one Redis.

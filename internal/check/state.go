@@ -43,5 +43,17 @@ func SharedState(ctx context.Context, engine string, shared state.Engine) Findin
 	if err != nil {
 		return StateAway(engine)
 	}
+	if problem := settingsProblem(ctx, shared); problem != "" {
+		return Finding{Name: aboutSharedState, Status: statusFailed, Detail: OneLine(engine + ": " + problem),
+			Fix: "Change the setting at the server, and in its file: a revoked session would be valid again."}
+	}
 	return Finding{Name: aboutSharedState, Status: statusOK, Detail: OneLine(engine + ": a value was stored, read and removed")}
+}
+
+// settingsProblem is what the engine says of its server. An error is none: the server has just answered.
+func settingsProblem(ctx context.Context, shared state.Engine) (problem string) {
+	if server, ok := shared.(state.Examiner); ok {
+		problem, _ = server.Examine(ctx)
+	}
+	return problem
 }

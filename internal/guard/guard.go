@@ -33,6 +33,14 @@ func call(ctx context.Context, do func(context.Context) error) error {
 	return check(do(ctx))
 }
 
+// Examine is what the engine says of its server, if it can tell.
+func (g Guarded) Examine(ctx context.Context) (problem string, err error) {
+	if server, ok := g.Engine.(state.Examiner); ok {
+		err = call(ctx, func(ctx context.Context) error { problem, err = server.Examine(ctx); return err })
+	}
+	return problem, err
+}
+
 // Get implements state.Engine.
 func (g Guarded) Get(ctx context.Context, key string) (value []byte, err error) {
 	err = call(ctx, func(ctx context.Context) error { value, err = g.Engine.Get(ctx, key); return err })

@@ -1,0 +1,35 @@
+package redis
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/caddy-vipps/vippslogin/internal/redistest"
+)
+
+// TestExamine: a server that deletes keys to make room is named, unless nothing limits its memory, or our user may not look.
+func TestExamine(t *testing.T) {
+	server := redistest.Start(t)
+	config := Redis{Address: []string{server.Address()}}
+	for _, c := range []struct{ policy, limit, want string }{
+		{"allkeys-lru", "100mb", "allkeys-lru"},
+		{"volatile-ttl", "100mb", "volatile-ttl"},
+		{"noeviction", "100mb", ""},
+		{"allkeys-lru", "0", ""},
+	} {
+		server.Do("CONFIG", "SET", "maxmemory", c.limit, "maxmemory-policy", c.policy)
+		problem, err := open(t, config).Examine(t.Context())
+		if err != nil || (c.want == "") != (problem == "") || !strings.Contains(problem, c.want) {
+			t.Errorf("%s with maxmemory %s: %q, %v", c.policy, c.limit, problem, err)
+		}
+	}
+	server.Do("CONFIG", "SET", "maxmemory", "100mb")
+	server.Do("ACL", "SETUSER", "default", "-info")
+	if problem, err := open(t, config).Examine(t.Context()); problem != "" || err != nil {
+		t.Errorf("not allowed to look: %q, %v", problem, err)
+	}
+	server.Kill()
+	if _, err := open(t, config).Examine(t.Context()); err == nil {
+		t.Error("a server that is away has nothing to say")
+	}
+}
