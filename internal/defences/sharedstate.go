@@ -134,7 +134,7 @@ var sharedState = []Defence{
 		Name:   "revocations that Redis has deleted are missed",
 		File:   "redis/feed.go",
 		Old:    `		if len(found) == 0 {`,
-		New:    `		if false {`,
+		New:    `		if len(found) < 0 {`,
 		Test:   "TestRedisEvicts",
 	},
 	{
