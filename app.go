@@ -278,12 +278,16 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 		return keys, nil
 	}
 	secret, err := storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
+	if known := a.shared.generated.Load(); errors.Is(err, state.ErrUnavailable) && known != nil && known.place == a.stateName && a.caddyStorage == nil {
+		secret, err = known.secret, nil // a reload while the server is away
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
 		a.generated = secret
+		a.shared.generated.Store(&generatedSecret{secret, a.stateName})
 		a.keys.Store(keys)
 		a.useKeys(keys)
 	}

@@ -247,6 +247,7 @@ func (a *App) adoptSecret(ctx context.Context) error {
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{stored, a.generated})
 	if err == nil {
 		a.generated = stored
+		a.shared.generated.Store(&generatedSecret{stored, a.stateName})
 		a.keys.Store(keys)
 		a.useKeys(keys)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -32,7 +33,12 @@ type shared struct {
 	refusedCodes *login.RefusedCodes
 
 	assertionKeys *assertion.Memory
+
+	generated atomic.Pointer[generatedSecret]
 }
+
+// generatedSecret is a cookie secret that was made by an instance, and the engine that has it.
+type generatedSecret struct{ secret, place string }
 
 // sharedKey returns the key in sharedPool: everything that it depends on. Secrets are hashed, in an unambiguous encoding.
 func sharedKey(base string, keys vipps.Keys, system vipps.System) string {

@@ -62,7 +62,8 @@ func newWorld(t *testing.T) *cluster {
 		ports = append(ports, freeport.New(t))
 		uris = append(uris, fmt.Sprintf("http://shop-a.localhost:%d/vipps/callback", ports[len(ports)-1]))
 	}
-	w := harness.WorldWith(t, func(*harness.World) []simulator.Merchant {
+	w := harness.WorldWith(t, func(w *harness.World) []simulator.Merchant {
+		uris = append(uris, w.Shop("shop-a.localhost")+"/vipps/callback")
 		return []simulator.Merchant{{MSN: "123456", RedirectURIs: uris}}
 	})
 	c := &cluster{World: w, t: t}
