@@ -277,7 +277,11 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
-	secret, err := storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
+	err := doubtWithoutSecret(ctx, a.storage)
+	var secret string
+	if err == nil {
+		secret, err = storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
@@ -18,6 +19,16 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/state"
 )
+
+// doubtWithoutSecret has the instances that know the secret store it again, if it is gone: an engine may lose single values, and
+// one that is made now would split the instances.
+func doubtWithoutSecret(ctx context.Context, shared state.Engine) error {
+	_, err := shared.Get(ctx, secretName)
+	if errors.Is(err, state.ErrNotFound) {
+		return epoch.Doubt(ctx, shared)
+	}
+	return err
+}
 
 // secretName is where the generated secret is in the shared state.
 const secretName = "cookie_secret"
