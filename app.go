@@ -277,10 +277,7 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
-	secret, err := storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
-	if known := a.shared.generated.Load(); errors.Is(err, state.ErrUnavailable) && known != nil && known.place == a.stateName && a.caddyStorage == nil {
-		secret, err = known.secret, nil // a reload while the server is away
-	}
+	secret, err := a.sharedSecret(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}

@@ -1,6 +1,7 @@
 package vippslogin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
@@ -18,6 +20,29 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/state"
 )
+
+// sharedSecret returns the generated secret from the shared state. While its server is away, a reload goes on with that of the
+// last config. keysLock is held.
+func (a *App) sharedSecret(ctx context.Context) (secret string, err error) {
+	if err = doubtWithoutSecret(ctx, a.storage); err == nil {
+		secret, err = storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
+	}
+	known := a.shared.generated.Load()
+	if errors.Is(err, state.ErrUnavailable) && known != nil && known.place == a.stateName && a.caddyStorage == nil {
+		return known.secret, nil
+	}
+	return secret, err
+}
+
+// doubtWithoutSecret has the instances that know the secret store it again, if it is gone: an engine may lose single values, and
+// one that is made now would split the instances.
+func doubtWithoutSecret(ctx context.Context, shared state.Engine) error {
+	_, err := shared.Get(ctx, secretName)
+	if errors.Is(err, state.ErrNotFound) {
+		return epoch.Doubt(ctx, shared)
+	}
+	return err
+}
 
 // secretName is where the generated secret is in the shared state.
 const secretName = "cookie_secret"

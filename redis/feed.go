@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,8 +27,9 @@ const (
 	// blockFor is how long one command waits for entries.
 	blockFor = 5 * time.Second
 
-	// lookEvery is how often Next looks whether what was read is still there.
-	lookEvery = 3 * time.Second
+	// lookEvery is how often Next looks whether what was read is still there. A stream that is gone is noticed earlier, by
+	// the generation.
+	lookEvery = 10 * time.Second
 )
 
 // streams are the keys of a feed's streams. The braces put them into one slot of a Cluster, so that one command reads all.
@@ -38,17 +40,71 @@ func (e *engine) streams(feed string) (keys []string) {
 	return keys
 }
 
-// appendScript adds entries to a stream, cuts off what is older than ARGV[1] milliseconds, and has it expire then. A
-// stream is cut in whole nodes ("~"), which costs next to nothing.
+// record is the key that says what there is of a feed: the name of its generation, and for each stream until when it is
+// there, in milliseconds since 1970. A server that evicts deletes streams one by one, and the record shows it.
+func (e *engine) record(feed string) string { return e.prefix + "{" + feed + "}:streams" }
+
+// appendScript adds entries to the stream KEYS[2], the one of number ARGV[2], cuts off what is older than ARGV[1]
+// milliseconds, and has it expire then. A stream is cut in whole nodes ("~"), which costs next to nothing. What is added to
+// a stream that was deleted before its time must not hide that: the record KEYS[1] is deleted then. It is written again only
+// when it is half a minute off: entries are kept for a minute less than their stream.
 var appendScript = redis.NewScript(`
 local clock = redis.call('TIME')
-local oldest = string.format('%.0f', clock[1] * 1000 - ARGV[1])
-for i = 2, #ARGV do
-	redis.call('XADD', KEYS[1], 'MINID', '~', oldest, '*', 'e', ARGV[i])
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local record = redis.call('GET', KEYS[1])
+if record then
+	local n, off = 0, false
+	local changed = string.gsub(record, ' (%d+)', function(ends)
+		n = n + 1
+		if n ~= tonumber(ARGV[2]) then return nil end
+		ends = tonumber(ends)
+		if ends > now and redis.call('PTTL', KEYS[2]) == -2 then
+			redis.call('GETDEL', KEYS[1])
+		elseif now + ARGV[1] - ends > 30000 then
+			off = true
+			return ' ' .. string.format('%.0f', now + ARGV[1])
+		end
+	end)
+	if off then redis.call('SET', KEYS[1], changed) end
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
+local oldest = string.format('%.0f', clock[1] * 1000 - ARGV[1])
+for i = 3, #ARGV do
+	redis.call('XADD', KEYS[2], 'MINID', '~', oldest, '*', 'e', ARGV[i])
+end
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
 return 1
 `)
+
+// generationScript returns the name in the record KEYS[1] if all streams are there that should be. Otherwise it makes a
+// record of those that are, with the name ARGV[1].
+var generationScript = redis.NewScript(`
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local record, whole, n = redis.call('GET', KEYS[1]), true, 1
+if record then
+	for ends in string.gmatch(record, ' (%d+)') do
+		n = n + 1
+		if tonumber(ends) > now and redis.call('PTTL', KEYS[n]) == -2 then whole = false end
+	end
+	if whole and n == #KEYS then return string.match(record, '^%S+') end
+end
+record = ARGV[1]
+for i = 2, #KEYS do
+	local left = redis.call('PTTL', KEYS[i])
+	record = record .. ' ' .. string.format('%.0f', left > 0 and now + left or 0)
+end
+redis.call('SET', KEYS[1], record)
+return ARGV[1]
+`)
+
+// Generation implements state.Generational.
+func (e *engine) Generation(ctx context.Context, feed string) (name string, err error) {
+	err = e.call(ctx, func(ctx context.Context) error {
+		name, err = generationScript.Run(ctx, e.client, append([]string{e.record(feed)}, e.streams(feed)...), rand.Text()).Text()
+		return err
+	})
+	return name, err
+}
 
 // Append implements state.Engine.
 func (e *engine) Append(ctx context.Context, feed string, life time.Duration, entries ...[]byte) error {
@@ -57,12 +113,12 @@ func (e *engine) Append(ctx context.Context, feed string, life time.Duration, en
 		return fmt.Errorf("%w: redis: an entry cannot be kept for %s", state.ErrUnavailable, life)
 	}
 	for part := range slices.Chunk(entries, pageSize) {
-		args := []any{milliseconds(classes[class])}
+		args := []any{milliseconds(classes[class]), class + 1}
 		for _, entry := range part {
 			args = append(args, entry)
 		}
 		err := e.call(ctx, func(ctx context.Context) error {
-			return appendScript.Run(ctx, e.client, []string{e.streams(feed)[class]}, args...).Err()
+			return appendScript.Run(ctx, e.client, []string{e.record(feed), e.streams(feed)[class]}, args...).Err()
 		})
 		if err != nil {
 			return err
@@ -182,3 +238,6 @@ func madeAt(id string) time.Time {
 	unix, _ := strconv.ParseInt(milliseconds, 10, 64)
 	return time.UnixMilli(unix)
 }
+
+// Interface guard
+var _ state.Generational = (*engine)(nil)

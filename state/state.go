@@ -79,6 +79,14 @@ type Engine interface {
 	Notifies() bool
 }
 
+// Generational is an Engine whose values can vanish one by one, as those of a server that evicts. Without it, an instance
+// that starts would take a feed that has vanished for one that never had entries.
+type Generational interface {
+	// Generation names what there is of a feed. It makes a name if there is none, and another one when it finds that the
+	// feed has lost entries.
+	Generation(ctx context.Context, feed string) (name string, err error)
+}
+
 // Examiner is an Engine that can tell what is wrong with the settings of its server.
 type Examiner interface {
 	// Examine returns a sentence on what is wrong and how to mend it, or "". The sentence is logged and shown: it has no

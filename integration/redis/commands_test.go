@@ -37,7 +37,7 @@ func (c *cluster) monitor() *monitor {
 			from, command, _ := strings.Cut(lines.Text(), "] ")
 			// What an instance does whether anything happens or not: it waits for revoked sessions, looks whether the state
 			// is still the same, and opens connections.
-			background := strings.HasSuffix(command, `:epoch"`) || strings.Contains(command, "client") || strings.HasPrefix(command, `"ping"`) ||
+			background := strings.HasSuffix(command, `:epoch"`) || strings.Contains(command, `"5" "vipps_login:{revoked}:streams"`) || strings.Contains(command, "client") || strings.HasPrefix(command, `"ping"`) ||
 				strings.Contains(strings.ToLower(command), `"xread"`) || strings.Contains(command, `"hello"`)
 			if !strings.HasSuffix(from, " lua") && !background {
 				m.mu.Lock()

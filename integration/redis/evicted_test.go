@@ -43,9 +43,9 @@ func (c *cluster) lostCount(i int) string {
 // TestRedisEvicts: a Redis that deletes keys to make room is noticed. What the instances know is stored again, so that a revoked
 // session is valid nowhere, also at an instance that starts afterwards, and the instances keep one generated secret.
 func TestRedisEvicts(t *testing.T) {
-	for policy, gone := range map[string]string{
-		"allkeys-lru":  "*",            // the epoch and the generated secret as well
-		"volatile-ttl": "*{revoked}:*", // what expires
+	for _, policy := range []string{
+		"allkeys-lru",  // the epoch and the generated secret as well
+		"volatile-lru", // what expires
 	} {
 		t.Run(policy, func(t *testing.T) {
 			c := newCluster(t, "--maxmemory", "1gb", "--maxmemory-policy", policy)
@@ -62,7 +62,7 @@ func TestRedisEvicts(t *testing.T) {
 			harness.WaitFor(t, func() bool { return c.has("*{revoked}:*") })
 			nextSecond(t) // sessions and epochs are told apart by the second
 			c.evict()
-			if gone != "*" && c.has(gone) {
+			if info := c.Redis.Do("INFO", "stats").(string); strings.Contains(info, "evicted_keys:0") {
 				t.Fatal("nothing was evicted")
 			}
 			harness.WaitFor(t, func() bool { return c.has("*{revoked}:*") && c.has("*:epoch") && c.has("*:cookie_secret") })

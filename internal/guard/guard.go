@@ -33,6 +33,14 @@ func call(ctx context.Context, do func(context.Context) error) error {
 	return check(do(ctx))
 }
 
+// Generation names what there is of a feed; "" if the engine does not tell.
+func (g Guarded) Generation(ctx context.Context, feed string) (name string, err error) {
+	if e, ok := g.Engine.(state.Generational); ok {
+		err = call(ctx, func(ctx context.Context) error { name, err = e.Generation(ctx, feed); return err })
+	}
+	return name, err
+}
+
 // Examine is what the engine says of its server, if it can tell.
 func (g Guarded) Examine(ctx context.Context) (problem string, err error) {
 	if server, ok := g.Engine.(state.Examiner); ok {

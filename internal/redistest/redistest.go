@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,9 +36,10 @@ type Server struct {
 	// Client is an operator's connection.
 	Client *redis.Client
 
-	args []string
-	cmd  *exec.Cmd
-	out  bytes.Buffer
+	args  []string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the process has ended
+	out   bytes.Buffer
 }
 
 // Start starts a server with further arguments, as they stand in its configuration: "--maxmemory", "10mb". Unless they
@@ -47,13 +49,15 @@ func Start(t testing.TB, args ...string) *Server {
 	s := &Server{T: t, Port: freeport.New(t), Dir: t.TempDir()}
 	s.args = append([]string{"--port", fmt.Sprint(s.Port), "--bind", "127.0.0.1", "--dir", s.Dir, "--save", "", "--appendonly", "yes",
 		"--appendfsync", "always", "--enable-debug-command", "yes"}, args...)
-	s.Client = redis.NewClient(&redis.Options{Addr: s.Address(), MaxRetries: -1})
-	t.Cleanup(func() {
-		_ = s.Client.Close()
-		s.Kill()
-	})
+	s.connect()
+	t.Cleanup(s.Kill)
 	s.Run()
 	return s
+}
+
+func (s *Server) connect() {
+	s.Client = redis.NewClient(&redis.Options{Addr: s.Address(), MaxRetries: -1})
+	s.T.Cleanup(func() { _ = s.Client.Close() })
 }
 
 // Address is where the server listens.
@@ -88,7 +92,19 @@ func (s *Server) Launch(args ...string) {
 	s.T.Helper()
 	s.cmd = exec.Command(Binary(), append(s.args[:len(s.args):len(s.args)], args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
-	if err := s.cmd.Start(); err != nil {
+	s.cmd.SysProcAttr = endWithUs
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func(cmd *exec.Cmd) {
+		defer close(ended)
+		runtime.LockOSThread() // prctl(2), PR_SET_PDEATHSIG: the signal comes when the thread that has started it ends
+		err := cmd.Start()
+		if started <- err; err == nil {
+			_ = cmd.Wait()
+		}
+	}(s.cmd)
+	s.ended = ended
+	if err := <-started; err != nil {
+		s.cmd = nil
 		s.T.Fatal(err)
 	}
 }
@@ -100,7 +116,7 @@ func (s *Server) Kill() {
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGCONT)
 	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 }
 

@@ -62,7 +62,7 @@ func (a *attempt) do(pass func() error) error {
 
 const (
 	// feed is the name of the feed in the shared state.
-	feed = "revoked"
+	feed = epoch.Feed
 
 	// RefreshEvery is how often an instance tries again what has failed, and how long it waits for others' entries at a
 	// time.
@@ -106,6 +106,8 @@ func (r *List) Loaded(ctx context.Context, at Access) error {
 	}
 	return nil
 }
+
+var errLostMeanwhile = fmt.Errorf("%w: it has changed while it was read", state.ErrUnavailable)
 
 var errTooLong = fmt.Errorf("%w: it takes too long", state.ErrUnavailable)
 
@@ -160,6 +162,10 @@ func (r *List) catchUp(ctx context.Context, at Access, goesOn bool) error {
 		return err
 	}
 	if !r.whole {
+		// A feed that was lost since the epoch was read looks like one without entries.
+		if again, err := epoch.Read(ctx, at.Shared); err != nil || !again.Is(found) {
+			return errors.Join(errLostMeanwhile, err)
+		}
 		if found, err = r.complete(ctx, at, found); err != nil {
 			return err
 		}
