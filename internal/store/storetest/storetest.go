@@ -29,7 +29,7 @@ type Memory struct {
 // New returns a storage that has its epoch, and nothing else.
 func New() *Memory {
 	return &Memory{
-		Files: map[string][]byte{store.CanaryKey: []byte("epoch")}, calls: map[string]int{}, locks: map[string]chan struct{}{},
+		Files: map[string][]byte{store.CanaryKey: []byte("0 0 - test")}, calls: map[string]int{}, locks: map[string]chan struct{}{},
 	}
 }
 
