@@ -277,17 +277,13 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
-	err := doubtWithoutSecret(ctx, a.storage)
-	var secret string
-	if err == nil {
-		secret, err = storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
-	}
+	secret, err := a.generatedSecret(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
-		a.generated = secret
+		a.setGenerated(secret)
 		a.keys.Store(keys)
 		a.useKeys(keys)
 	}
