@@ -277,14 +277,13 @@ func (a *App) cookieKeys(ctx context.Context) (*seal.Keys, error) {
 	if keys := a.keys.Load(); keys != nil {
 		return keys, nil
 	}
-	secret, err := a.sharedSecret(ctx)
+	secret, err := a.generatedSecret(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: the cookie secret: %w", state.ErrUnavailable, err)
 	}
 	keys, err := seal.NewKeys(a.shared.client.Base, []string{secret})
 	if err == nil {
-		a.generated = secret
-		a.shared.generated.Store(&generatedSecret{secret, a.stateName})
+		a.setGenerated(secret)
 		a.keys.Store(keys)
 		a.useKeys(keys)
 	}

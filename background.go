@@ -1,10 +1,7 @@
 package vippslogin
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -12,57 +9,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/caddy-vipps/vippslogin/internal/epoch"
 	"github.com/caddy-vipps/vippslogin/internal/login"
 	"github.com/caddy-vipps/vippslogin/internal/phone"
 	"github.com/caddy-vipps/vippslogin/internal/revocation"
-	"github.com/caddy-vipps/vippslogin/internal/seal"
 	"github.com/caddy-vipps/vippslogin/internal/store"
 	"github.com/caddy-vipps/vippslogin/state"
 )
-
-// sharedSecret returns the generated secret from the shared state. While its server is away, a reload goes on with that of the
-// last config. keysLock is held.
-func (a *App) sharedSecret(ctx context.Context) (secret string, err error) {
-	if err = doubtWithoutSecret(ctx, a.storage); err == nil {
-		secret, err = storedSecret(ctx, a.storage, cmp.Or(a.generated, newSecret()))
-	}
-	known := a.shared.generated.Load()
-	if errors.Is(err, state.ErrUnavailable) && known != nil && known.place == a.stateName && a.caddyStorage == nil {
-		return known.secret, nil
-	}
-	return secret, err
-}
-
-// doubtWithoutSecret has the instances that know the secret store it again, if it is gone: an engine may lose single values, and
-// one that is made now would split the instances.
-func doubtWithoutSecret(ctx context.Context, shared state.Engine) error {
-	_, err := shared.Get(ctx, secretName)
-	if errors.Is(err, state.ErrNotFound) {
-		return epoch.Doubt(ctx, shared)
-	}
-	return err
-}
-
-// secretName is where the generated secret is in the shared state.
-const secretName = "cookie_secret"
-
-// storedSecret returns the secret that all instances share, and stores fresh if there is none.
-func storedSecret(ctx context.Context, shared state.Engine, fresh string) (string, error) {
-	for {
-		stored, err := shared.Get(ctx, secretName)
-		switch {
-		case err == nil && len(stored) < seal.MinSecretBytes: // generating another would log everybody out
-			return "", fmt.Errorf("%s in the shared state is too short: delete it to have a new one made", secretName)
-		case !errors.Is(err, state.ErrNotFound):
-			return string(stored), err
-		}
-		if added, err := shared.Add(ctx, secretName, []byte(fresh), state.ForEver); added || err != nil {
-			return fresh, err
-		}
-		// another instance was faster
-	}
-}
 
 // sweep removes what has expired from memory and from Caddy's storage, now and every ten minutes.
 func (a *App) sweep(ctx context.Context) {
@@ -238,45 +190,6 @@ func (a *App) revocationAccess(ctx context.Context) (revocation.Access, error) {
 			a.logger.Error("the shared state is not the one that it was, or it has lost what was stored: the ended sessions that this instance knows are stored again; phone logins in progress are gone", zap.Int("ended_sessions", entries))
 		},
 	}, err
-}
-
-// settleSecret restores or adopts the generated secret, if there is one.
-func (a *App) settleSecret(ctx context.Context, do func(context.Context) error) {
-	a.keysLock.Lock()
-	defer a.keysLock.Unlock()
-	if a.generated == "" {
-		return // it is configured
-	}
-	if err := do(ctx); err != nil {
-		a.logger.Error("the cookie secret could not be stored again", zap.Error(err))
-	}
-}
-
-// restoreSecret stores the generated secret again in a state that has lost it. An instance that has started since may have
-// generated another, under which there are few sessions: it adopts this one.
-func (a *App) restoreSecret(ctx context.Context) error {
-	stored, err := storedSecret(ctx, a.storage, a.generated)
-	if err == nil && stored != a.generated {
-		_, err = a.storage.Swap(ctx, secretName, []byte(stored), []byte(a.generated), state.ForEver)
-	}
-	return err
-}
-
-// adoptSecret takes over the secret that an instance from before the loss has stored again. Sessions under the own one stay
-// valid here.
-func (a *App) adoptSecret(ctx context.Context) error {
-	stored, err := storedSecret(ctx, a.storage, a.generated)
-	if err != nil || stored == a.generated {
-		return err
-	}
-	keys, err := seal.NewKeys(a.shared.client.Base, []string{stored, a.generated})
-	if err == nil {
-		a.generated = stored
-		a.shared.generated.Store(&generatedSecret{stored, a.stateName})
-		a.keys.Store(keys)
-		a.useKeys(keys)
-	}
-	return err
 }
 
 // Stop ends the goroutines of Start. It waits for what this instance has not stored yet.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -34,11 +34,30 @@ type shared struct {
 
 	assertionKeys *assertion.Memory
 
-	generated atomic.Pointer[generatedSecret]
+	generated generatedSecrets
 }
 
-// generatedSecret is a cookie secret that was made by an instance, and the engine that has it.
-type generatedSecret struct{ secret, place string }
+// generatedSecrets has the cookie secret of each shared state that was used, by its config: one reload more while the state is away
+// must not end all sessions.
+type generatedSecrets struct {
+	mu      sync.Mutex
+	byPlace map[string]string
+}
+
+func (g *generatedSecrets) get(place string) string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.byPlace[place]
+}
+
+func (g *generatedSecrets) set(place, secret string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.byPlace == nil {
+		g.byPlace = make(map[string]string)
+	}
+	g.byPlace[place] = secret
+}
 
 // sharedKey returns the key in sharedPool: everything that it depends on. Secrets are hashed, in an unambiguous encoding.
 func sharedKey(base string, keys vipps.Keys, system vipps.System) string {

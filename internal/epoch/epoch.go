@@ -134,14 +134,19 @@ func (e Epoch) withText() Epoch {
 	return e
 }
 
-// parse reads an epoch. One in another form is of no generation, and so is replaced.
+// parse reads an epoch. One in another form has begun before everything, and is of no generation, so that an engine that names them
+// gets another. An empty one is none: it is replaced.
 func parse(text string) Epoch {
 	var begun, made int64
-	feed, random := "", ""
-	if n, _ := fmt.Sscanf(text, "%d %d %s %s", &begun, &made, &feed, &random); n == 3 {
-		feed = unnamed // from before there were generations
-	} else if n != 4 {
-		return Epoch{text: text}
+	feed, random := unnamed, ""
+	if n, _ := fmt.Sscanf(text, "%d %d %s %s", &begun, &made, &feed, &random); n != 4 {
+		feed = unnamed
+		if n < 2 {
+			begun, made = 0, 0
+		}
+		if text == "" {
+			feed = ""
+		}
 	}
 	return Epoch{Begun: time.UnixMilli(begun), Made: time.UnixMilli(made), generation: feed, text: text}
 }

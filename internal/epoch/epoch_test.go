@@ -38,3 +38,19 @@ func TestLostTwice(t *testing.T) {
 		}
 	})
 }
+
+// TestEmptyEpoch: an engine may have an empty value where the epoch was. It tells nothing, so that sessions from before are refused.
+func TestEmptyEpoch(t *testing.T) {
+	shared := statetest.NewMemory()
+	if err := shared.Put(t.Context(), Key, nil, state.ForEver); err != nil {
+		t.Fatal(err)
+	}
+	before := time.Now()
+	found, err := Read(t.Context(), shared)
+	if err != nil || !found.Known() || found.Begun.Before(before.Truncate(time.Millisecond)) {
+		t.Errorf("%+v, %v", found, err)
+	}
+	if again, err := Read(t.Context(), shared); err != nil || !again.Is(found) {
+		t.Errorf("%+v, %v", again, err)
+	}
+}

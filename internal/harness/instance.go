@@ -33,6 +33,7 @@ func testBinary() string {
 type Instance struct {
 	*exec.Cmd
 	Port int
+	File string // its Caddyfile
 }
 
 // StartInstance starts a Caddy on a port of its own. It shares w's storage with all the others, and the
@@ -59,7 +60,7 @@ func (w *World) StartChangedInstance(port int, sites string, changed *strings.Re
 	if err := os.WriteFile(file, []byte(w.Vars.Replace(caddyfile)), 0o600); err != nil {
 		w.T.Fatal(err)
 	}
-	i := &Instance{Cmd: exec.Command(testBinary()), Port: port}
+	i := &Instance{Cmd: exec.Command(testBinary()), Port: port, File: file}
 	i.Env = append(os.Environ(), InstanceConfig+"="+file)
 	var stderr bytes.Buffer
 	i.Stderr = &stderr
