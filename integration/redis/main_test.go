@@ -24,6 +24,7 @@ http://shop-a.localhost:$HTTP {
 		phone {
 			api_key {env.TILL_API_KEY}
 			scope openid name phoneNumber
+			webhook_secret ` + harness.WebhookSecret + `
 		}
 	}
 	reverse_proxy $UPSTREAM
@@ -52,6 +53,11 @@ func newCluster(t *testing.T, args ...string) *cluster {
 // newWorld is a cluster without Redis and Caddys.
 func newWorld(t *testing.T) *cluster {
 	t.Helper()
+	return newWorldWhere(t, func(*simulator.Config) {})
+}
+
+func newWorldWhere(t *testing.T, configure func(*simulator.Config)) *cluster {
+	t.Helper()
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +68,9 @@ func newWorld(t *testing.T) *cluster {
 		ports = append(ports, freeport.New(t))
 		uris = append(uris, fmt.Sprintf("http://shop-a.localhost:%d/vipps/callback", ports[len(ports)-1]))
 	}
-	w := harness.WorldWith(t, func(w *harness.World) []simulator.Merchant {
-		uris = append(uris, w.Shop("shop-a.localhost")+"/vipps/callback")
-		return []simulator.Merchant{{MSN: "123456", RedirectURIs: uris}}
+	w := harness.WorldWhere(t, func(_ *harness.World, config *simulator.Config) {
+		config.Merchants = []simulator.Merchant{{MSN: "123456", RedirectURIs: uris}}
+		configure(config)
 	})
 	c := &cluster{World: w, t: t}
 	for _, port := range ports {

@@ -1,0 +1,5 @@
+//go:build tills
+
+package redis_test
+
+const waitingTills = 1000
