@@ -22,21 +22,21 @@ public class Snippets extends HttpServlet {
 
     private static String utf8(HttpServletRequest request) {
         // SNIPPET utf8
-        return json(sub, name);
+        return json(sub, name, address);
     }
 
     private static String percent(HttpServletRequest request) {
         // SNIPPET percent
-        return json(sub, name);
+        return json(sub, name, address);
     }
 
     private static String base64url(HttpServletRequest request) {
         // SNIPPET base64url
-        return json(sub, name);
+        return json(sub, name, address);
     }
 
-    private static String json(String sub, String name) {
-        return String.format("{\"sub\": %s, \"name\": \"%s\"}", sub == null ? "null" : '"' + sub + '"', name);
+    private static String json(String sub, String name, String address) {
+        return String.format("{\"sub\": %s, \"name\": \"%s\", \"address\": %s}", sub == null ? "null" : '"' + sub + '"', name, address);
     }
 
     public static void main(String[] args) throws Exception {
