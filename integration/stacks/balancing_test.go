@@ -53,8 +53,9 @@ func (f *front) redirectsPlainHTTP(balancer string) {
 	if balancer == "Caddy" {
 		return // its own business
 	}
-	a := f.browser(true).Get("http://shop-a.localhost:"+f.m.port("PLAIN")+"/a?b=c", "Host: shop-a.localhost")
-	if !strings.HasPrefix(a.RedirectTo(), publicShop+"/a?b=c") {
+	const target = "/a%2Fb%20c%C3%B8?d=%26e+f"
+	a := f.browser(true).Get("http://shop-a.localhost:"+f.m.port("PLAIN")+target, "Host: shop-a.localhost")
+	if a.StatusCode != http.StatusPermanentRedirect || a.RedirectTo() != publicShop+target {
 		f.T.Errorf("plain HTTP: %d %s", a.StatusCode, a.RedirectTo())
 	}
 }

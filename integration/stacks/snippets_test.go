@@ -3,11 +3,13 @@ package stacks_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +39,11 @@ var languages = []language{
 	{"Spring and other servlets", "java", "Snippets.java", "reverse_proxy 127.0.0.1:$TOMCAT", nil},
 	{"Node and Express", "js", "express.js", "reverse_proxy 127.0.0.1:$EXPRESS", nil},
 	{"Go", "go", "go.txt", "reverse_proxy 127.0.0.1:$GO", ""},
+	{"Go", "go", behindNginx, "reverse_proxy 127.0.0.1:$NGINX", ""},
 }
+
+// behindNginx is the program in Go, behind the documentation's nginx.
+const behindNginx = "go.txt behind nginx"
 
 // blocks are the blocks of a language in a section of docs/upstream-headers.md.
 func blocks(t *testing.T, section, language string) []string {
@@ -59,7 +65,7 @@ func blocks(t *testing.T, section, language string) []string {
 }
 
 var (
-	encodingOfLine = regexp.MustCompile(`header_encoding (\w+)`)
+	encodingOfLine = regexp.MustCompile(`header_encoding (\w+(?:, \w+)*)`)
 	placeOfSnippet = regexp.MustCompile(`(?m)^([ \t]*)\S+ SNIPPET (\w+)$`)
 )
 
@@ -80,12 +86,15 @@ func (m *machine) withSnippet(l language) string {
 		}
 		var b strings.Builder
 		for line := range strings.Lines(snippet) {
-			encoding := encodingOfLine.FindStringSubmatch(line)
-			if encoding == nil || encoding[1] == match[2] {
+			var of []string
+			if found := encodingOfLine.FindStringSubmatch(line); found != nil {
+				of = strings.Split(found[1], ", ")
+			}
+			if of == nil || slices.Contains(of, match[2]) {
 				b.WriteString(match[1] + line)
 			}
-			if encoding != nil {
-				lines[encoding[1]]++
+			for _, encoding := range of {
+				lines[encoding]++
 			}
 		}
 		return b.String()
@@ -105,6 +114,9 @@ func (m *machine) startSnippets() {
 	m.t.Helper()
 	m.t.Setenv("RUN", m.run)
 	for _, l := range languages {
+		if l.program == behindNginx {
+			continue
+		}
 		path := m.withSnippet(l)
 		switch l.program {
 		case "php.php":
@@ -118,7 +130,7 @@ func (m *machine) startSnippets() {
 		case "rails.ru":
 			m.start([]string{"RAILS"}, "puma", "--bind", m.replace("tcp://127.0.0.1:$RAILS"), "--environment", "production", path)
 		case "Snippets.java":
-			m.start([]string{"TOMCAT"}, "java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", tomcatJars(m.t), path, m.run+"/tomcat", m.port("TOMCAT"))
+			m.start([]string{"TOMCAT"}, "java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", tomcatJars(m.t), path, m.run+"/tomcat", m.serverXML())
 		case "express.js":
 			if err := os.Symlink(m.programs+"/node/node_modules", m.run+"/node_modules"); err != nil {
 				m.t.Fatal(err)
@@ -131,9 +143,22 @@ func (m *machine) startSnippets() {
 				m.t.Fatalf("%v: %s", err, out)
 			}
 			m.start([]string{"GO"}, binary, m.port("GO"))
+			m.write("site.conf", m.swap(blocks(m.t, "nginx", "nginx")[0], "10.0.0.6:8080", "127.0.0.1:$NGINX", "10.0.0.5", "127.0.0.1", "127.0.0.1:9000", "127.0.0.1:$GO"))
+			m.start([]string{"NGINX"}, "/usr/sbin/nginx", "-e", "stderr", "-p", m.run, "-c", m.config("snippets-nginx.conf"))
 		}
 	}
 	m.ready()
+}
+
+// serverXML writes Tomcat's server.xml with the documentation's Connector.
+func (m *machine) serverXML() string {
+	m.t.Helper()
+	if err := os.MkdirAll(m.run+"/tomcat/site/WEB-INF", 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	m.write("tomcat/site/WEB-INF/web.xml", m.read(m.programs+"/conf/snippets-web.xml"))
+	connector := m.swap(blocks(m.t, "Spring and other servlets", "xml")[0], `port="8080"`, `port="$TOMCAT" address="127.0.0.1"`)
+	return m.write("server.xml", m.replace(strings.Replace(m.read(m.programs+"/conf/snippets-server.xml"), "CONNECTOR", connector, 1)))
 }
 
 func (m *machine) read(path string) string {
@@ -175,7 +200,31 @@ func TestSnippets(t *testing.T) {
 			}
 		})
 	}
+	t.Run("large headers at Tomcat", func(t *testing.T) {
+		tomcat := slices.IndexFunc(languages, func(l language) bool { return l.program == "Snippets.java" })
+		harness.NewBrowser(t).Get(w.Shop(host(tomcat, "utf8"))+"/utf8", "X-Fill: "+strings.Repeat("x", 14<<10)).WantStatus(t, http.StatusOK)
+	})
+	t.Run("nginx lets only Caddy in", func(t *testing.T) {
+		for client, status := range map[string]int{"127.0.0.1": http.StatusOK, clientIP: http.StatusForbidden} {
+			if got := statusFor(t, client, m.port("NGINX")); got != status {
+				t.Errorf("%s gets %d", client, got)
+			}
+		}
+	})
 	t.Run("Django's users", func(t *testing.T) { djangoUsers(t, w.Shop(host(3, "percent"))) })
+}
+
+// statusFor is what a client at an address of this machine gets for /utf8.
+func statusFor(t *testing.T, client, port string) int {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
+	transport := &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport}).Get("http://127.0.0.1:" + port + "/utf8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	return response.StatusCode
 }
 
 // reading is what a program around a snippet answers.
@@ -203,7 +252,7 @@ func readsSnippet(t *testing.T, l language, shop, encoding string) {
 	if text, ok := seen.Sub.(string); !ok || text == "" || seen.Name != hardName {
 		t.Errorf("%s: %v, want %q", encoding, seen, hardName)
 	}
-	if street := seen.Address["street_address"]; l.block == "php" && street != hardName {
+	if street := seen.Address["street_address"]; street != hardName {
 		t.Errorf("%s: the address's street is %v", encoding, street)
 	}
 }

@@ -79,7 +79,8 @@ func TestStacks(t *testing.T) {
 			findings[i] = trial.found
 		})
 	}
-	if !t.Failed() {
+	// With -run, only some of them are there.
+	if all := !slices.ContainsFunc(findings, func(f finding) bool { return f.texts == nil }); all && !t.Failed() {
 		holdAgainstDocs(t, findings)
 	}
 }
@@ -140,7 +141,7 @@ func (r *trial) read(got harness.Answer) answer {
 	a := answer{status: got.StatusCode}
 	if got.StatusCode == http.StatusOK {
 		if err := json.Unmarshal([]byte(got.Text), &a); err != nil {
-			r.T.Fatalf("%s: %v: %s", got.Request.URL, err, got.Text)
+			r.T.Fatalf("%s: %v: %s", r.stack, err, got.Text)
 		}
 	}
 	return a
@@ -158,6 +159,9 @@ func (r *trial) run() {
 	}
 	r.found.cookie = r.cookies()
 	r.found.forged = r.attack()
+	if r.stack.setting == "" && r.attackRaw() == hit {
+		r.found.forged = hit
+	}
 	for _, size := range []int{8 << 10, 16 << 10, 31 << 10} {
 		r.found.sizes = append(r.found.sizes, r.fill(size, 1000))
 	}

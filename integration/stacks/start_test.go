@@ -93,10 +93,15 @@ func (m *machine) replace(text string) string {
 // from is a file of an example, with this machine's folders and ports: texts and what they are here, in turn.
 func (m *machine) from(file string, here ...string) string {
 	m.t.Helper()
-	text := m.read(file)
+	return m.swap(m.read(file), here...)
+}
+
+// swap is from for a text.
+func (m *machine) swap(text string, here ...string) string {
+	m.t.Helper()
 	for i := 0; i < len(here); i += 2 {
 		if !strings.Contains(text, here[i]) {
-			m.t.Fatalf("%s has no %q", file, here[i])
+			m.t.Fatalf("there is no %q in %s", here[i], text)
 		}
 	}
 	return m.replace(strings.NewReplacer(here...).Replace(text))

@@ -3,11 +3,10 @@ import static java.nio.charset.StandardCharsets.*;
 import jakarta.servlet.http.HttpServlet;
 import jakarta.servlet.http.HttpServletRequest;
 import jakarta.servlet.http.HttpServletResponse;
-import java.io.File;
 import java.io.IOException;
 import java.net.URLDecoder;
 import java.util.*;
-import org.apache.catalina.startup.Tomcat;
+import org.apache.catalina.startup.Catalina;
 
 public class Snippets extends HttpServlet {
     @Override
@@ -22,31 +21,31 @@ public class Snippets extends HttpServlet {
 
     private static String utf8(HttpServletRequest request) {
         // SNIPPET utf8
-        return json(sub, name);
+        return json(sub, name, address);
     }
 
     private static String percent(HttpServletRequest request) {
         // SNIPPET percent
-        return json(sub, name);
+        return json(sub, name, address);
     }
 
     private static String base64url(HttpServletRequest request) {
         // SNIPPET base64url
-        return json(sub, name);
+        return json(sub, name, address);
     }
 
-    private static String json(String sub, String name) {
-        return String.format("{\"sub\": %s, \"name\": \"%s\"}", sub == null ? "null" : '"' + sub + '"', name);
+    private static String json(String sub, String name, String address) {
+        return String.format("{\"sub\": %s, \"name\": \"%s\", \"address\": %s}", sub == null ? "null" : '"' + sub + '"', name, address);
     }
 
+    /** Tomcat as server.xml says, whose web.xml has this servlet. */
     public static void main(String[] args) throws Exception {
-        var tomcat = new Tomcat();
-        tomcat.setBaseDir(args[0]);
-        tomcat.setHostname("127.0.0.1");
-        tomcat.setPort(Integer.parseInt(args[1]));
-        tomcat.getConnector().setProperty("address", "127.0.0.1");
-        Tomcat.addServlet(tomcat.addContext("", new File(args[0]).getAbsolutePath()), "snippets", new Snippets()).addMapping("/*");
-        tomcat.start();
-        tomcat.getServer().await();
+        System.setProperty("catalina.home", args[0]);
+        System.setProperty("catalina.base", args[0]);
+        var catalina = new Catalina();
+        catalina.setParentClassLoader(Snippets.class.getClassLoader());
+        catalina.setConfigFile(args[1]);
+        catalina.setAwait(true);
+        catalina.start();
     }
 }

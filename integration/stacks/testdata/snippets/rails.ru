@@ -3,17 +3,17 @@ require 'action_controller/railtie'
 class Readers < ActionController::API
   def utf8
     # SNIPPET utf8
-    render json: { sub: sub, name: beside(name) }
+    render json: { sub: sub, name: beside(name), address: address }
   end
 
   def percent
     # SNIPPET percent
-    render json: { sub: sub, name: beside(name) }
+    render json: { sub: sub, name: beside(name), address: address }
   end
 
   def base64url
     # SNIPPET base64url
-    render json: { sub: sub, name: beside(name) }
+    render json: { sub: sub, name: beside(name), address: address }
   end
 
   private

@@ -29,17 +29,17 @@ call_command("migrate", verbosity=0)
 
 def utf8(request):
     # SNIPPET utf8
-    return JsonResponse({"sub": sub, "name": name})
+    return JsonResponse({"sub": sub, "name": name, "address": address})
 
 
 def percent(request):
     # SNIPPET percent
-    return JsonResponse({"sub": sub, "name": name})
+    return JsonResponse({"sub": sub, "name": name, "address": address})
 
 
 def base64url(request):
     # SNIPPET base64url
-    return JsonResponse({"sub": sub, "name": name})
+    return JsonResponse({"sub": sub, "name": name, "address": address})
 
 
 def user(request):
