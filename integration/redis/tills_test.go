@@ -26,7 +26,7 @@ type waiting struct {
 // TestRedisTillsWait: tills that wait cost Redis nothing from one poll to the next, and each is woken when a ping comes to another
 // instance, long before the next poll.
 func TestRedisTillsWait(t *testing.T) {
-	const interval = 5 * time.Second // as Vipps MobilePay has it
+	const interval = 5 * time.Second                       // as Vipps MobilePay has it
 	numbers := harness.ManyNumbers(50 + waitingTills)[50:] // every World has the first
 	c := newWorldWhere(t, func(config *simulator.Config) {
 		config.PollInterval = caddy.Duration(interval)
