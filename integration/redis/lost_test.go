@@ -59,6 +59,9 @@ func restartedEmpty(t *testing.T, start func(c *cluster, i int)) {
 			t.Errorf("a session that was logged out is valid at instance %d", i)
 		}
 	}
+	for i := range 3 {
+		harness.WaitFor(t, func() bool { return c.lostCount(i) != "0" })
+	}
 	harness.WaitFor(t, func() bool { return strings.Contains(c.InstanceLogs(), "the shared state is not the one that it was") })
 }
 

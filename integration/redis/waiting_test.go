@@ -18,7 +18,7 @@ func TestRedisTillWaitsThroughAnOutage(t *testing.T) {
 	for n, o := range []outage{
 		outages[0], // killed, and restarted with its append-only file
 		outages[1], // hung: SIGSTOP, SIGCONT
-		{"paused", func(c *cluster) { c.Redis.Do("CLIENT", "PAUSE", "4000", "ALL") }, func(c *cluster) {
+		{"paused", func(c *cluster) { c.Redis.Do("CLIENT", "PAUSE", "3500", "ALL") }, func(c *cluster) {
 			for c.Redis.Client.Ping(context.Background()).Err() != nil { // no command ends it
 			}
 		}, false},
