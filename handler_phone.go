@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -136,15 +135,20 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
+	l, err := h.waitForPhoneLogin(r, v, id)
+	if err != nil {
+		return h.failPhone(w, v, err)
+	}
+	return writePhoneLogin(w, v, l)
+}
+
+// waitForPhoneLogin is apart from what comes after it, so that a thousand requests that wait do so with a small stack each.
+func (h *Handler) waitForPhoneLogin(r *http.Request, v *visit, id string) (*phone.Login, error) {
 	wait, err := waitParameter(r.URL.RawQuery)
 	if err != nil {
-		return h.failPhone(w, v, err)
+		return nil, err
 	}
-	l, err := h.desk(v).Wait(r.Context(), id, wait)
-	if err != nil {
-		return h.failPhone(w, v, err)
-	}
-	return writeAPI(w, http.StatusOK, phoneAnswer{ID: l.ID, Status: l.Status, MSN: v.msn, Userinfo: json.RawMessage(l.Userinfo), Error: l.Error})
+	return h.desk(v).Wait(r.Context(), id, wait)
 }
 
 // maxWait bounds how long an answer is held, in seconds.

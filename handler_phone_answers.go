@@ -24,6 +24,11 @@ type phoneAnswer struct {
 	Error     string          `json:"error,omitempty"`
 }
 
+// writePhoneLogin answers with the state of a login.
+func writePhoneLogin(w http.ResponseWriter, v *visit, l *phone.Login) error {
+	return writeAPI(w, http.StatusOK, phoneAnswer{ID: l.ID, Status: l.Status, MSN: v.msn, Userinfo: json.RawMessage(l.Userinfo), Error: l.Error})
+}
+
 // apiError is an error of the phone API.
 type apiError struct {
 	Error  string `json:"error"`

@@ -25,7 +25,8 @@ import (
 
 type bench struct {
 	folder string
-	client *http.Client
+	client *http.Client // of the tills
+	hooks  *http.Client // of Vipps MobilePay, which sends pings over a few connections
 	sim    *simulator.Simulator
 	vipps  *httptest.Server
 	polls  atomic.Int64

@@ -140,7 +140,7 @@ func (b *bench) ping(l *login) {
 		return // and the client gets its answer by the next poll
 	}
 	simulator.SignPing(req, []byte(body), webhookSecret, time.Now())
-	if resp, err := b.client.Do(req); err == nil {
+	if resp, err := b.hooks.Do(req); err == nil {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
 	}

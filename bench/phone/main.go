@@ -59,7 +59,7 @@ func run(names []string) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	b := &bench{folder: folder, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * logins}, Timeout: 2 * time.Minute}}
+	b := &bench{folder: folder, client: client(logins), hooks: client(8)}
 	if len(names) > 0 && names[0] == "bare" {
 		names = names[1:]
 		if err := b.measureBare(); err != nil {
@@ -78,6 +78,11 @@ func run(names []string) error {
 	}
 	defer b.stopCaddy()
 	return b.measure(names)
+}
+
+// client returns an HTTP client that keeps so many connections which it does not need now.
+func client(connections int) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: 2 * time.Minute}
 }
 
 func (b *bench) measure(names []string) error {

@@ -13,94 +13,100 @@ import (
 // lookAgain is how often a request that waits looks again while the shared state is away.
 const lookAgain = time.Second
 
+// waiting is a request that waits for a login. It is on the heap, and what the request does at a look runs on another goroutine:
+// the goroutine of a request keeps the stack that it once needed, 8 KiB as long as we need no more than Caddy itself (bench/phone).
+type waiting struct {
+	desk      *Desk
+	id        string
+	deadline  time.Time
+	notBefore time.Time // nothing is believed that was read before
+	known     *Login    // as it was last read
+
+	// What a look has found.
+	login    *Login
+	err      error
+	away     bool // the shared state is, and the login was known before
+	panicked any
+}
+
 // Wait returns the login when it has ended, or as it is when the wait is over. While it waits, the
 // request that waits is the one that polls. It goes on waiting while the shared state is away, once it has read the
 // login.
 func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login, error) {
 	changed, stop := d.Shared.Watch(loginKey + id)
 	defer stop()
-	deadline, notBefore := time.Now().Add(wait), time.Now().Add(-cachedFor)
-	var known *Login
+	w := &waiting{desk: d, id: id, deadline: time.Now().Add(wait), notBefore: time.Now().Add(-cachedFor)}
 	for {
 		// Before the look, so that nothing is missed between the two.
 		woken, done := d.Memory.waiters.wait(id)
-		looked := d.lookApart(ctx, id, notBefore, deadline)
-		if looked.known != nil {
-			known = looked.known
-		}
-		l, err := looked.login, looked.err
-		left := time.Until(deadline)
-		away := errors.Is(err, state.ErrUnavailable) && known != nil && known.at(time.Now()).Status == Pending
-		if away {
-			l, err = known, nil
-		}
-		if err != nil || l.Status != Pending || left <= 0 || ctx.Err() != nil {
+		w.lookApart(ctx)
+		if w.over() || ctx.Err() != nil {
 			done()
-			if err == nil {
-				d.release(ctx, l)
+			if w.err == nil {
+				d.release(ctx, w.login)
 			}
-			return l, err
+			return w.login, w.err
 		}
-		timer := time.NewTimer(d.pause(l, left, away))
+		timer := time.NewTimer(w.pause())
 		select {
 		case <-woken:
 		case <-changed: // by another instance
-			notBefore = time.Now()
+			w.notBefore = time.Now()
 		case <-timer.C:
 		case <-ctx.Done():
 		case <-d.Stopping:
-			deadline = time.Now() // the client asks again, and comes to the next config
+			w.deadline = time.Now() // the client asks again, and comes to the next config
 		}
 		timer.Stop()
 		done()
 	}
 }
 
+// over reports whether the wait is over.
+func (w *waiting) over() bool {
+	return w.err != nil || w.login.Status != Pending || time.Until(w.deadline) <= 0
+}
+
 // pause is how long a request waits until it looks again, if nothing wakes it.
-func (d *Desk) pause(l *Login, left time.Duration, away bool) time.Duration {
+func (w *waiting) pause() time.Duration {
+	left := time.Until(w.deadline)
 	switch {
-	case away:
+	case w.away:
 		return min(left, lookAgain)
-	case l.polled():
-		return min(left, max(time.Until(d.Memory.nextPoll(l, d.MSN)), 10*time.Millisecond))
+	case w.login.polled():
+		return min(left, max(time.Until(w.desk.Memory.nextPoll(w.login, w.desk.MSN)), 10*time.Millisecond))
 	}
 	return left
 }
 
-// look is what a look at a login has found.
-type look struct {
-	known    *Login // as it was read
-	login    *Login // after a poll, if one was due
-	err      error
-	panicked any
-}
-
-// lookApart looks at a login, and polls if that is due, on a goroutine of its own. Reading, and above all polling, needs 32 KiB of
-// stack, which the goroutine of a request would keep for as long as it waits (bench/phone).
-func (d *Desk) lookApart(ctx context.Context, id string, notBefore, deadline time.Time) look {
-	answer := make(chan look, 1)
+// lookApart is look on a goroutine of its own, which a panic does not take from that of the request: Caddy goes on after a panic
+// there, and nowhere else.
+func (w *waiting) lookApart(ctx context.Context) {
+	done := make(chan struct{})
 	go func() {
-		var found look
+		defer close(done)
 		defer func() {
-			if reason := recover(); reason != nil { // Caddy goes on after a panic of a request's goroutine, and of no other
-				found.panicked = fmt.Sprintf("%v\n%s", reason, debug.Stack())
+			if reason := recover(); reason != nil {
+				w.panicked = fmt.Sprintf("%v\n%s", reason, debug.Stack())
 			}
-			answer <- found
 		}()
-		found = d.look(ctx, id, notBefore, deadline)
+		w.look(ctx)
 	}()
-	found := <-answer
-	if found.panicked != nil {
-		panic(found.panicked)
+	<-done
+	if w.panicked != nil {
+		panic(w.panicked)
 	}
-	return found
 }
 
-func (d *Desk) look(ctx context.Context, id string, notBefore, deadline time.Time) look {
-	known, err := d.read(ctx, id, d.MSN, notBefore)
-	if err != nil {
-		return look{err: err}
+// look reads the login, and polls if that is due.
+func (w *waiting) look(ctx context.Context) {
+	w.login, w.err = w.desk.read(ctx, w.id, w.desk.MSN, w.notBefore)
+	if w.err == nil {
+		w.known = w.login
+		w.login, w.err = w.desk.pollIfDue(ctx, w.login, time.Until(w.deadline))
 	}
-	l, err := d.pollIfDue(ctx, known, time.Until(deadline))
-	return look{known: known, login: l, err: err}
+	w.away = errors.Is(w.err, state.ErrUnavailable) && w.known != nil && w.known.at(time.Now()).Status == Pending
+	if w.away {
+		w.login, w.err = w.known, nil
+	}
 }
