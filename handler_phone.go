@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -29,26 +30,18 @@ func (h *Handler) newPhoneEndpoints(endpoints map[string]endpoint) {
 // phoneAPI guards an endpoint for tills. The API key is checked first.
 func (h *Handler) phoneAPI(serve endpoint, methods ...string) endpoint {
 	return func(w http.ResponseWriter, r *http.Request, v *visit) error {
-		if refused, err := h.refusePhoneRequest(w, r, v, methods); refused {
-			return err
+		if !h.validAPIKey(r) {
+			return refuseAPIKey(w)
+		}
+		if incoming.IsCrossOrigin(r, v.Origin) {
+			return writeAPI(w, http.StatusForbidden, apiError{"forbidden", "Vipps MobilePay does not allow this login on web pages: call it from the merchant's own system"})
+		}
+		if !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			return writeAPI(w, http.StatusMethodNotAllowed, apiError{"method_not_allowed", "use " + strings.Join(methods, " or ")})
 		}
 		return serve(w, r, v)
 	}
-}
-
-// refusePhoneRequest answers a request that no endpoint for tills serves, if it is one.
-func (h *Handler) refusePhoneRequest(w http.ResponseWriter, r *http.Request, v *visit, methods []string) (refused bool, err error) {
-	if !h.validAPIKey(r) {
-		return true, refuseAPIKey(w)
-	}
-	if incoming.IsCrossOrigin(r, v.Origin) {
-		return true, writeAPI(w, http.StatusForbidden, apiError{"forbidden", "Vipps MobilePay does not allow this login on web pages: call it from the merchant's own system"})
-	}
-	if !slices.Contains(methods, r.Method) {
-		w.Header().Set("Allow", strings.Join(methods, ", "))
-		return true, writeAPI(w, http.StatusMethodNotAllowed, apiError{"method_not_allowed", "use " + strings.Join(methods, " or ")})
-	}
-	return false, nil
 }
 
 func refuseAPIKey(w http.ResponseWriter) error {
@@ -137,27 +130,21 @@ func (h *Handler) servePhoneLogin(w http.ResponseWriter, r *http.Request, v *vis
 		return h.failPhone(w, v, phone.ErrUnknown)
 	}
 	if r.Method == http.MethodDelete {
-		return h.removePhoneLogin(w, r, v, id)
+		if err := h.desk(v).Remove(r.Context(), id, v.msn); err != nil {
+			return h.failPhone(w, v, err)
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	}
-	l, err := h.waitForPhoneLogin(r, v, id)
-	return h.answerPhoneLogin(w, v, l, err)
-}
-
-func (h *Handler) removePhoneLogin(w http.ResponseWriter, r *http.Request, v *visit, id string) error {
-	if err := h.desk(v).Remove(r.Context(), id, v.msn); err != nil {
-		return h.failPhone(w, v, err)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// waitForPhoneLogin is apart from what comes after it, so that a thousand requests that wait do so with a small stack each.
-func (h *Handler) waitForPhoneLogin(r *http.Request, v *visit, id string) (*phone.Login, error) {
 	wait, err := waitParameter(r.URL.RawQuery)
 	if err != nil {
-		return nil, err
+		return h.failPhone(w, v, err)
 	}
-	return h.desk(v).Wait(r.Context(), id, wait)
+	l, err := h.desk(v).Wait(r.Context(), id, wait)
+	if err != nil {
+		return h.failPhone(w, v, err)
+	}
+	return writeAPI(w, http.StatusOK, phoneAnswer{ID: l.ID, Status: l.Status, MSN: v.msn, Userinfo: json.RawMessage(l.Userinfo), Error: l.Error})
 }
 
 // maxWait bounds how long an answer is held, in seconds.

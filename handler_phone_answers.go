@@ -24,14 +24,6 @@ type phoneAnswer struct {
 	Error     string          `json:"error,omitempty"`
 }
 
-// answerPhoneLogin answers with the state of a login, or with the error in place of one.
-func (h *Handler) answerPhoneLogin(w http.ResponseWriter, v *visit, l *phone.Login, err error) error {
-	if err != nil {
-		return h.failPhone(w, v, err)
-	}
-	return writeAPI(w, http.StatusOK, phoneAnswer{ID: l.ID, Status: l.Status, MSN: v.msn, Userinfo: json.RawMessage(l.Userinfo), Error: l.Error})
-}
-
 // apiError is an error of the phone API.
 type apiError struct {
 	Error  string `json:"error"`

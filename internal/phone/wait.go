@@ -13,8 +13,8 @@ import (
 // lookAgain is how often a request that waits looks again while the shared state is away.
 const lookAgain = time.Second
 
-// waiting is a request that waits for a login. It is on the heap, and what the request does at a look runs on another goroutine:
-// the goroutine of a request keeps the stack that it once needed, 8 KiB as long as we need no more than Caddy itself (bench/phone).
+// waiting is a request that waits for a login. What it does at a look runs on another goroutine: that of the request keeps the
+// stack that it once needed for as long as it waits, 16 KiB in place of the 32 that a poll needs (bench/phone).
 type waiting struct {
 	desk      *Desk
 	id        string
