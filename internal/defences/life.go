@@ -160,8 +160,8 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "a lease that another instance has taken is none",
 		File:   "internal/phone/lease.go",
-		Old:    `m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
-		New:    `m.lease(l.ID, msn); ok {`,
+		Old:    `	return nextPoll.Equal(held.until) ||`,
+		New:    `	return true ||`,
 		Test:   "TestOneLease",
 	},
 	{
