@@ -151,10 +151,9 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "one poll, whatever the number of instances",
 		File:   "internal/phone/poll.go",
-		Old: `		l.NextPoll = held.until
-		return true, nil`,
-		New:  `		return true, nil`,
-		Test: "TestPhoneCluster",
+		Old:    `		l.NextPoll = d.Memory.takeLease(`,
+		New:    `		_ = d.Memory.takeLease(`,
+		Test:   "TestPhoneCluster",
 	},
 	{
 		Threat: "polling that ignores",
