@@ -4,30 +4,15 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
-	"errors"
+	"flag"
 	"fmt"
-	"io"
 	"log"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
-
-	"github.com/caddy-vipps/vippslogin/simulator"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 )
 
 const (
@@ -39,302 +24,111 @@ const (
 	webhookSecret = "webhook-secret-of-the-load-test"
 )
 
+var (
+	binary   = flag.String("caddy", "", "a Caddy to measure in place of this one, which is then not built")
+	profiles = flag.String("profiles", "", "a folder for profiles of the Caddy while clients wait and while they are answered (go tool pprof)")
+	chosen   = flag.String("rounds", "bare,steady,unpinged,single,burst", "what to measure, in this order")
+)
+
+// rounds are the ways in which waiting clients get their answers.
+var rounds = map[string]struct {
+	about  string
+	limit  time.Duration // for the slowest
+	answer func(*bench, []*login) error
+}{
+	"steady":   {"100 pings a second", time.Second, func(b *bench, all []*login) error { return b.answerSteadily(all, true) }},
+	"unpinged": {"without a ping", interval, func(b *bench, all []*login) error { return b.answerSteadily(all, false) }},
+	"single":   {"one ping at a time", time.Second, (*bench).answerSingly},
+	"burst":    {"1,000 pings at once", 5 * time.Second, (*bench).answerAtOnce},
+}
+
 func main() {
-	if err := run(); err != nil {
+	if os.Getenv(waitingCaddy) != "" {
+		caddycmd.Main()
+		return
+	}
+	flag.Parse()
+	if err := run(strings.Split(*chosen, ",")); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run() error {
+func run(names []string) error {
 	folder, err := os.MkdirTemp("", "vippslogin-bench")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	b := &bench{folder: folder, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * logins}, Timeout: 2 * time.Minute}}
-	if err := b.startVipps(); err != nil {
+	b := &bench{folder: folder, client: client(logins), hooks: client(8)}
+	if len(names) > 0 && names[0] == "bare" {
+		names = names[1:]
+		if err := b.measureBare(); err != nil {
+			return err
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if err := b.startVipps(len(names)); err != nil {
 		return err
 	}
 	defer b.vipps.Close()
-	if err := b.startCaddy(); err != nil {
+	if err := b.startPlugin(); err != nil {
 		return err
 	}
-	defer b.caddy.Wait()
-	defer b.caddy.Process.Kill()
-	return b.measure()
+	defer b.stopCaddy()
+	return b.measure(names)
 }
 
-type bench struct {
-	folder string
-	client *http.Client
-	sim    *simulator.Simulator
-	vipps  *httptest.Server
-	polls  atomic.Int64
-	caddy  *exec.Cmd
-	port   int
+// client returns an HTTP client that keeps so many connections which it does not need now.
+func client(connections int) *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: 2 * time.Minute}
 }
 
-func (b *bench) startVipps() error {
-	config := simulator.Config{
-		Partner:      simulator.Partner{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"},
-		Merchants:    []simulator.Merchant{{MSN: "123456", RedirectURIs: []string{"http://localhost/vipps/phone/callback"}}},
-		PollInterval: caddy.Duration(interval),
-	}
-	for i := range 2 * logins {
-		config.Users = append(config.Users, simulator.User{Name: "Person " + number(i), PhoneNumber: number(i), Birthdate: "1980-01-01"})
-	}
-	var err error
-	if b.sim, err = simulator.New(config); err != nil {
-		return err
-	}
-	b.vipps = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/oauth2/token") {
-			b.polls.Add(1)
-		}
-		b.sim.ServeHTTP(w, r)
-	}))
-	return nil
-}
-
-func number(i int) string { return fmt.Sprintf("4741%06d", i) }
-
-func (b *bench) startCaddy() error {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	b.port = listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	caddyfile := filepath.Join(b.folder, "Caddyfile")
-	err = os.WriteFile(caddyfile, fmt.Appendf(nil, `{
-	admin off
-	persist_config off
-	auto_https off
-	storage file_system %q
-	log {
-		level WARN
-	}
-	vipps_login {
-		environment %s
-		client_id id
-		client_secret secret
-		subscription_key key
-	}
-}
-http://localhost:%d {
-	bind 127.0.0.1
-	vipps_login 123456 {
-		scope openid name phoneNumber
-		phone {
-			api_key %s
-			webhook_secret %s
-		}
-	}
-	respond "hello"
-}
-`, filepath.Join(b.folder, "storage"), b.vipps.URL, b.port, apiKey, webhookSecret), 0o600)
-	if err != nil {
-		return err
-	}
-	binary := filepath.Join(b.folder, "caddy")
-	build := exec.Command("go", "-C", "..", "build", "-o", binary, "./cmd/caddy")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		return err
-	}
-	b.caddy = exec.Command(binary, "run", "--config", caddyfile)
-	b.caddy.Stderr = os.Stderr
-	if err := b.caddy.Start(); err != nil {
-		return err
-	}
-	for range 500 {
-		if conn, err := net.Dial("tcp", "127.0.0.1:"+strconv.Itoa(b.port)); err == nil {
-			return conn.Close()
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return errors.New("caddy did not start")
-}
-
-func (b *bench) measure() error {
+func (b *bench) measure(names []string) error {
 	if _, err := b.call("POST", "/vipps/phone/exists", `{"phone_number":"`+number(0)+`"}`); err != nil { // warm
 		return err
 	}
 	idle := b.memory()
 	fmt.Printf("%d logins at once, interval %s; the idle process has %.1f MiB\n", logins, interval, idle)
-	for round, ping := range []bool{true, false} {
-		ids, err := b.startLogins(round * logins)
+	for i, name := range names {
+		round, ok := rounds[name]
+		if !ok {
+			return fmt.Errorf("there is no round %q", name)
+		}
+		all, err := b.startLogins(i * logins)
 		if err != nil {
 			return err
 		}
-		answered := b.waitForAll(ids)
-		before := b.polls.Load()
-		most := idle
-		for end := time.Now().Add(watched); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-			most = max(most, b.memory())
-		}
-		rate := float64(b.polls.Load()-before) / watched.Seconds()
-		fmt.Printf("waiting: %.1f MiB over idle (at most 64), %.1f polls a second (at most %.0f), %d answered slow_down\n",
-			most-idle, rate, logins/interval.Seconds(), b.sim.Calls()["slow_down"])
-		if err := b.answerAll(ids, ping); err != nil {
+		b.waitForAll(all)
+		if err := b.watch(name, idle); err != nil {
 			return err
 		}
-		if err := report(ping, ids, answered); err != nil {
+		began := b.cpu()
+		stop := b.profileCPU(name)
+		if err := round.answer(b, all); err != nil {
+			return err
+		}
+		if err := report(round.about, round.limit, all); err != nil {
+			return err
+		}
+		fmt.Printf("%s: %s of CPU\n", round.about, b.cpu()-began)
+		if err := stop(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-type login struct {
-	id, authReqID string
-	acted         time.Time
-}
-
-// startLogins starts the logins one after the other, so that each is known by both names.
-func (b *bench) startLogins(from int) ([]*login, error) {
-	start := time.Now()
-	ids := make([]*login, logins)
-	for i := range ids {
-		body, err := b.call("POST", "/vipps/phone", `{"phone_number":"`+number(from+i)+`"}`)
-		if err != nil {
-			return nil, err
-		}
-		var answer struct{ ID string }
-		if err := json.Unmarshal(body, &answer); err != nil {
-			return nil, err
-		}
-		ids[i] = &login{id: answer.ID}
+// watch looks at the Caddy while all clients wait.
+func (b *bench) watch(name string, idle float64) error {
+	before, began := b.polls.Load(), b.cpu()
+	most := idle
+	for end := time.Now().Add(watched); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		most = max(most, b.memory())
 	}
-	byNumber := make(map[string]string, logins)
-	for _, l := range b.sim.PhoneLogins() {
-		byNumber[l.PhoneNumber] = l.AuthReqID
-	}
-	for i, l := range ids {
-		if l.authReqID = byNumber[number(from+i)]; l.authReqID == "" {
-			return nil, errors.New("a login is unknown to Vipps")
-		}
-	}
-	fmt.Printf("started %d logins in %s\n", logins, time.Since(start).Round(time.Millisecond))
-	return ids, nil
-}
-
-// waitForAll has a client wait for each login, and returns when each was answered.
-func (b *bench) waitForAll(ids []*login) *sync.Map {
-	answered := new(sync.Map)
-	var all sync.WaitGroup
-	for _, l := range ids {
-		all.Go(func() {
-			for range 5 {
-				body, err := b.call("GET", "/vipps/phone/"+l.id+"?wait=60", "")
-				if err != nil || bytes.Contains(body, []byte(`"status":"complete"`)) {
-					answered.Store(l.id, result{time.Now(), err})
-					return
-				}
-			}
-			answered.Store(l.id, result{time.Now(), errors.New("never completed")})
-		})
-	}
-	go func() { all.Wait(); answered.Store("all", result{}) }()
-	return answered
-}
-
-type result struct {
-	at  time.Time
-	err error
-}
-
-// answerAll approves every login over ten seconds, with or without a ping.
-func (b *bench) answerAll(ids []*login, ping bool) error {
-	tick := time.NewTicker(10 * time.Second / logins)
-	defer tick.Stop()
-	for _, l := range ids {
-		<-tick.C
-		if _, err := b.sim.AnswerPhone(l.authReqID, true); err != nil {
-			return err
-		}
-		l.acted = time.Now()
-		if !ping {
-			continue
-		}
-		body := `{"auth_req_id":"` + l.authReqID + `"}`
-		req, err := http.NewRequest("POST", b.url("/vipps/webhook"), strings.NewReader(body))
-		if err != nil {
-			return err
-		}
-		simulator.SignPing(req, []byte(body), webhookSecret, time.Now())
-		go func() {
-			if resp, err := b.client.Do(req); err == nil {
-				_, _ = io.Copy(io.Discard, resp.Body)
-				resp.Body.Close()
-			}
-		}()
-	}
-	return nil
-}
-
-func report(ping bool, ids []*login, answered *sync.Map) error {
-	for range 600 {
-		if _, ok := answered.Load("all"); ok {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	var took []time.Duration
-	for _, l := range ids {
-		found, ok := answered.Load(l.id)
-		if !ok || found.(result).err != nil {
-			return fmt.Errorf("a login was lost: %v", found)
-		}
-		took = append(took, found.(result).at.Sub(l.acted))
-	}
-	slices.Sort(took)
-	kind, limit := "with a ping", time.Second
-	if !ping {
-		kind, limit = "without", interval
-	}
-	fmt.Printf("%s: answered after %s (median), %s (99 %%), %s (longest; at most %s)\n", kind,
-		took[len(took)/2].Round(time.Millisecond), took[len(took)*99/100].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond), limit)
-	return nil
-}
-
-func (b *bench) url(path string) string { return fmt.Sprintf("http://localhost:%d%s", b.port, path) }
-
-func (b *bench) call(method, path, body string) ([]byte, error) {
-	req, err := http.NewRequest(method, b.url(path), strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+apiKey)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := b.client.Do(req)
-	if err != nil {
-		var urlError *url.Error
-		if errors.As(err, &urlError) {
-			err = urlError.Err
-		}
-		return nil, err
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode >= 300 {
-		err = fmt.Errorf("%s %s: %d %s", method, path, resp.StatusCode, answer)
-	}
-	return answer, err
-}
-
-// memory is the resident memory of the Caddy in MiB (Linux).
-func (b *bench) memory() float64 {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", b.caddy.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	defer file.Close()
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if value, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
-			kib, _ := strconv.ParseFloat(strings.Fields(value)[0], 64)
-			return kib / 1024
-		}
-	}
-	return 0
+	rate := float64(b.polls.Load()-before) / watched.Seconds()
+	fmt.Printf("waiting: %.1f MiB over idle (at most 64), %.1f polls a second (at most %.0f), %d answered slow_down, %.2f of a core\n",
+		most-idle, rate, logins/interval.Seconds(), b.sim.Calls()["slow_down"], (b.cpu()-began).Seconds()/watched.Seconds())
+	return b.profileWaiting(name)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -78,7 +80,7 @@ func (f *front) config(file string, here ...string) string {
 	for i, address := range []string{"10.0.0.11", "10.0.0.12"} {
 		text = regexp.MustCompile(regexp.QuoteMeta(address)+`:(80|443)\b`).ReplaceAllString(text, fmt.Sprintf("127.0.0.1:%d", f.ports[i]))
 	}
-	return f.m.write("shop.conf", strings.ReplaceAll(text, "shop.example.no", "shop-a.localhost"))
+	return f.m.write("shop"+filepath.Ext(file), strings.ReplaceAll(text, "shop.example.no", "shop-a.localhost"))
 }
 
 func (f *front) nginx() {
@@ -124,6 +126,23 @@ func (f *front) haproxyTCP() {
 	f.m.ready()
 }
 
+// traefik is not packaged by Debian: the environment variable TRAEFIK says where it is.
+func (f *front) traefik() {
+	shop := f.config("traefik-shop.yml", "interval: 2s", "interval: 100ms", "/etc/ssl/shop.example.no.pem", f.cert, "/etc/ssl/shop.example.no.key", f.key)
+	static := f.m.write("traefik.yml", f.m.from(balancing+"traefik.yml", `":80"`, `"127.0.0.1:$PLAIN"`, `":443"`, `"127.0.0.1:$BALANCER"`, "to: websecure", `to: ":443"`, "/etc/traefik/shop.yml", shop)+
+		"\nglobal:\n  checkNewVersion: false\n")
+	f.m.start([]string{"BALANCER", "PLAIN"}, os.Getenv("TRAEFIK"), "--configFile="+static)
+	f.m.ready()
+	harness.WaitFor(f.T, func() bool { // it listens before it has read all
+		response, err := f.browser(true).Client.Get(publicShop + "/healthz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusUnauthorized
+	})
+}
+
 // browser returns one at clientIP, to which port 443 is the load balancer's.
 func (f *front) browser(http2 bool) *harness.Browser {
 	b := harness.NewBrowser(f.T)
@@ -146,11 +165,16 @@ func fromClient(addr string) (net.Conn, error) {
 
 // TestBalancers: behind each load balancer that the examples show, with TLS ended there.
 func TestBalancers(t *testing.T) {
-	for _, b := range []struct {
+	type balancer struct {
 		name   string
 		start  func(*front)
 		probes bool // it asks how an instance is, rather than see requests fail
-	}{{"nginx", (*front).nginx, false}, {"Apache", (*front).apache, true}, {"HAProxy", (*front).haproxy, true}, {"Caddy", (*front).caddy, true}} {
+	}
+	balancers := []balancer{{"nginx", (*front).nginx, false}, {"Apache", (*front).apache, true}, {"HAProxy", (*front).haproxy, true}, {"Caddy", (*front).caddy, true}}
+	if os.Getenv("TRAEFIK") != "" {
+		balancers = append(balancers, balancer{"Traefik", (*front).traefik, true})
+	}
+	for _, b := range balancers {
 		t.Run(b.name, func(t *testing.T) {
 			stopCaddy(t)
 			f := newFront(t, "Caddyfile")

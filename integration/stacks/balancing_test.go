@@ -55,7 +55,11 @@ func (f *front) redirectsPlainHTTP(balancer string) {
 	}
 	const target = "/a%2Fb%20c%C3%B8?d=%26e+f"
 	a := f.browser(true).Get("http://shop-a.localhost:"+f.m.port("PLAIN")+target, "Host: shop-a.localhost")
-	if a.StatusCode != http.StatusPermanentRedirect || a.RedirectTo() != publicShop+target {
+	want := http.StatusPermanentRedirect // 301 has browsers turn a POST into a GET
+	if balancer == "Traefik" {
+		want = http.StatusMovedPermanently // for GET
+	}
+	if a.StatusCode != want || a.RedirectTo() != publicShop+target {
 		f.T.Errorf("plain HTTP: %d %s", a.StatusCode, a.RedirectTo())
 	}
 }

@@ -149,6 +149,15 @@ var requests = []Defence{
 	},
 	{
 		Threat: "identity header not removed",
+		Name:   "a program with a header login gets none",
+		File:   "internal/identity/identity.go",
+		Old: `	id.stripHeader(r.Header)
+	id.stripConnection`,
+		New:  `	id.stripConnection`,
+		Test: "TestPrograms/calendar, Caddy filters",
+	},
+	{
+		Threat: "identity header not removed",
 		Name:   "without a session, too",
 		File:   "module.go",
 		Old: `	h.identity.Strip(r)
@@ -242,6 +251,18 @@ var requests = []Defence{
 		Test: "TestSpoofedHeadersOverHTTP2And3",
 	},
 	{
+		Threat: "alias headers",
+		Name:   "gunicorn, which folds names, gets none",
+		File:   "internal/identity/identity.go",
+		Old: `		return c
+	}
+	return '-'`,
+		New: `		return c
+	}
+	return c`,
+		Test: "TestStacks/gunicorn, Flask HTTP",
+	},
+	{
 		Threat: "identity in trailers",
 		Name:   "announced trailers",
 		File:   "internal/identity/identity.go",
@@ -266,6 +287,15 @@ var requests = []Defence{
 `,
 		New:  ``,
 		Test: "TestIdentityCannotBeMadeToVanish",
+	},
+	{
+		Threat: "identity header made to vanish",
+		Name:   "no site behind reverse_proxy loses it",
+		File:   "internal/identity/identity.go",
+		Old: `	id.stripConnection(r.Header)
+`,
+		New:  ``,
+		Test: "TestStacks/Puma, Rack HTTP",
 	},
 	{
 		Threat: "identity header made to vanish",
@@ -296,6 +326,16 @@ var requests = []Defence{
 		New: `return trusted || r != nil
 `,
 		Test: "TestForwardedHeaders",
+	},
+	{
+		Threat: "forwarded host or scheme trusted",
+		Name:   "nobody but the load balancer is believed",
+		File:   "internal/incoming/origin.go",
+		Old: `return trusted
+`,
+		New: `return trusted || r != nil
+`,
+		Test: "TestBalancers/HAProxy",
 	},
 	{
 		Threat: "forwarded host or scheme trusted",

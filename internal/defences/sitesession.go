@@ -12,6 +12,14 @@ var siteSessions = []Defence{
 	},
 	{
 		Threat: "a site that goes by a session of its own",
+		Name:   "ikiwiki does not take the next user for the last one",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `		case b.person == o.Person:`,
+		New:    `		case b.name != "":`,
+		Test:   "TestPrograms/pages, Caddy filters",
+	},
+	{
+		Threat: "a site that goes by a session of its own",
 		Name:   "to nobody",
 		File:   "internal/sitesession/sitesession.go",
 		Old:    `		case b.person == o.Person:`,

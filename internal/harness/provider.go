@@ -74,7 +74,7 @@ func TruncatedAnswer(w http.ResponseWriter, _ *http.Request) {
 // WaitFor waits until something is so.
 func WaitFor(t testing.TB, condition func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(20 * time.Second)
 	for !condition() {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen")

@@ -166,12 +166,24 @@ func (d *Desk) Ping(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
+	var until time.Time
 	_, err = d.update(ctx, id, msn, func(l *Login) (bool, error) {
 		if l.Status != Pending || l.Pinged {
 			return false, nil
 		}
-		l.Pinged, l.NextPoll = true, time.Now()
+		now := time.Now()
+		l.Pinged = true
+		if !l.polled() || !d.Memory.waiters.waiting(id) {
+			l.NextPoll = now // of whichever instance somebody waits at
+			return true, nil
+		}
+		// A request that waits here polls as soon as it is woken: that it may is the same change.
+		until = d.Memory.takeLease(l, msn, now, l.Interval)
+		l.NextPoll = until
 		return true, nil
 	})
+	if err == nil && !until.IsZero() {
+		d.Memory.confirmLease(id, msn, until)
+	}
 	return err
 }

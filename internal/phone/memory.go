@@ -1,6 +1,7 @@
 package phone
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ type Memory struct {
 	waiters  waiters
 	unstored unstored
 	newest   atomic.Pointer[Store] // that of the newest config
+	leasing  sync.Mutex            // held while a lease is changed
 	leases   *gocache.Cache        // of this instance, by MSN and id
 	pending  *gocache.Cache        // ids of logins that were started here and have not ended, to count
 }

@@ -43,12 +43,10 @@ func (d *Desk) claimAndPoll(ctx context.Context, l *Login, wait time.Duration) (
 	}
 	polled := *l
 	d.poll(ctx, &polled)
-	if held, ok := d.Memory.lease(l.ID, d.MSN); ok {
-		held.next = polled.NextPoll
-		d.Memory.setLease(l.ID, d.MSN, held)
-		if held.next.Before(held.until) { // else Vipps MobilePay asked for a pause longer than the lease
-			polled.NextPoll = l.NextPoll // the end of the lease
-		}
+	until := l.NextPoll // the end of the lease
+	d.Memory.pollNext(l.ID, d.MSN, until, polled.NextPoll)
+	if polled.NextPoll.Before(until) { // else Vipps MobilePay asked for a pause longer than the lease
+		polled.NextPoll = until
 	}
 	if polled == *l {
 		return l, nil
@@ -88,10 +86,10 @@ func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Logi
 		}
 	}
 	now := time.Now()
-	if ok && l.NextPoll.Equal(held.until) && held.until.Sub(now) >= l.Interval {
+	if ok && held.is(l.NextPoll) && l.NextPoll.Sub(now) >= l.Interval {
+		d.Memory.confirmLease(l.ID, d.MSN, l.NextPoll)
 		if claimed = d.Memory.due(l, d.MSN, now); claimed {
-			held.next = now.Add(l.Interval)
-			d.Memory.setLease(l.ID, d.MSN, held)
+			d.Memory.pollNext(l.ID, d.MSN, l.NextPoll, now.Add(l.Interval))
 		}
 		return l, claimed, nil
 	}
@@ -100,15 +98,13 @@ func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Logi
 		if claimed = d.Memory.due(l, d.MSN, now); !claimed {
 			return false, nil // another instance polls, or has polled
 		}
-		// Half an interval more, so that a poll that ends late is still within the lease.
-		span := min(max(wait, l.Interval), maxLease*l.Interval) + l.Interval/2
-		held = lease{until: now.Add(span).Round(0), next: now.Add(l.Interval)} // this poll counts as done
-		l.NextPoll = held.until
+		l.NextPoll = d.Memory.takeLease(l, d.MSN, now, min(max(wait, l.Interval), maxLease*l.Interval))
 		return true, nil
 	})
 	claimed = claimed && err == nil
 	if claimed {
-		d.Memory.setLease(l.ID, d.MSN, held)
+		d.Memory.confirmLease(l.ID, d.MSN, l.NextPoll)
+		d.Memory.pollNext(l.ID, d.MSN, l.NextPoll, time.Now().Add(l.Interval)) // this poll counts as done
 	}
 	return l, claimed, err
 }
@@ -116,6 +112,7 @@ func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Logi
 // poll polls once, and puts the answer into l. After an error that may pass, l stays pending.
 func (d *Desk) poll(ctx context.Context, l *Login) {
 	began := time.Now()
+	stored := func() error { return nil }
 	if l.Tokens == nil {
 		got, err := d.Client.PollPhone(ctx, d.Unit, d.MSN, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer: the call may have waited for a token
@@ -124,12 +121,13 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 			return
 		}
 		l.Tokens = &got
-		// Before anything else: Vipps MobilePay gives them once.
-		if _, _, err := d.writeDown(ctx, l); err != nil {
-			return
-		}
+		// At once, since Vipps MobilePay gives them once; and they are checked meanwhile.
+		stored = d.writeDownBeside(ctx, *l)
 	}
 	claims, err := d.Check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest, AcceptMissingMSN: d.AcceptMissingMSN})
+	if stored() != nil {
+		return
+	}
 	if err == nil {
 		err = l.checkNumber(claims)
 	}

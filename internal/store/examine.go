@@ -96,19 +96,20 @@ func (s Store) examineDelete(ctx context.Context, name string) (string, error) {
 
 // examineLock takes a lock twice, past the locks of this process. The second time must not succeed before the first is over.
 func (s Store) examineLock(ctx context.Context, name string) (string, error) {
-	take := func(patience time.Duration) error {
+	take := func(patience time.Duration) (unlock func() error, err error) {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		return lockBounded(ctx, s.storage, name)
 	}
-	if err := take(LockTimeout); err != nil {
+	unlock, err := take(LockTimeout)
+	if err != nil {
 		return "", fmt.Errorf("%w: a lock: %w", ErrUnavailable, err)
 	}
-	twice := take(2 * time.Second)
+	unlockAgain, twice := take(2 * time.Second)
 	if twice == nil {
-		_ = s.storage.Unlock(context.WithoutCancel(ctx), name)
+		_ = unlockAgain()
 	}
-	if err := s.storage.Unlock(context.WithoutCancel(ctx), name); err != nil && twice != nil {
+	if err := unlock(); err != nil && twice != nil {
 		return "", fmt.Errorf("%w: a lock: %w", ErrUnavailable, err)
 	}
 	if twice == nil {

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -41,15 +38,16 @@ func (s Store) lock(ctx context.Context, name string, patience time.Duration) (u
 	defer cancel()
 	release, err := inProcess.lock(lockCtx, name)
 	if err == nil {
+		var unlockStorage func() error
 		select {
 		case s.locking <- struct{}{}:
-			err = lockBounded(lockCtx, s.storage, name)
+			unlockStorage, err = lockBounded(lockCtx, s.storage, name)
 			<-s.locking
 		case <-lockCtx.Done():
 			err = lockCtx.Err()
 		}
 		if err == nil {
-			return func() { _ = s.storage.Unlock(context.WithoutCancel(ctx), name); release() }, nil
+			return func() { _ = unlockStorage(); release() }, nil
 		}
 		release()
 	}
@@ -61,20 +59,37 @@ func (s Store) lock(ctx context.Context, name string, patience time.Duration) (u
 
 // lockBounded takes a lock of storage. It returns once ctx is over, even if the storage does not: a lock that comes too late is
 // given back.
-func lockBounded(ctx context.Context, storage certmagic.Storage, name string) error {
-	locked := make(chan error, 1)
-	go func() { locked <- lockStorage(ctx, storage, name) }()
+func lockBounded(ctx context.Context, storage certmagic.Storage, name string) (unlock func() error, err error) {
+	type answer struct {
+		unlock func() error
+		err    error
+	}
+	locked := make(chan answer, 1)
+	go func() {
+		unlock, err := lockStorage(ctx, storage, name)
+		locked <- answer{unlock, err}
+	}()
 	select {
-	case err := <-locked:
-		return err
+	case a := <-locked:
+		return a.unlock, a.err
 	case <-ctx.Done():
 		go func() {
-			if <-locked == nil {
-				_ = storage.Unlock(context.WithoutCancel(ctx), name)
+			if a := <-locked; a.err == nil {
+				_ = a.unlock()
 			}
 		}()
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+func lockStorage(ctx context.Context, storage certmagic.Storage, name string) (unlock func() error, err error) {
+	if files, ok := storage.(*certmagic.FileStorage); ok {
+		return lockFile(ctx, files, name)
+	}
+	if err := storage.Lock(ctx, name); err != nil {
+		return nil, err
+	}
+	return func() error { return storage.Unlock(context.WithoutCancel(ctx), name) }, nil
 }
 
 // inProcess has the locks of this process.
@@ -112,40 +127,5 @@ func (k *keyedLocks) lock(ctx context.Context, name string) (unlock func(), err 
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()
-	}
-}
-
-// maxHeld is longer than we ever hold a lock.
-const maxHeld = Timeout + 2*time.Second
-
-// lockStorage takes a lock. In Caddy's file storage it breaks one that a dead instance has left.
-func lockStorage(ctx context.Context, storage certmagic.Storage, name string) error {
-	files, ok := storage.(*certmagic.FileStorage)
-	if !ok {
-		return storage.Lock(ctx, name)
-	}
-	for {
-		breakAbandoned(files, name, time.Now())
-		tryCtx, cancel := context.WithTimeout(ctx, 3*time.Second)
-		err := files.Lock(tryCtx, name)
-		again := err != nil && tryCtx.Err() != nil && ctx.Err() == nil
-		cancel()
-		if !again {
-			return err
-		}
-	}
-}
-
-// breakAbandoned deletes a lock that is older than maxHeld. It belongs to a dead instance, and can still look fresh for ever:
-// certmagic refreshes the lock file of a name every 5 seconds until there is none, and so refreshes one that another instance
-// has created in between.
-func breakAbandoned(files *certmagic.FileStorage, name string, now time.Time) {
-	content, err := os.ReadFile(filepath.Join(files.Path, "locks", certmagic.StorageKeys.Safe(name)+".lock"))
-	if err != nil {
-		return // there is none
-	}
-	var lock struct{ Created time.Time }
-	if json.Unmarshal(content, &lock) == nil && !lock.Created.IsZero() && now.Sub(lock.Created) > maxHeld {
-		_ = files.Unlock(context.Background(), name)
 	}
 }
