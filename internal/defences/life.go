@@ -151,18 +151,19 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "one poll, whatever the number of instances",
 		File:   "internal/phone/poll.go",
-		Old: `		l.NextPoll = held.until
-		return true, nil`,
-		New:  `		return true, nil`,
-		Test: "TestPhoneCluster",
+		Old:    `		l.NextPoll = d.Memory.takeLease(l, d.MSN, now,`,
+		New:    `		d.Memory.takeLease(l, d.MSN, now,`,
+		Test:   "TestPhoneCluster",
 	},
 	{
 		Threat: "polling that ignores",
 		Name:   "a lease that another instance has taken is none",
 		File:   "internal/phone/lease.go",
-		Old:    `m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
-		New:    `m.lease(l.ID, msn); ok {`,
-		Test:   "TestOneLease",
+		Old: `m.lease(l.ID, msn); ok && held.is(l.NextPoll) {
+		return held.next`,
+		New: `m.lease(l.ID, msn); ok {
+		return held.next`,
+		Test: "TestOneLease",
 	},
 	{
 		Threat: "forged webhooks",
