@@ -162,7 +162,7 @@ func (a *App) examineServer(ctx context.Context) {
 	for ok && ctx.Err() == nil {
 		problem, err := server.Examine(ctx)
 		if problem != "" {
-			a.logger.Error("the server of the shared state has a setting that loses what is stored", zap.String("problem", problem))
+			a.logger.Error("the server of the shared state is not set up as it must be", zap.String("problem", problem))
 		}
 		if err == nil {
 			return

@@ -88,7 +88,7 @@ func findTargets(config *caddy.Config) (*App, []*check.Target, error) {
 // checkState tries the shared state where it is on a server. Files are not tried: they may belong to another user.
 func (a *App) checkState(ctx context.Context) []check.Finding {
 	if a.caddyStorage == nil {
-		return []check.Finding{check.SharedState(ctx, "state "+a.engineName(), a.storage)}
+		return []check.Finding{check.SharedState(ctx, "state "+a.engineName(), a.storage, check.StateFails)}
 	}
 	var module struct {
 		Name string `json:"module"`
@@ -99,15 +99,15 @@ func (a *App) checkState(ctx context.Context) []check.Finding {
 	name := "storage " + module.Name
 	loaded, err := a.ctx.LoadModuleByID("caddy.storage."+module.Name, withoutModule(a.checkedStorage))
 	if err != nil {
-		return []check.Finding{check.StateAway(name)}
+		return []check.Finding{check.StateAway(name, err)}
 	}
 	converter, ok := loaded.(caddy.StorageConverter)
 	if !ok {
-		return []check.Finding{check.StateAway(name)}
+		return []check.Finding{check.StateAway(name, err)}
 	}
 	storage, err := converter.CertMagicStorage()
 	if err != nil {
-		return []check.Finding{check.StateAway(name)}
+		return []check.Finding{check.StateAway(name, err)}
 	}
 	shared := store.New(storage)
 	for _, examine := range []func(context.Context) (string, error){shared.Examine, shared.ExamineLock} {
@@ -115,10 +115,10 @@ func (a *App) checkState(ctx context.Context) []check.Finding {
 		case problem != "":
 			return []check.Finding{check.StateProblem(name, problem)}
 		case err != nil:
-			return []check.Finding{check.StateAway(name)}
+			return []check.Finding{check.StateAway(name, err)}
 		}
 	}
-	return []check.Finding{check.SharedState(ctx, name, shared)}
+	return []check.Finding{check.SharedState(ctx, name, shared, check.StateAway)}
 }
 
 // withoutModule removes the name of a module from its config, as Caddy does.

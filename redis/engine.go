@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -56,7 +55,7 @@ func (e *engine) call(ctx context.Context, do func(context.Context) error) error
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, redis.Nil): // the server's own word that there is nothing
+	case err == redis.Nil: // the server's own word that there is nothing; a wrapped one is a sentinel's that it knows no such master
 		return state.ErrNotFound
 	}
 	return available(ctx, err)
@@ -88,7 +87,7 @@ func expiry(life time.Duration) time.Duration {
 func (e *engine) Add(ctx context.Context, key string, value []byte, life time.Duration) (added bool, err error) {
 	err = e.call(ctx, func(ctx context.Context) error {
 		there, err := e.client.SetArgs(ctx, e.prefix+key, value, redis.SetArgs{Mode: "NX", Get: true, TTL: expiry(life)}).Result()
-		if errors.Is(err, redis.Nil) { // there was none
+		if err == redis.Nil { // there was none
 			added, err = true, nil
 		} else if err == nil {
 			added = there == string(value)

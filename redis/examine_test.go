@@ -33,3 +33,19 @@ func TestExamine(t *testing.T) {
 		t.Error("a server that is away has nothing to say")
 	}
 }
+
+// TestExamineRights: each command that the user may not run is named before it is needed, and trying leaves nothing behind.
+func TestExamineRights(t *testing.T) {
+	server := redistest.Start(t)
+	config := Redis{Address: []string{server.Address()}}
+	for _, command := range []string{"GET", "SET", "GETDEL", "PTTL", "PEXPIRE", "TIME", "XADD", "XRANGE", "XREAD", "PUBLISH", "SUBSCRIBE"} {
+		server.Do("ACL", "SETUSER", "limited", "reset", "on", ">secret", "~vipps_login:*", "&vipps_login:changed", "+@all", "-"+strings.ToLower(command))
+		problem, err := open(t, Redis{Address: config.Address, Username: "limited", Password: "secret"}).Examine(t.Context())
+		if err != nil || !strings.Contains(problem, " "+command+":") {
+			t.Errorf("without %s: %q, %v", command, problem, err)
+		}
+	}
+	if left := server.Do("KEYS", "*").([]any); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}

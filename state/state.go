@@ -33,7 +33,8 @@ const ForEver time.Duration = 0
 //
 // A key is made of one or more segments of letters, digits, '-' and '_' with '/' between them. Values and entries are
 // opaque bytes, sealed by the plugin where they tell anything. No two values that are written are equal, but for those
-// of Put: they have a random part. Calls may be repeated after an error, which may hide that the call succeeded.
+// of Put: they have a random part. Calls may be repeated after an error, which may hide that the call succeeded. Errors are
+// logged and shown: they have no secret in them, such as a password of a connection string.
 //
 // The life of a value or an entry counts from the call. What is over is not there any more, and an engine deletes it
 // by itself.

@@ -50,6 +50,11 @@ func (s *otherStorage) CertMagicStorage() (certmagic.Storage, error) {
 func TestCheckState(t *testing.T) {
 	w := newCheckWorld(t)
 	server := redistest.Start(t, "--requirepass", "redis-secret")
+	limited := redis9.NewClient(&redis9.Options{Addr: server.Address(), Password: "redis-secret"})
+	defer limited.Close()
+	if err := limited.Do(t.Context(), "ACL", "SETUSER", "limited", "on", ">redis-secret", "~*", "&*", "+@all", "-xadd", "-subscribe").Err(); err != nil {
+		t.Fatal(err)
+	}
 	away := redistest.Start(t)
 	away.Kill()
 	globals := w.Globals()
@@ -61,14 +66,15 @@ func TestCheckState(t *testing.T) {
 		return storage.ReplaceAllString(globals, "storage other "+manner) + harness.TwoShops
 	}
 	for name, test := range map[string]struct{ config, status, detail string }{
-		"files":                 {globals + harness.TwoShops, "", ""},
-		"redis":                 {redis(server.Address(), "redis-secret") + harness.TwoShops, "ok", "state redis"},
-		"redis, wrong password": {redis(server.Address(), "other-redis-secret") + harness.TwoShops, "failed", "state redis does not answer, or refuses"},
-		"redis, away":           {redis(away.Address(), "redis-secret") + harness.TwoShops, "failed", "state redis does not answer, or refuses"},
-		"a module in order":     {config("well"), "ok", "storage other"},
-		"a module that is away": {config("away"), "failed", "storage other does not answer"},
-		"a module's lists":      {config("lists"), "failed", "its list of a folder has other names"},
-		"a module's locks":      {config("locks"), "failed", "its locks do not exclude"},
+		"files":                     {globals + harness.TwoShops, "", ""},
+		"redis":                     {redis(server.Address(), "redis-secret") + harness.TwoShops, "ok", "state redis"},
+		"redis, wrong password":     {redis(server.Address(), "other-redis-secret") + harness.TwoShops, "failed", "refuses: the shared state does not work: redis: WRONGPASS"},
+		"redis, no right to append": {redis(server.Address(), "redis-secret\n			username limited") + harness.TwoShops, "failed", "refuses the user XADD, SUBSCRIBE"},
+		"redis, away":               {redis(away.Address(), "redis-secret") + harness.TwoShops, "failed", "connection refused"},
+		"a module in order":         {config("well"), "ok", "storage other"},
+		"a module that is away":     {config("away"), "failed", "storage other does not answer"},
+		"a module's lists":          {config("lists"), "failed", "its list of a folder has other names"},
+		"a module's locks":          {config("locks"), "failed", "its locks do not exclude"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w.T = t

@@ -50,7 +50,7 @@ func TestRedisEvicts(t *testing.T) {
 		t.Run(policy, func(t *testing.T) {
 			c := newCluster(t, "--maxmemory", "1gb", "--maxmemory-policy", policy)
 			harness.WaitFor(t, func() bool {
-				return strings.Contains(c.InstanceLogs(), "the server of the shared state has a setting that loses what is stored")
+				return strings.Contains(c.InstanceLogs(), "the server of the shared state is not set up as it must be")
 			})
 			cookies := c.cookies(c.login(0, harness.Kari))
 			leaver := c.login(1, harness.Bjorn)

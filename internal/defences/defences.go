@@ -53,7 +53,7 @@ func (d Defence) Package() (module, path string) {
 // TestFolders returns the folder of each test, from the repository's root, which is the working directory.
 var TestFolders = sync.OnceValue(func() map[string]string {
 	folders := make(map[string]string)
-	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "integration/*/*_test.go", "docs/*_test.go", "examples/*_test.go", "bench/hotpath/*_test.go"} {
+	for _, pattern := range []string{"*_test.go", "internal/*/*_test.go", "integration/*/*_test.go", "docs/*_test.go", "examples/*_test.go", "bench/hotpath/*_test.go", "redis/*_test.go"} {
 		files, _ := filepath.Glob(pattern) // errs on a bad pattern only
 		for _, file := range files {
 			source, err := os.ReadFile(file)

@@ -114,6 +114,22 @@ var sharedState = []Defence{
 		Test:   "TestOutcomeOverReload",
 	},
 	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a sentinel that knows no such master says nothing about a value",
+		File:   "redis/engine.go",
+		Old:    `	case err == redis.Nil:`,
+		New:    `	case err.Error()[0] == 'r':`,
+		Test:   "TestSentinelsWithoutTheMaster",
+	},
+	{
+		Threat: "a storage module that takes every failure for an absence",
+		Name:   "a sentinel that knows no such master has stored nothing",
+		File:   "redis/engine.go",
+		Old:    `		if err == redis.Nil { // there was none`,
+		New:    `		if err != nil && err.Error()[0] == 'r' {`,
+		Test:   "TestSentinelsWithoutTheMaster",
+	},
+	{
 		Threat: "somebody else on the network or on the Redis server",
 		Name:   "a server of another CA gets no password",
 		File:   "redis/settings.go",
