@@ -14,8 +14,9 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/harness"
 )
 
-// bound is the longest that it may take to load or to validate a config while Redis is away.
-const bound = 5 * time.Second
+// bound is the longest that it may take to load or to validate a config while Redis is away: it takes less than 3 seconds, and a
+// machine that is busy with the race detector needs twice that.
+const bound = 10 * time.Second
 
 // TestRedisAwayAtReload: a config is validated and loaded while Redis is away, in bounded time. Sessions are served before and
 // afterwards, and revoked ones are not. Phone logins are 503 until Redis is back, without a restart.
