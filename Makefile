@@ -5,7 +5,7 @@ FUZZTIME ?= 1m
 
 BENCHSTAT ?= golang.org/x/perf/cmd/benchstat@v0.0.0-20250813145418-2f7363a06fe1
 
-.PHONY: demo test test-stacks screenshots fmt lint bench bench-logins bench-phone bench-merchants bench-state fuzz defences
+.PHONY: demo test test-stacks screenshots fmt lint bench bench-logins bench-phone bench-merchants bench-state bench-tills fuzz defences
 
 # which defences `make defences` takes out: a regular expression; all where there is none
 ONLY ?=
@@ -73,6 +73,10 @@ bench-state:
 	$(GO) -C bench run ./state -ended 1000000
 	$(GO) -C bench run ./state -engine file -phones 100
 	$(GO) -C bench run ./state -engine file -ended 100000
+
+## bench-tills: 1,000 tills that wait at three Caddys on one Redis, and are woken by a ping (half a minute)
+bench-tills:
+	$(GO) -C integration test -count=1 -timeout 3m -tags tills -run '^TestRedisTillsWait$$' -v ./redis
 
 ## fuzz: every fuzz target for FUZZTIME, a minute each unless told (20 minutes in all)
 fuzz:

@@ -103,11 +103,12 @@ func (r *redisState) usage() (u usage, err error) {
 	for _, match := range commandCalls.FindAllStringSubmatch(info, -1) {
 		calls[match[1]], _ = strconv.ParseInt(match[2], 10, 64)
 	}
-	// The scripts that append call XADD and TIME, those that count TIME, GET and SET, those that swap GET, SET and PUBLISH.
+	// The scripts that append call GET, XADD and TIME, those that count TIME, GET and SET, those that swap GET, SET and PUBLISH,
+	// and those that look at the generation GET and TIME. The latter run with revoked sessions only, where nobody counts.
 	appended := calls["xadd"]
 	u.operations = map[string]int64{
 		"script": calls["evalsha"], "xread": calls["xread"], "xrange": calls["xrange"], "subscribe": calls["subscribe"],
-		"get": calls["get"] - (calls["evalsha"] - appended), "set": calls["set"] - calls["publish"] - (calls["time"] - appended),
+		"get": calls["get"] - calls["evalsha"], "set": max(calls["set"]-calls["publish"]-(calls["time"]-appended), 0),
 	}
 	u.memory, u.sent, u.got = number(info, "used_memory")-number(info, "mem_clients_normal")-number(info, "mem_aof_buffer"), number(info, "total_net_output_bytes"), number(info, "total_net_input_bytes")
 	u.disk = number(info, "aof_current_size")

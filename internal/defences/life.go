@@ -151,17 +151,16 @@ var life = []Defence{
 		Threat: "polling that ignores",
 		Name:   "one poll, whatever the number of instances",
 		File:   "internal/phone/poll.go",
-		Old: `		l.NextPoll = held.until
-		return true, nil`,
-		New:  `		return true, nil`,
-		Test: "TestPhoneCluster",
+		Old:    `		l.NextPoll = d.Memory.takeLease(`,
+		New:    `		_ = d.Memory.takeLease(`,
+		Test:   "TestPhoneCluster",
 	},
 	{
 		Threat: "polling that ignores",
 		Name:   "a lease that another instance has taken is none",
 		File:   "internal/phone/lease.go",
-		Old:    `m.lease(l.ID, msn); ok && l.NextPoll.Equal(held.until) {`,
-		New:    `m.lease(l.ID, msn); ok {`,
+		Old:    `	return nextPoll.Equal(held.until) ||`,
+		New:    `	return true ||`,
 		Test:   "TestOneLease",
 	},
 	{

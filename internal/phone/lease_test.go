@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,14 +53,14 @@ func TestPingIsOneChange(t *testing.T) {
 // unsure fails a Swap, before or after it has stored.
 type unsure struct {
 	state.Engine
-	fail, stores bool
+	fail   atomic.Bool // the next one
+	stores bool
 }
 
 func (u *unsure) Swap(ctx context.Context, key string, old, value []byte, life time.Duration) (bool, error) {
-	if !u.fail {
+	if !u.fail.CompareAndSwap(true, false) {
 		return u.Engine.Swap(ctx, key, old, value, life)
 	}
-	u.fail = false
 	if u.stores {
 		if _, err := u.Engine.Swap(ctx, key, old, value, life); err != nil {
 			return false, err
@@ -85,7 +86,7 @@ func TestLeaseOfUnknownFate(t *testing.T) {
 						began = time.Now()
 					}
 					f.set(func(f *fakeVipps) { f.tokens = tokensAnswer })
-					shared.fail = true
+					shared.fail.Store(true)
 					if pinged && d.Ping(t.Context(), []byte(`{"auth_req_id":"r1"}`)) == nil {
 						t.Error("the ping did not fail")
 					}
