@@ -32,8 +32,8 @@ var life = []Defence{
 		Threat: "brute force and push fatigue",
 		Name:   "5 requests in 10 minutes",
 		File:   "internal/phone/store.go",
-		Old:    `[0], maxAsked, askedWindow)`,
-		New:    `[0], maxAsked+1, askedWindow)`,
+		Old:    `name, maxAsked, askedWindow)`,
+		New:    `name, maxAsked+1, askedWindow)`,
 		Test:   "TestPhoneAskedTooOften",
 	},
 	{

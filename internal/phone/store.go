@@ -207,9 +207,14 @@ func (AskedTooOften) Error() string { return "this person was asked too often" }
 // ask counts a login for the person behind hint, and fails when there were too many: nobody's phone is
 // made to ring without end. The shared state sees a name that tells nothing about the number.
 func (s Store) ask(ctx context.Context, hint string) error {
-	wait, err := s.Shared.Count(ctx, askedKey+s.Keys.IndexNames("asked", hint)[0], maxAsked, askedWindow)
-	if err == nil && wait > 0 {
-		return AskedTooOften{wait}
+	for _, name := range s.Keys.IndexNames("asked", hint) { // under each secret: during a rotation, other instances have another newest
+		wait, err := s.Shared.Count(ctx, askedKey+name, maxAsked, askedWindow)
+		if err != nil {
+			return err
+		}
+		if wait > 0 {
+			return AskedTooOften{wait}
+		}
 	}
-	return err
+	return nil
 }
