@@ -69,6 +69,9 @@ func (r *trial) sendRaw(port int, request string) harness.Answer {
 	if err != nil {
 		r.T.Fatalf("%v after %.200s", err, request)
 	}
-	body, _ := io.ReadAll(response.Body) // of a refusal, the rest may be cut off
+	body, err := io.ReadAll(response.Body)
+	if err != nil { // a server that has answered need not wait for the rest of a request, and what it cuts off says nothing
+		response.StatusCode = 0
+	}
 	return harness.Answer{Response: response, Text: string(body)}
 }
