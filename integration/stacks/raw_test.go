@@ -39,7 +39,10 @@ func (r *trial) attackRaw() string {
 	for _, port := range []int{r.HTTP, r.HTTPS} {
 		shop := fmt.Sprintf("%s-utf8.localhost:%d", r.key, port)
 		for what, request := range rawAttacks(shop) {
-			head, body, _ := strings.Cut(request, "$BODY")
+			head, body, hasBody := strings.Cut(request, "$BODY")
+			if hasBody && r.stack.protocol == h2c {
+				continue // an answer before the end of the body is a race inside Caddy 2.11.9 (bodyNopCloserIfNotRead)
+			}
 			for who, cookie := range map[string]string{sub: r.b.Cookies("http://" + shop + "/"), "": "lang=nb"} {
 				got := r.sendRaw(port, head+"Cookie: "+cookie+"\r\n\r\n"+body+"\r\n")
 				a := answer{status: got.StatusCode}

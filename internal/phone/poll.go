@@ -112,7 +112,6 @@ func (d *Desk) claim(ctx context.Context, l *Login, wait time.Duration) (_ *Logi
 // poll polls once, and puts the answer into l. After an error that may pass, l stays pending.
 func (d *Desk) poll(ctx context.Context, l *Login) {
 	began := time.Now()
-	stored := func() error { return nil }
 	if l.Tokens == nil {
 		got, err := d.Client.PollPhone(ctx, d.Unit, d.MSN, l.AuthReqID)
 		l.NextPoll = time.Now().Add(l.Interval) // from the answer: the call may have waited for a token
@@ -121,13 +120,12 @@ func (d *Desk) poll(ctx context.Context, l *Login) {
 			return
 		}
 		l.Tokens = &got
-		// At once, since Vipps MobilePay gives them once; and they are checked meanwhile.
-		stored = d.writeDownBeside(ctx, *l)
+		// Before anything else: Vipps MobilePay gives them once, and an instance may die while it checks them.
+		if _, _, err := d.writeDown(ctx, l); err != nil {
+			return
+		}
 	}
 	claims, err := d.Check(ctx, *l.Tokens, idtoken.Expectation{Phone: l.sameRequest, AcceptMissingMSN: d.AcceptMissingMSN})
-	if stored() != nil {
-		return
-	}
 	if err == nil {
 		err = l.checkNumber(claims)
 	}

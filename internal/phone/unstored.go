@@ -90,16 +90,6 @@ func (d *Desk) writeDown(ctx context.Context, found *Login) (l *Login, taken boo
 	return &kept, true, nil
 }
 
-// writeDownBeside begins to store what Vipps MobilePay has said of a login, and returns a function that waits for the end of that.
-func (d *Desk) writeDownBeside(ctx context.Context, found Login) (stored func() error) {
-	ended := make(chan error, 1)
-	go func() {
-		_, _, err := d.writeDown(ctx, &found)
-		ended <- err
-	}()
-	return func() error { return <-ended }
-}
-
 // storeLater stores an outcome as soon as the shared state works.
 func (d *Desk) storeLater(key, id string) {
 	for {
