@@ -75,11 +75,11 @@ func TruncatedAnswer(w http.ResponseWriter, _ *http.Request) {
 func WaitFor(t testing.TB, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
-	for !condition() {
+	for pause := time.Millisecond; !condition(); pause = min(2*pause, 50*time.Millisecond) { // tests run side by side on two cores
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen")
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 
