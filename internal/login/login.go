@@ -56,7 +56,7 @@ const (
 func New(returnTo string, now time.Time) *Login {
 	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // in one call, which is what costs
 	nonce, verifier := random[idBytes:][:nonceBytes], random[idBytes+nonceBytes:]
-	var buffer [22 + 22 + 43]byte // as are the texts in one string
+	var buffer [22 + 22 + 43]byte // the three texts are parts of one string, which is one allocation
 	text := base64.RawURLEncoding.AppendEncode(buffer[:0], random[:idBytes])
 	text = base64.RawURLEncoding.AppendEncode(text, nonce)
 	text = base64.RawURLEncoding.AppendEncode(text, verifier)

@@ -172,7 +172,7 @@ func asciiJSON(text string) string {
 	return string(out)
 }
 
-// appendEscaped appends a UTF-16 code unit as \uXXXX.
+// appendEscaped appends a UTF-16 code unit as JSON escapes it, in four hexadecimal digits (RFC 8259 section 7).
 func appendEscaped(out []byte, unit rune) []byte {
 	const hex = "0123456789abcdef"
 	return append(out, '\\', 'u', hex[unit>>12], hex[unit>>8&15], hex[unit>>4&15], hex[unit&15])
