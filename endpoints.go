@@ -29,9 +29,16 @@ func refuseEarly(w http.ResponseWriter) error {
 // redirect sends the browser to an absolute URL.
 func redirect(w http.ResponseWriter, status int, location string) error {
 	w.Header().Set("Location", location)
-	w.Header().Set("Cache-Control", "no-store")
+	keepUnstored(w.Header())
 	w.WriteHeader(status)
 	return nil
+}
+
+// keepUnstored keeps an answer out of every cache.
+func keepUnstored(header http.Header) {
+	if said := header["Cache-Control"]; len(said) != 1 || said[0] != "no-store" {
+		header.Set("Cache-Control", "no-store")
+	}
 }
 
 // only answers 405 to other methods, and says which ones there are (RFC 9110 section 15.5.6).

@@ -123,7 +123,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, v *visit, err err
 
 // showFailure answers with a failure that was recorded.
 func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, f failure, reference, returnTo string) error {
-	w.Header().Set("Cache-Control", "no-store")
+	keepUnstored(w.Header())
 	f.setRetryAfter(w)
 	v.refused = h.endpoint(incoming.OriginalPath(r)) == nil
 	if h.ErrorPages == "off" {
@@ -149,7 +149,7 @@ func (h *Handler) showFailure(w http.ResponseWriter, r *http.Request, v *visit, 
 func (h *Handler) failAgain(w http.ResponseWriter, r *http.Request, v *visit) error {
 	raised, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	f := failureOf(raised)
-	w.Header().Set("Cache-Control", "no-store")
+	keepUnstored(w.Header())
 	var others caddyhttp.HandlerError
 	switch {
 	case f.is == errInternal && errors.As(raised, &others) && others.StatusCode >= http.StatusBadRequest:
@@ -225,7 +225,7 @@ func (h *Handler) loginRequired(r *http.Request, v *visit) pages.Problem {
 
 // refuseWith refuses a request with a page for browsers, and with the problem for scripts.
 func refuseWith(w http.ResponseWriter, r *http.Request, v *visit, p pages.Page, forScripts pages.Problem) error {
-	w.Header().Set("Cache-Control", "no-store")
+	keepUnstored(w.Header())
 	if incoming.IsForPerson(r) {
 		return p.Write(w, r, forScripts.Status, v.market(), incoming.IsInFrame(r))
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
@@ -50,7 +49,7 @@ func loopError(stepUp bool) error {
 // startLogin sends the browser to Vipps MobilePay. The login waits in a cookie, so that it can be
 // completed in this browser only, and in the state where return_in_any_browser is on.
 func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, returnTo string) error {
-	now := time.Now()
+	now := v.began
 	if wait := v.wait(now); wait > 0 {
 		setRetryAfter(w, wait)
 		return h.fail(w, r, v, loopError(v.isStepUp()), returnTo)
@@ -68,6 +67,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 	if h.ReturnInAnyBrowser {
 		told = l
 	}
+	keepUnstored(w.Header()) // before the cookie, which would say it in its own way
 	state := login.Seal(v.keys.State, told, v.Host, v.msn, login.MaxState)
 	login.SetCookie(w, r, v.names.Login, v.keys.Login, l, v.Host, v.msn, v.Secure(), now)
 	if !v.history().IsRecent(now) { // sessions that are invalid as soon as they begin may be a loop as well

@@ -99,7 +99,7 @@ func (h *Handler) refuseMore(w http.ResponseWriter, r *http.Request, v *visit) e
 	lacks := slices.DeleteFunc(distinct(v.demand.scopes), func(scope string) bool { return !missing.Scopes.Has(scope) })
 	h.recordFailure(v, flowBrowser, failureOf(errMoreRequired), errMoreRequired)
 	v.clearInvalid(w, r)
-	w.Header().Set("Cache-Control", "no-store")
+	keepUnstored(w.Header())
 	return pages.WriteProblem(w, pages.Problem{
 		Status:   http.StatusUnauthorized,
 		Title:    "More required",

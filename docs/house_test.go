@@ -27,6 +27,7 @@ type room struct{ ours, others []string }
 // that is not named here; what the standard library has is free, but for netFree.
 var rooms = map[string]room{
 	"seal":        {},
+	"apart":       {},
 	"userinfo":    {},
 	"cookie":      {},
 	"placement":   {others: []string{"github.com/caddyserver/caddy/v2"}},
@@ -47,7 +48,7 @@ var rooms = map[string]room{
 	"vipps": {ours: []string{"idtoken", "userinfo", "merchant"}, others: []string{
 		"github.com/golang-jwt/jwt/v5", "github.com/MicahParks/", "github.com/patrickmn/go-cache", "go.opentelemetry.io/", "golang.org/x/sync", "golang.org/x/time",
 	}},
-	"phone": {ours: []string{"vipps", "idtoken", "userinfo", "merchant", "seal"}, others: []string{
+	"phone": {ours: []string{"apart", "vipps", "idtoken", "userinfo", "merchant", "seal"}, others: []string{
 		publicState, "github.com/nyaruka/phonenumbers", "github.com/patrickmn/go-cache", "go.uber.org/zap", "golang.org/x/sync",
 	}},
 	"check": {ours: []string{"vipps", "idtoken", "login", "seal", "merchant", "incoming"}, others: []string{publicState, "golang.org/x/sync"}},

@@ -144,18 +144,29 @@ func Set(w http.ResponseWriter, name, value string, secure bool, maxAge time.Dur
 		got, _, _ := strings.Cut(earlier, "=")
 		return got == full
 	})
-	w.Header()["Set-Cookie"] = append(others, full+"="+value+"; Path=/"+ends(maxAge)+attributes(secure))
+	w.Header()["Set-Cookie"] = append(others, setCookie(full, value, secure, maxAge))
 }
 
-// ends returns when a cookie ends. Parts of a second count as a whole one.
-func ends(maxAge time.Duration) string {
-	switch {
-	case maxAge == UntilClosed:
-		return ""
-	case maxAge <= 0:
-		return "; Max-Age=0"
+// setCookie returns a line of Set-Cookie (RFC 6265bis section 4.1.1).
+func setCookie(name, value string, secure bool, maxAge time.Duration) string {
+	const path, age = "; Path=/", "; Max-Age="
+	var line strings.Builder
+	line.Grow(len(name) + 1 + len(value) + len(path) + len(age) + 20 + len(attributes(secure)))
+	for _, part := range [...]string{name, "=", value, path} {
+		line.WriteString(part)
 	}
-	return "; Max-Age=" + strconv.Itoa(int(maxAge/time.Second)+min(int(maxAge%time.Second), 1))
+	if maxAge != UntilClosed {
+		var digits [20]byte
+		line.WriteString(age)
+		line.Write(strconv.AppendInt(digits[:0], seconds(maxAge), 10))
+	}
+	line.WriteString(attributes(secure))
+	return line.String()
+}
+
+// seconds returns how many seconds a cookie lives, and 0 to clear it. Parts of a second count as a whole one.
+func seconds(maxAge time.Duration) int64 {
+	return int64(max(0, maxAge/time.Second+min(maxAge%time.Second, 1)))
 }
 
 // attributes are the same for all of them (RFC 6265bis section 4.1.2).

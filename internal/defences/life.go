@@ -16,8 +16,8 @@ var life = []Defence{
 		Threat: "brute force and push fatigue",
 		Name:   "the key comes first",
 		File:   "handler_phone.go",
-		Old:    `		if !h.validAPIKey(r) {`,
-		New:    `		if slices.Contains(methods, r.Method) && !incoming.IsCrossOrigin(r, v.Origin) && !h.validAPIKey(r) {`,
+		Old:    `	if !h.validAPIKey(r) {`,
+		New:    `	if slices.Contains(methods, r.Method) && !incoming.IsCrossOrigin(r, v.Origin) && !h.validAPIKey(r) {`,
 		Test:   "TestPhoneRefused",
 	},
 	{

@@ -86,7 +86,7 @@ var reality = []Defence{
 		Threat: "a form or a frame without a session",
 		Name:   "who reads the refusal decides",
 		File:   "internal/incoming/request.go",
-		Old:    `return r.Header.Get("Sec-Fetch-Mode") == "navigate"`,
+		Old:    `return first(r, "Sec-Fetch-Mode") == "navigate"`,
 		New:    `return r.Header.Get("Sec-Fetch-Dest") == "document"`,
 		Test:   "TestRefusalsThatPeopleRead",
 	},

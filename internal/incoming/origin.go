@@ -27,7 +27,7 @@ func (o Origin) URL(path string) string {
 		host = "[" + host + "]"
 	}
 	if o.Port != "" {
-		host += ":" + o.Port
+		return o.Scheme + "://" + host + ":" + o.Port + path
 	}
 	return o.Scheme + "://" + host + path
 }

@@ -160,21 +160,30 @@ func IsForPerson(r *http.Request) bool {
 		return false
 	}
 	if saysWhatItIs(r) {
-		return r.Header.Get("Sec-Fetch-Mode") == "navigate"
+		return first(r, "Sec-Fetch-Mode") == "navigate"
 	}
 	return slices.ContainsFunc(r.Header["Accept"], acceptsHTML)
+}
+
+// first returns the first value of a header field, whose name is in its canonical form: Header.Get would make sure of that, at
+// each of the many looks of one request.
+func first(r *http.Request, field string) string {
+	if values := r.Header[field]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 // isFromScript reports whether the request says that it is from a script, or that it opens a websocket. In X-Requested-With,
 // Android's web views send the name of their app.
 func isFromScript(r *http.Request) bool {
-	with := r.Header.Get("X-Requested-With")
+	with := first(r, "X-Requested-With")
 	return with != "" && !strings.Contains(with, ".") || httpguts.HeaderValuesContainsToken(r.Header["Upgrade"], "websocket")
 }
 
 // IsInFrame reports whether the page is opened inside another.
 func IsInFrame(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Dest") {
+	switch first(r, "Sec-Fetch-Dest") {
 	case "iframe", "frame", "embed", "object", "fencedframe":
 		return true
 	}
@@ -183,7 +192,7 @@ func IsInFrame(r *http.Request) bool {
 
 // saysWhatItIs reports whether the request has Fetch Metadata.
 func saysWhatItIs(r *http.Request) bool {
-	return r.Header.Get("Sec-Fetch-Mode") != "" || r.Header.Get("Sec-Fetch-Dest") != ""
+	return first(r, "Sec-Fetch-Mode") != "" || first(r, "Sec-Fetch-Dest") != ""
 }
 
 // IsPartOfPage reports whether the browser says that this is an image, a frame or a script's request rather than a page in a
@@ -192,9 +201,9 @@ func IsPartOfPage(r *http.Request) bool {
 	if !saysWhatItIs(r) {
 		return false
 	}
-	switch r.Header.Get("Sec-Fetch-Dest") {
+	switch first(r, "Sec-Fetch-Dest") {
 	case "document", "empty", "": // empty: a page that the site's own service worker opens
-		return r.Header.Get("Sec-Fetch-Mode") != "navigate"
+		return first(r, "Sec-Fetch-Mode") != "navigate"
 	}
 	return true
 }
@@ -241,7 +250,7 @@ func IsPrefetch(r *http.Request) bool {
 // IsPageInWindow reports whether the request opens a page in a window, or does not say: a client that sends neither Fetch
 // Metadata nor Accept may be an old browser, or curl.
 func IsPageInWindow(r *http.Request) bool {
-	if saysWhatItIs(r) || r.Header.Get("X-Requested-With") != "" {
+	if saysWhatItIs(r) || first(r, "X-Requested-With") != "" {
 		return IsNavigation(r)
 	}
 	accept := r.Header["Accept"]
@@ -267,22 +276,22 @@ func IsTooEarly(err error) bool {
 // IsCrossSite reports whether another site made the browser send the request. Browsers say so (Sec-Fetch-Site), older ones
 // name the page's origin on a POST.
 func IsCrossSite(r *http.Request, o Origin) bool {
-	switch r.Header.Get("Sec-Fetch-Site") {
+	switch first(r, "Sec-Fetch-Site") {
 	case "":
 	case "same-site": // may be another merchant's site: a link is fine, an image or a script is not
-		return r.Header.Get("Sec-Fetch-Mode") != "navigate"
+		return first(r, "Sec-Fetch-Mode") != "navigate"
 	default:
-		return r.Header.Get("Sec-Fetch-Site") == "cross-site"
+		return first(r, "Sec-Fetch-Site") == "cross-site"
 	}
-	from := r.Header.Get("Origin")
+	from := first(r, "Origin")
 	return from != "" && from != o.URL("")
 }
 
 // IsCrossOrigin reports whether a page of another origin made the browser send the request.
 func IsCrossOrigin(r *http.Request, o Origin) bool {
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+	if site := first(r, "Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return true
 	}
-	from := r.Header.Get("Origin")
+	from := first(r, "Origin")
 	return from != "" && from != o.URL("")
 }

@@ -89,7 +89,7 @@ const formatAsked = 3
 // where that is shorter, with its format in front).
 func (l *Login) encode() []byte {
 	const asked = 2 + 16 // formatAsked, flags and the usual scopes
-	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo))
+	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo)+seal.Overhead)
 	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
 	putBase64(b[atID:], l.ID)
 	putBase64(b[atNonce:], l.Nonce)
@@ -165,8 +165,8 @@ func decode(b []byte) (*Login, bool) {
 // becomes "/" if it still does not fit.
 func Seal(keys seal.Keyring, l *Login, host, msn string, size int) string {
 	short := *l
-	for _, short.ReturnTo = range []string{l.ReturnTo, withoutQuery(l.ReturnTo), "/"} {
-		sealed := seal.Text(keys.Seal(short.encode(), seal.Context(host, msn)))
+	for _, short.ReturnTo = range [...]string{l.ReturnTo, withoutQuery(l.ReturnTo), "/"} {
+		sealed := seal.Text(keys.SealOver(short.encode(), seal.Context(host, msn)))
 		if len(sealed) <= size {
 			return sealed
 		}

@@ -3,18 +3,16 @@ package phone
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/apart"
 	"github.com/caddy-vipps/vippslogin/state"
 )
 
 // lookAgain is how often a request that waits looks again while the shared state is away.
 const lookAgain = time.Second
 
-// waiting is a request that waits for a login. What it does at a look runs on another goroutine: that of the request keeps the
-// stack that it once needed for as long as it waits, 16 KiB in place of the 32 that a poll needs (bench/phone).
+// waiting is a request that waits for a login. Its goroutine does nothing but wait: everything else runs apart.
 type waiting struct {
 	desk      *Desk
 	id        string
@@ -23,43 +21,62 @@ type waiting struct {
 	known     *Login    // as it was last read
 
 	// What a look has found.
-	login    *Login
-	err      error
-	away     bool // the shared state is, and the login was known before
-	panicked any
+	login *Login
+	err   error
+	away  bool // the shared state is, and the login was known before
+
+	// What ends a wait.
+	changed <-chan struct{} // by another instance
+	woken   <-chan struct{}
+	done    func() // of woken
+	timer   *time.Timer
+	due     chan struct{} // closed by timer, whose own channel would need more stack to wait for
 }
 
 // Wait returns the login when it has ended, or as it is when the wait is over. While it waits, the
 // request that waits is the one that polls. It goes on waiting while the shared state is away, once it has read the
 // login.
 func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login, error) {
-	changed, stop := d.Shared.Watch(loginKey + id)
-	defer stop()
 	w := &waiting{desk: d, id: id, deadline: time.Now().Add(wait), notBefore: time.Now().Add(-cachedFor)}
-	for {
-		// Before the look, so that nothing is missed between the two.
-		woken, done := d.Memory.waiters.wait(id)
-		w.lookApart(ctx)
-		if w.over() || ctx.Err() != nil {
-			done()
-			if w.err == nil {
-				d.release(ctx, w.login)
-			}
-			return w.login, w.err
-		}
-		timer := time.NewTimer(w.pause())
-		select {
-		case <-woken:
-		case <-changed: // by another instance
-			w.notBefore = time.Now()
-		case <-timer.C:
-		case <-ctx.Done():
-		case <-d.Stopping:
-			w.deadline = time.Now() // the client asks again, and comes to the next config
-		}
-		timer.Stop()
-		done()
+	var stop func()
+	apart.Run(func() { w.changed, stop = d.Shared.Watch(loginKey + id) })
+	defer stop()
+	for apart.Run(func() { w.next(ctx) }); w.timer != nil; apart.Run(func() { w.next(ctx) }) {
+		w.wait(ctx)
 	}
+	return w.login, w.err
+}
+
+// next looks, and prepares the next wait if there is one.
+func (w *waiting) next(ctx context.Context) {
+	w.timer = nil
+	// Before the look, so that nothing is missed between the two.
+	w.woken, w.done = w.desk.Memory.waiters.wait(w.id)
+	w.look(ctx)
+	if !w.over() && ctx.Err() == nil {
+		due := make(chan struct{})
+		w.due, w.timer = due, time.AfterFunc(w.pause(), func() { close(due) })
+		return
+	}
+	w.done()
+	if w.err == nil {
+		w.desk.release(ctx, w.login)
+	}
+}
+
+// wait waits until there may be something to see.
+func (w *waiting) wait(ctx context.Context) {
+	select {
+	case <-w.woken:
+	case <-w.changed:
+		w.notBefore = time.Now()
+	case <-w.due:
+	case <-ctx.Done():
+	case <-w.desk.Stopping:
+		w.deadline = time.Now() // the client asks again, and comes to the next config
+	}
+	w.timer.Stop()
+	w.done()
 }
 
 // over reports whether the wait is over.
@@ -77,25 +94,6 @@ func (w *waiting) pause() time.Duration {
 		return min(left, max(time.Until(w.desk.Memory.nextPoll(w.login, w.desk.MSN)), 10*time.Millisecond))
 	}
 	return left
-}
-
-// lookApart is look on a goroutine of its own, which a panic does not take from that of the request: Caddy goes on after a panic
-// there, and nowhere else.
-func (w *waiting) lookApart(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if reason := recover(); reason != nil {
-				w.panicked = fmt.Sprintf("%v\n%s", reason, debug.Stack())
-			}
-		}()
-		w.look(ctx)
-	}()
-	<-done
-	if w.panicked != nil {
-		panic(w.panicked)
-	}
 }
 
 // look reads the login, and polls if that is due.

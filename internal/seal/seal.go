@@ -96,12 +96,20 @@ func newAEAD(environment, secret, purpose string) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
+// Overhead is how many bytes the result of Seal is longer than the plaintext: the nonce and the tag.
+const Overhead = 12 + 16
+
 // Keyring seals with its first key and opens with any of them.
 type Keyring []cipher.AEAD
 
 // Seal encrypts and authenticates plaintext, bound to context: Open needs the same context.
 func (k Keyring) Seal(plaintext, context []byte) []byte {
 	return k[0].Seal(nil, nil, plaintext, context)
+}
+
+// SealOver is Seal, and writes the result over plaintext. It allocates nothing if plaintext has a capacity of Overhead bytes more.
+func (k Keyring) SealOver(plaintext, context []byte) []byte {
+	return k[0].Seal(plaintext[:0], nil, plaintext, context)
 }
 
 // Open decrypts the result of Seal with any key of the ring. It may overwrite sealed, which must not be used afterwards.

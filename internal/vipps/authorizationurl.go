@@ -26,11 +26,10 @@ type AuthorizationRequest struct {
 // URL returns where the browser is sent. A partner sends msn in place of the client_id, which it does not know
 // (https://developer.vippsmobilepay.com/docs/partner/partner-keys/).
 func (a AuthorizationRequest) URL(endpoint string) string {
-	hash := sha256.Sum256([]byte(a.Verifier))
-	var challenge [43]byte // RFC 7636 section 4.2
-	base64.RawURLEncoding.Encode(challenge[:], hash[:])
+	scope := cmp.Or(a.Scope, a.Unit.Scope)
 	var address strings.Builder
-	address.Grow(1024)
+	const names = 256 // all names of parameters, and the values that are always the same
+	address.Grow(len(endpoint) + len(a.State) + len(a.Nonce) + 2*(len(a.RedirectURI)+len(scope)) + names)
 	address.WriteString(endpoint)
 	separator := byte('?')
 	if strings.Contains(endpoint, "?") {
@@ -50,11 +49,12 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 		add("msn", a.MSN)
 	}
 	add("response_type", "code")
-	add("scope", cmp.Or(a.Scope, a.Unit.Scope))
+	add("scope", scope)
 	add("state", a.State)
 	add("nonce", a.Nonce)
 	add("redirect_uri", a.RedirectURI)
-	add("code_challenge", string(challenge[:]))
+	add("code_challenge", "")
+	writeChallenge(&address, a.Verifier)
 	add("code_challenge_method", "S256")
 	if a.Unit.Market != "" {
 		add("market", a.Unit.Market)
@@ -66,6 +66,15 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 		add("requested_flow", "automatic_return_from_vipps_app")
 	}
 	return address.String()
+}
+
+// writeChallenge writes the code challenge of a verifier, as S256 transforms it (RFC 7636 section 4.2).
+func writeChallenge(out *strings.Builder, verifier string) {
+	var text [128]byte // the longest verifier, without an allocation
+	hash := sha256.Sum256(append(text[:0], verifier...))
+	var challenge [43]byte
+	base64.RawURLEncoding.Encode(challenge[:], hash[:])
+	out.Write(challenge[:])
 }
 
 // writeEscaped writes value as a part of a query (RFC 3986 section 2): all but unreserved characters are encoded. url.QueryEscape

@@ -48,19 +48,21 @@ const (
 
 // Get returns the value. It waits for Vipps MobilePay only if there is no usable value; ctx limits that wait.
 func (k *cached[T]) Get(ctx context.Context) (T, error) {
-	since := time.Now()
+	now := time.Now()
 	found, ok := k.load()
-	k.used.Store(true)
-	if ok && time.Now().Before(found.expires) {
+	if !k.used.Load() { // a store of the same value costs the other cores a read
+		k.used.Store(true)
+	}
+	if ok && now.Before(found.expires) {
 		return found.value, nil
 	}
 	if ok && found.failed {
 		// Vipps MobilePay is unavailable: the last good value is used, without waiting for another try.
 		k.keepOn(found)
-		k.start(trace.SpanFromContext(ctx), since, nil)
+		k.start(trace.SpanFromContext(ctx), now, nil)
 		return found.value, nil
 	}
-	value, err := k.renewSince(ctx, since)
+	value, err := k.renewSince(ctx, now)
 	if err != nil && ok && k.lasting {
 		k.keepOn(found)
 		return found.value, nil
