@@ -28,8 +28,14 @@ type kept struct {
 	at     time.Time
 }
 
-// keptFor is how long a login that nobody asks for is in memory.
-const keptFor = 2 * time.Minute
+const (
+	// keptFor is how long a login that nobody asks for is in memory.
+	keptFor = 2 * time.Minute
+
+	// endedFor is how long one that has ended is: who waits for it, or asks again, comes by then. The shared state keeps it
+	// for longer. With the user's data, it takes three times the memory of a login that has not ended.
+	endedFor = 10 * time.Second
+)
 
 // NewMemory returns an empty Memory.
 func NewMemory() *Memory {
@@ -52,9 +58,12 @@ func (m *Memory) keep(k kept, msn string) {
 	if known, ok := m.login(k.login.ID, msn); ok && known.at.After(k.at) {
 		return
 	}
-	m.logins.Set(msn+"/"+k.login.ID, k, gocache.DefaultExpiration)
+	key := msn + "/" + k.login.ID
+	m.logins.Set(key, k, gocache.DefaultExpiration)
 	if k.login.Status != Pending {
 		m.pending.Delete(k.login.ID)
+		m.leases.Delete(key)
+		time.AfterFunc(endedFor, func() { m.logins.Delete(key) })
 	}
 }
 
