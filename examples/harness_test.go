@@ -338,7 +338,7 @@ func run(t *testing.T, ready *regexp.Regexp, name string, args ...string) []stri
 		return match
 	case err := <-ended:
 		output = <-read
-		t.Fatal(errors.Join(fmt.Errorf("%s ended before it was ready", name), err))
+		t.Fatal(errors.Join(fmt.Errorf("%s ended before it was ready (scripts/install-test-tools installs what it needs)", name), err))
 	case <-time.After(30 * time.Second):
 		t.Fatalf("%s is not ready after 30 seconds", name)
 	}

@@ -80,7 +80,7 @@ func (m *machine) startPrograms(w *harness.World) {
 		m.t.Fatal(err)
 	}
 	fpm := m.config("php-fpm.conf")
-	m.write("php-fpm.conf", m.read(fpm)+"env[ICINGAWEB_CONFIGDIR] = "+icinga+"\n")
+	m.write("php-fpm.conf", m.read(fpm)+"env[ICINGAWEB_CONFIGDIR] = "+icinga+"\nphp_admin_value[sys_temp_dir] = "+m.run+"\n")
 	m.start([]string{"PHP_FPM"}, m.newest("/usr/sbin/php-fpm*"), "-F", "-O", "-R", "-y", fpm)
 
 	setup := m.write("pages.setup", m.from(headerLogin+"/ikiwiki/pages.setup", "https://pages.example.no", w.Shop("pages.localhost"), "/srv/pages", "$RUN/pages", "06755", "0755"))

@@ -176,7 +176,7 @@ func (m *machine) ready() {
 			for !m.listens(port) {
 				select {
 				case err := <-s.ended:
-					m.t.Fatalf("%s ended before it was ready: %v", s.name, err)
+					m.t.Fatalf("%s ended before it was ready: %v (scripts/install-test-tools installs what it needs)", s.name, err)
 				case <-time.After(10 * time.Millisecond):
 				}
 				if time.Now().After(deadline) {

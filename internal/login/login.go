@@ -46,6 +46,7 @@ const (
 	MaxState = 800
 
 	timeBytes, idBytes, nonceBytes, verifierBytes = 8, 16, 16, 32
+	idText, nonceText, verifierText               = 22, 22, 43 // characters of these bytes in base64url
 
 	atID       = timeBytes
 	atNonce    = atID + idBytes
@@ -56,12 +57,12 @@ const (
 func New(returnTo string, now time.Time) *Login {
 	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // in one call, which is what costs
 	nonce, verifier := random[idBytes:][:nonceBytes], random[idBytes+nonceBytes:]
-	var buffer [22 + 22 + 43]byte // the three texts are parts of one string, which is one allocation
+	var buffer [idText + nonceText + verifierText]byte // the three are parts of one string, which is one allocation
 	text := base64.RawURLEncoding.AppendEncode(buffer[:0], random[:idBytes])
 	text = base64.RawURLEncoding.AppendEncode(text, nonce)
 	text = base64.RawURLEncoding.AppendEncode(text, verifier)
 	all := string(text)
-	return &Login{ID: all[:22], Started: now, Nonce: all[22:44], Verifier: all[44:], ReturnTo: returnTo}
+	return &Login{ID: all[:idText], Started: now, Nonce: all[idText:][:nonceText], Verifier: all[idText+nonceText:], ReturnTo: returnTo}
 }
 
 // Alive reports whether the login may still be completed.

@@ -72,7 +72,7 @@ func (a AuthorizationRequest) URL(endpoint string) string {
 func writeChallenge(out *strings.Builder, verifier string) {
 	var text [128]byte // the longest verifier, without an allocation
 	hash := sha256.Sum256(append(text[:0], verifier...))
-	var challenge [43]byte
+	var challenge [43]byte // characters of 32 bytes in base64url
 	base64.RawURLEncoding.Encode(challenge[:], hash[:])
 	out.Write(challenge[:])
 }
