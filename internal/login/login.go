@@ -25,6 +25,8 @@ type Login struct {
 	ReturnTo string // path, query and fragment on the same origin
 	InCookie bool   // the browser has proved that it began the login; not sealed
 
+	random []byte // id, nonce and verifier, or the id alone
+
 	Asked Asked // in a whole login
 }
 
@@ -62,7 +64,7 @@ func New(returnTo string, now time.Time) *Login {
 	text = base64.RawURLEncoding.AppendEncode(text, nonce)
 	text = base64.RawURLEncoding.AppendEncode(text, verifier)
 	all := string(text)
-	return &Login{ID: all[:idText], Started: now, Nonce: all[idText:][:nonceText], Verifier: all[idText+nonceText:], ReturnTo: returnTo}
+	return &Login{ID: all[:idText], Started: now, Nonce: all[idText:][:nonceText], Verifier: all[idText+nonceText:], ReturnTo: returnTo, random: random}
 }
 
 // Alive reports whether the login may still be completed.
@@ -75,6 +77,7 @@ func (l *Login) Alive(now time.Time) bool {
 func (l *Login) WithoutSecrets() *Login {
 	told := *l
 	told.Nonce, told.Verifier, told.Asked = "", "", Asked{}
+	told.random = l.random[:idBytes]
 	return &told
 }
 
@@ -92,9 +95,7 @@ func (l *Login) encode() []byte {
 	const asked = 2 + 16 // formatAsked, flags and the usual scopes
 	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo)+seal.Overhead)
 	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
-	putBase64(b[atID:], l.ID)
-	putBase64(b[atNonce:], l.Nonce)
-	putBase64(b[atVerifier:], l.Verifier)
+	copy(b[atID:], l.random)
 	if l.Asked != (Asked{}) {
 		b = session.AppendScopes(append(b, formatAsked, l.Asked.flags()), l.Asked.Scopes)
 	}
@@ -131,9 +132,6 @@ func cutAsked(b []byte) (a Asked, rest []byte, ok bool) {
 	return a, []byte(text), ok && text != ""
 }
 
-// putBase64 writes the bytes that New encoded.
-func putBase64(b []byte, text string) { _, _ = base64.RawURLEncoding.Decode(b, []byte(text)) }
-
 func decode(b []byte) (*Login, bool) {
 	if len(b) <= fixedBytes {
 		return nil, false
@@ -155,6 +153,7 @@ func decode(b []byte) (*Login, bool) {
 		ID:       encode(b[atID:atNonce]),
 		ReturnTo: string(returnTo),
 		Asked:    asked,
+		random:   b[atID:fixedBytes],
 	}
 	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
 		l.Nonce, l.Verifier = encode(b[atNonce:atVerifier]), encode(verifier)
