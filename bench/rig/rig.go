@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -19,6 +20,13 @@ import (
 	"strings"
 	"time"
 )
+
+// Caddy, which comes with the simulator, takes over the standard logger, and writes JSON. Why a measurement has failed is told
+// plainly.
+func init() {
+	log.SetFlags(0)
+	log.SetOutput(os.Stderr)
+}
 
 // Rig is everything that a measurement has started. Close ends it.
 type Rig struct {
