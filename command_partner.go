@@ -96,7 +96,10 @@ func runMerchants(cmd *cobra.Command, options merchantsOptions) error {
 }
 
 // webhookOptions are the flags of `caddy vipps-login webhook`.
-type webhookOptions struct{ config, adapter, merchant, url string }
+type webhookOptions struct {
+	config, adapter, merchant, url string
+	json                           bool
+}
 
 func newWebhookCommand() *cobra.Command {
 	var options webhookOptions
@@ -115,7 +118,8 @@ that takes it, and is stored nowhere.`),
 	flags.StringVarP(&options.adapter, "adapter", "a", "", "Name of config adapter to apply")
 	flags.StringVarP(&options.merchant, "merchant", "m", "", "For this MSN alone")
 	list := &cobra.Command{Use: "list", Short: "Lists the registrations", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return options.run(cmd, listWebhooks) }}
+		RunE: func(cmd *cobra.Command, _ []string) error { return options.run(cmd, options.list) }}
+	list.Flags().BoolVar(&options.json, "json", false, "Print JSON")
 	register := &cobra.Command{Use: "register", Short: "Registers the endpoint of a config, or --url", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return options.run(cmd, options.register) }}
 	register.Flags().StringVar(&options.url, "url", "", "The endpoint (default: that of the config, where one host has the ping)")
@@ -165,10 +169,13 @@ func (o *webhookOptions) run(cmd *cobra.Command, do func(context.Context, *cobra
 	return do(ctx, cmd, at)
 }
 
-func listWebhooks(ctx context.Context, cmd *cobra.Command, at webhookPlace) error {
+func (o *webhookOptions) list(ctx context.Context, cmd *cobra.Command, at webhookPlace) error {
 	found, err := at.client.Webhooks(ctx, at.unit)
 	if err != nil {
 		return err
+	}
+	if o.json {
+		return check.WriteJSON(cmd.OutOrStdout(), append([]vipps.Webhook{}, found...)) // [] for none
 	}
 	table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tURL\tEVENTS")

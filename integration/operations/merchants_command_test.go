@@ -105,6 +105,7 @@ func TestWebhookCommand(t *testing.T) {
 	}{
 		{[]string{"list"}, 0, "https://a.example.no/vipps/webhook", "GET  "},
 		{[]string{"list", "--merchant", "123456"}, 0, "the-id", "GET 123456 "},
+		{[]string{"list", "--json"}, 0, `"url": "https://a.example.no/vipps/webhook"`, "GET  "},
 		{[]string{"register", "--merchant", "123456"}, 0, "webhook_secret made-secret", `POST 123456 {"events":["login.merchant-initiated.ping.v1"],"url":"` + w.Shop("shop-a.localhost") + `/vipps/webhook"}`},
 		{[]string{"register", "--url", "https://b.example.no/vipps/webhook"}, 0, "made-secret", `POST  {"events":["login.merchant-initiated.ping.v1"],"url":"https://b.example.no/vipps/webhook"}`},
 		{[]string{"register", "--url", "ftp://b.example.no/"}, 1, "is not an https URL", ""},

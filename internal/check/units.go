@@ -2,13 +2,11 @@ package check
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"unicode"
 
 	"github.com/caddy-vipps/vippslogin/internal/vipps"
 )
@@ -58,10 +56,7 @@ func ListUnits(found []vipps.SalesUnit, targets []*Target) []ListedUnit {
 
 // WriteUnitsJSON writes a JSON array.
 func WriteUnitsJSON(w io.Writer, units []ListedUnit) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(units)
+	return WriteJSON(w, units)
 }
 
 // WriteUnitsTable writes a table.
@@ -107,15 +102,4 @@ func WriteUnitsCSV(w io.Writer, units []ListedUnit) error {
 	}
 	lines.Flush()
 	return lines.Error()
-}
-
-// OneLine replaces control characters, and those that break a line or turn its direction, so that text from outside stays where
-// it is shown.
-func OneLine(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
-			return ' '
-		}
-		return r
-	}, text)
 }
