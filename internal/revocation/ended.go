@@ -21,7 +21,7 @@ type Ended struct {
 	people   shards[string, mark] // by MSN and sub; the MSN is "" where the sub is enough
 	owners   shards[string, mark] // of all sessions of a merchant, by MSN; "" is everybody
 
-	persons atomic.Int64 // how many there are in people: mostly none
+	persons atomic.Int64 // how many there are in people, or more while some are added: mostly none
 	begun   atomic.Int64 // revocations from before are not known, in seconds since 1970
 }
 
@@ -129,8 +129,9 @@ func (e *Ended) add(entry Entry, seen uint32) {
 			e.sessions.add([session.IDBytes]byte(id), sessionMark{uint32(min(max(entry.Until, 0), math.MaxUint32)), seen}, sessionMark.with)
 		}
 	case entry.Sub != "":
-		if e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
-			e.persons.Add(1)
+		e.persons.Add(1) // first: it may be deleted at once, and must not be counted as another then
+		if !e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
+			e.persons.Add(-1)
 		}
 	default:
 		e.owners.add(entry.MSN, m, mark.with)
