@@ -30,7 +30,7 @@ func testBinary() string {
 }
 
 // endsAtOnce is the variable of the environment with which a process under the race detector does not stay for a second when
-// it is done, which the detector gives other goroutines to finish reports of races. Most tests of commands were that second.
+// it is done, which the detector gives other goroutines to finish reports of races. Tests of commands waited for that half of the time.
 func endsAtOnce() string { return "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=50" }
 
 // Instance is a Caddy in a process of its own.
