@@ -39,10 +39,11 @@ screenshots:
 fmt:
 	gofmt -w $$(git ls-files '*.go')
 
+# GOGC: most of it is compiling, which takes a sixth less CPU time when it seldom collects garbage.
 ## lint: formatting, and of every module go vet, staticcheck and a tidy go.mod
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
-	@set -e; staticcheck=$$($(GO) -C scripts/tools tool -n staticcheck); for module in $$(./scripts/modules); do \
+	@set -e; export GOGC=400; staticcheck=$$($(GO) -C scripts/tools tool -n staticcheck); for module in $$(./scripts/modules); do \
 		echo "lint $$module"; $(GO) -C $$module vet ./...; (cd $$module && $$staticcheck ./...); $(GO) -C $$module mod tidy -diff; done
 
 ## bench: what the plugin costs a request, beside a Caddy without it, and the Go benchmarks (about 10 minutes, on a machine with nothing else to do)

@@ -51,7 +51,7 @@ func RunCaddy(t testing.TB, args ...string) checkRun {
 	t.Helper()
 	cmd := exec.Command(testBinary(), args...)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), CaddyCommand+"=1", "XDG_DATA_HOME="+cmd.Dir, "XDG_CONFIG_HOME="+cmd.Dir)
+	cmd.Env = append(os.Environ(), CaddyCommand+"=1", "XDG_DATA_HOME="+cmd.Dir, "XDG_CONFIG_HOME="+cmd.Dir, endsAtOnce())
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

@@ -29,6 +29,10 @@ func testBinary() string {
 	return path
 }
 
+// endsAtOnce is the variable of the environment with which a process under the race detector does not stay for a second when
+// it is done, which the detector gives other goroutines to finish reports of races. Tests of commands waited for that half of the time.
+func endsAtOnce() string { return "GORACE=" + os.Getenv("GORACE") + " atexit_sleep_ms=50" }
+
 // Instance is a Caddy in a process of its own.
 type Instance struct {
 	*exec.Cmd
@@ -61,7 +65,7 @@ func (w *World) StartChangedInstance(port int, sites string, changed *strings.Re
 		w.T.Fatal(err)
 	}
 	i := &Instance{Cmd: exec.Command(testBinary()), Port: port, File: file}
-	i.Env = append(os.Environ(), InstanceConfig+"="+file)
+	i.Env = append(os.Environ(), InstanceConfig+"="+file, endsAtOnce())
 	var stderr bytes.Buffer
 	i.Stderr = &stderr
 	stdin, err := i.StdinPipe()
