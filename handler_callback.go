@@ -80,8 +80,8 @@ func (h *Handler) refuseCode(w http.ResponseWriter, r *http.Request, v *visit, w
 	return h.fail(w, r, v, errTooManyCodes, returnTo)
 }
 
-// attemptLogin completes a login and records the outcome. refused says that Vipps MobilePay has refused the code. The login is spent by now, so this goes on when the user reloads
-// the page: the reload finds the outcome.
+// attemptLogin completes a login and records the outcome. refused says that Vipps MobilePay has refused the code. The login is
+// spent by now, so this goes on when the user reloads the page: the reload finds the outcome.
 func (h *Handler) attemptLogin(r *http.Request, v *visit, l *login.Login, answer callback, attempt *login.Attempt) (refused bool) {
 	var s *session.Session
 	var reference string

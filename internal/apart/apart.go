@@ -5,22 +5,28 @@ package apart
 
 import (
 	"fmt"
+	"net/http"
 	"runtime/debug"
 )
 
 // Run calls do on another goroutine, and returns when it has returned. A panic there becomes one here: net/http goes on after a
-// panic in the goroutine of a request, and nowhere else.
+// panic in the goroutine of a request, and nowhere else. Run panics as well if do ends its goroutine (runtime.Goexit).
 func Run(do func()) {
 	done := make(chan any)
 	go func() {
-		var reason any
+		var reason any = "the function ended its goroutine"
 		defer func() {
-			if recovered := recover(); recovered != nil {
+			switch recovered := recover(); recovered {
+			case nil:
+			case http.ErrAbortHandler: // net/http knows it by its identity
+				reason = recovered
+			default:
 				reason = fmt.Sprintf("%v\n%s", recovered, debug.Stack())
 			}
 			done <- reason
 		}()
 		do()
+		reason = nil
 	}()
 	if reason := <-done; reason != nil {
 		panic(reason)

@@ -1,6 +1,8 @@
 package apart_test
 
 import (
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -24,4 +26,19 @@ func TestRunPanics(t *testing.T) {
 	}()
 	apart.Run(func() { panic("out of paper") })
 	t.Error("no panic")
+}
+
+// TestRunAborts: a handler that is aborted stays so, and what ends without an end is no success.
+func TestRunAborts(t *testing.T) {
+	reasonOf := func(do func()) (reason any) {
+		defer func() { reason = recover() }()
+		apart.Run(do)
+		return nil
+	}
+	if reason := reasonOf(func() { panic(http.ErrAbortHandler) }); reason != http.ErrAbortHandler {
+		t.Errorf("panic with %v", reason)
+	}
+	if reasonOf(runtime.Goexit) == nil {
+		t.Error("a function that did not return has returned")
+	}
 }

@@ -373,6 +373,19 @@ func (o oneNonce) Open(dst, _, sealed, context []byte) ([]byte, error) {
 	},
 	{
 		Threat: "logout that does not",
+		Name:   "a revoked user is counted before it is in the list",
+		File:   "internal/revocation/ended.go",
+		Old: `		e.persons.Add(1) // first: it may be deleted at once, and must not be counted as another then
+		if !e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
+			e.persons.Add(-1)
+		}`,
+		New: `		if e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
+			e.persons.Add(1)
+		}`,
+		Test: "TestRevokedWhileOthersExpire",
+	},
+	{
+		Threat: "logout that does not",
 		Name:   "a list of ended sessions",
 		File:   "visit.go",
 		Old:    `case h.app.shared.revocations.Now.Has(s, v.msn):`,

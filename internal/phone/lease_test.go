@@ -109,6 +109,9 @@ func TestPanicOfALook(t *testing.T) {
 			if reason := fmt.Sprint(recover()); !strings.Contains(reason, "boom") {
 				t.Errorf("the request ended with %q", reason)
 			}
+			if d.Memory.waiters.waiting(l.ID) {
+				t.Error("it still counts as waiting")
+			}
 		}()
 		_, _ = d.Wait(t.Context(), l.ID, 20*time.Second)
 		t.Error("no panic")

@@ -49,19 +49,27 @@ func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login,
 
 // next looks, and prepares the next wait if there is one.
 func (w *waiting) next(ctx context.Context) {
+	if !w.goesOn(ctx) && w.err == nil {
+		w.desk.release(ctx, w.login)
+	}
+}
+
+// goesOn looks, and prepares the next wait if there is one. Else, or after a panic, this request does not wait any more.
+func (w *waiting) goesOn(ctx context.Context) bool {
 	w.timer = nil
 	// Before the look, so that nothing is missed between the two.
 	w.woken, w.done = w.desk.Memory.waiters.wait(w.id)
+	defer func() {
+		if w.timer == nil {
+			w.done()
+		}
+	}()
 	w.look(ctx)
 	if !w.over() && ctx.Err() == nil {
 		due := make(chan struct{})
 		w.due, w.timer = due, time.AfterFunc(w.pause(), func() { close(due) })
-		return
 	}
-	w.done()
-	if w.err == nil {
-		w.desk.release(ctx, w.login)
-	}
+	return w.timer != nil
 }
 
 // wait waits until there may be something to see.

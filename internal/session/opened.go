@@ -11,7 +11,8 @@ import (
 	"github.com/caddy-vipps/vippslogin/internal/seal"
 )
 
-// openedSlots is how many sessions an Opened keeps at most. Each is in one cookie, so that one takes at most 7 KiB.
+// openedSlots is how many sessions an Opened keeps at most. One takes at most 7 KiB: its cookie, and its claims, of which no more
+// than a cookie's are kept.
 const openedSlots = 1024
 
 // Opened keeps sessions that were opened lately, so that the next request of the same user decodes and decrypts nothing. It
@@ -47,14 +48,22 @@ func (o *Opened) Open(keys seal.Keyring, values []string, host, msn string) (*Se
 		return &s, true
 	}
 	s, ok := Open(keys, values, host, msn)
-	if !ok || len(values[0]) > cookie.MaxChunkBytes {
+	if !ok || max(len(values[0]), claimBytes(s)) > cookie.MaxChunkBytes {
 		return s, ok
 	}
 	kept := *s
 	kept.Claims = slices.Clip(s.Claims) // so that no append writes into them
 	// The cookie is a part of the request's header, which would be kept as a whole.
-	slot.Store(&openedSession{hash, strings.Clone(values[0]), strings.Clone(host), msn, &keys[0], kept})
+	slot.Store(&openedSession{hash, strings.Clone(values[0]), strings.Clone(host), strings.Clone(msn), &keys[0], kept})
 	return s, true
+}
+
+// claimBytes is how much the claims of a session are: compressed, many fit in one cookie.
+func claimBytes(s *Session) (bytes int) {
+	for _, c := range s.Claims {
+		bytes += c.Size()
+	}
+	return bytes
 }
 
 func (k *openedSession) is(value, host, msn string, key *cipher.AEAD) bool {

@@ -3,6 +3,7 @@ package session
 import (
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,21 @@ func TestOpenedIsBounded(t *testing.T) {
 	}
 	if kept == 0 || kept > openedSlots {
 		t.Errorf("%d sessions are kept", kept)
+	}
+}
+
+// TestOpenedKeepsNoLargeSession: a session that was compressed into one cookie is opened, and not kept with all it has.
+func TestOpenedKeepsNoLargeSession(t *testing.T) {
+	keys, opened := sealtest.Keys(t).Session, NewOpened()
+	s := New([]userinfo.Claim{{Kind: userinfo.KindText, Name: "sub", Text: strings.Repeat("a", 10_000)}}, time.Now(), time.Hour)
+	values, _ := Seal(keys, s, "shop.example.no", "123456")
+	if got, ok := opened.Open(keys, values, "shop.example.no", "123456"); len(values) != 1 || !ok || got.Sub() != s.Sub() {
+		t.Fatalf("%d cookies, opened: %v", len(values), ok)
+	}
+	for i := range opened.slots {
+		if opened.slots[i].Load() != nil {
+			t.Error("it is kept")
+		}
 	}
 }
 

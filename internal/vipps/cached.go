@@ -42,7 +42,7 @@ const (
 	// fetchTimeout limits a fetch that all callers wait for. It does not depend on the request of the first.
 	fetchTimeout = CallTimeout + time.Second
 
-	// RetryAfter is how long a value that could not be renewed stays in use before the next try.
+	// retryAfter is how long a value that could not be renewed stays in use before the next try.
 	retryAfter = 10 * time.Second
 )
 
