@@ -25,7 +25,7 @@ type Login struct {
 	ReturnTo string // path, query and fragment on the same origin
 	InCookie bool   // the browser has proved that it began the login; not sealed
 
-	random []byte // id, nonce and verifier, or the id alone
+	random [randomBytes]byte // id, nonce and verifier, or the id and zeros
 
 	Asked Asked // in a whole login
 }
@@ -50,6 +50,8 @@ const (
 	timeBytes, idBytes, nonceBytes, verifierBytes = 8, 16, 16, 32
 	idText, nonceText, verifierText               = 22, 22, 43 // characters of these bytes in base64url
 
+	randomBytes = idBytes + nonceBytes + verifierBytes
+
 	atID       = timeBytes
 	atNonce    = atID + idBytes
 	atVerifier = atNonce + nonceBytes
@@ -57,7 +59,7 @@ const (
 )
 
 func New(returnTo string, now time.Time) *Login {
-	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // in one call, which is what costs
+	random := [randomBytes]byte(seal.RandomBytes(randomBytes)) // in one call, which is what costs
 	nonce, verifier := random[idBytes:][:nonceBytes], random[idBytes+nonceBytes:]
 	var buffer [idText + nonceText + verifierText]byte // the three are parts of one string, which is one allocation
 	text := base64.RawURLEncoding.AppendEncode(buffer[:0], random[:idBytes])
@@ -77,7 +79,7 @@ func (l *Login) Alive(now time.Time) bool {
 func (l *Login) WithoutSecrets() *Login {
 	told := *l
 	told.Nonce, told.Verifier, told.Asked = "", "", Asked{}
-	told.random = l.random[:idBytes]
+	clear(told.random[idBytes:])
 	return &told
 }
 
@@ -95,7 +97,7 @@ func (l *Login) encode() []byte {
 	const asked = 2 + 16 // formatAsked, flags and the usual scopes
 	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo)+seal.Overhead)
 	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
-	copy(b[atID:], l.random)
+	copy(b[atID:], l.random[:])
 	if l.Asked != (Asked{}) {
 		b = session.AppendScopes(append(b, formatAsked, l.Asked.flags()), l.Asked.Scopes)
 	}
@@ -153,7 +155,7 @@ func decode(b []byte) (*Login, bool) {
 		ID:       encode(b[atID:atNonce]),
 		ReturnTo: string(returnTo),
 		Asked:    asked,
-		random:   b[atID:fixedBytes],
+		random:   [randomBytes]byte(b[atID:fixedBytes]),
 	}
 	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
 		l.Nonce, l.Verifier = encode(b[atNonce:atVerifier]), encode(verifier)
