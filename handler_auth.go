@@ -54,7 +54,7 @@ func (h *Handler) startLogin(w http.ResponseWriter, r *http.Request, v *visit, r
 		setRetryAfter(w, wait)
 		return h.fail(w, r, v, loopError(v.isStepUp()), returnTo)
 	}
-	doc, err := h.app.shared.client.Discovery.GetAt(r.Context(), now)
+	doc, err := h.app.shared.client.Discovery.Get(r.Context())
 	if err != nil {
 		return h.fail(w, r, v, err, returnTo)
 	}

@@ -25,8 +25,6 @@ type Login struct {
 	ReturnTo string // path, query and fragment on the same origin
 	InCookie bool   // the browser has proved that it began the login; not sealed
 
-	random [randomBytes]byte // id, nonce and verifier, or the id and zeros
-
 	Asked Asked // in a whole login
 }
 
@@ -50,8 +48,6 @@ const (
 	timeBytes, idBytes, nonceBytes, verifierBytes = 8, 16, 16, 32
 	idText, nonceText, verifierText               = 22, 22, 43 // characters of these bytes in base64url
 
-	randomBytes = idBytes + nonceBytes + verifierBytes
-
 	atID       = timeBytes
 	atNonce    = atID + idBytes
 	atVerifier = atNonce + nonceBytes
@@ -59,14 +55,14 @@ const (
 )
 
 func New(returnTo string, now time.Time) *Login {
-	random := [randomBytes]byte(seal.RandomBytes(randomBytes)) // in one call, which is what costs
+	random := seal.RandomBytes(idBytes + nonceBytes + verifierBytes) // in one call, which is what costs
 	nonce, verifier := random[idBytes:][:nonceBytes], random[idBytes+nonceBytes:]
 	var buffer [idText + nonceText + verifierText]byte // the three are parts of one string, which is one allocation
 	text := base64.RawURLEncoding.AppendEncode(buffer[:0], random[:idBytes])
 	text = base64.RawURLEncoding.AppendEncode(text, nonce)
 	text = base64.RawURLEncoding.AppendEncode(text, verifier)
 	all := string(text)
-	return &Login{ID: all[:idText], Started: now, Nonce: all[idText:][:nonceText], Verifier: all[idText+nonceText:], ReturnTo: returnTo, random: random}
+	return &Login{ID: all[:idText], Started: now, Nonce: all[idText:][:nonceText], Verifier: all[idText+nonceText:], ReturnTo: returnTo}
 }
 
 // Alive reports whether the login may still be completed.
@@ -79,7 +75,6 @@ func (l *Login) Alive(now time.Time) bool {
 func (l *Login) WithoutSecrets() *Login {
 	told := *l
 	told.Nonce, told.Verifier, told.Asked = "", "", Asked{}
-	clear(told.random[idBytes:])
 	return &told
 }
 
@@ -97,7 +92,9 @@ func (l *Login) encode() []byte {
 	const asked = 2 + 16 // formatAsked, flags and the usual scopes
 	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo)+seal.Overhead)
 	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
-	copy(b[atID:], l.random[:])
+	putBase64(b[atID:], l.ID)
+	putBase64(b[atNonce:], l.Nonce)
+	putBase64(b[atVerifier:], l.Verifier)
 	if l.Asked != (Asked{}) {
 		b = session.AppendScopes(append(b, formatAsked, l.Asked.flags()), l.Asked.Scopes)
 	}
@@ -134,6 +131,9 @@ func cutAsked(b []byte) (a Asked, rest []byte, ok bool) {
 	return a, []byte(text), ok && text != ""
 }
 
+// putBase64 writes the bytes that New encoded.
+func putBase64(b []byte, text string) { _, _ = base64.RawURLEncoding.Decode(b, []byte(text)) }
+
 func decode(b []byte) (*Login, bool) {
 	if len(b) <= fixedBytes {
 		return nil, false
@@ -155,7 +155,6 @@ func decode(b []byte) (*Login, bool) {
 		ID:       encode(b[atID:atNonce]),
 		ReturnTo: string(returnTo),
 		Asked:    asked,
-		random:   [randomBytes]byte(b[atID:fixedBytes]),
 	}
 	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
 		l.Nonce, l.Verifier = encode(b[atNonce:atVerifier]), encode(verifier)

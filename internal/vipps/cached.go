@@ -47,10 +47,8 @@ const (
 )
 
 // Get returns the value. It waits for Vipps MobilePay only if there is no usable value; ctx limits that wait.
-func (k *cached[T]) Get(ctx context.Context) (T, error) { return k.GetAt(ctx, time.Now()) }
-
-// GetAt is Get for a caller that has just looked at the clock, which takes longer than all the rest.
-func (k *cached[T]) GetAt(ctx context.Context, now time.Time) (T, error) {
+func (k *cached[T]) Get(ctx context.Context) (T, error) {
+	now := time.Now()
 	found, ok := k.load()
 	if !k.used.Load() { // a store of the same value costs the other cores a read
 		k.used.Store(true)
