@@ -21,10 +21,10 @@ type Defence struct {
 	Test   string // must fail then; a subtest behind a slash, where the whole test takes long
 }
 
-// All are the defences, in the order of SECURITY.md, and those that came since.
+// All are the defences. Within a table, those of one threat stand together.
 func All() []Defence {
 	var all []Defence
-	for _, table := range [][]Defence{requests, state, tokens, life, reality, assertions, stepUp, siteSessions, sharedState} {
+	for _, table := range [][]Defence{identityHeaders, paths, requests, logins, cookies, revocations, tokens, provider, phones, life, reality, assertions, stepUp, siteSessions, siteLogins, sharedState} {
 		all = append(all, table...)
 	}
 	return all

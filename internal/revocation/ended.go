@@ -129,7 +129,7 @@ func (e *Ended) add(entry Entry, seen uint32) {
 			e.sessions.add([session.IDBytes]byte(id), sessionMark{uint32(min(max(entry.Until, 0), math.MaxUint32)), seen}, sessionMark.with)
 		}
 	case entry.Sub != "":
-		e.persons.Add(1) // first: it may be deleted at once, and must not be counted as another then
+		e.persons.Add(1) // before it is added: DeleteExpired may delete it at once, and then counts down
 		if !e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
 			e.persons.Add(-1)
 		}

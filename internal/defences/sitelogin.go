@@ -1,0 +1,112 @@
+package defences
+
+// siteLogins are the defences of whose the site's session is when the user changes.
+var siteLogins = []Defence{
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "not where a session is replaced",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `	if c.keep && !replaces {`,
+		New:    `	if c.keep {`,
+		Test:   "TestKeptAtLogin",
+	},
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "not when such a login is told again",
+		File:   "handler_site.go",
+		Old:    `v.session != nil || v.invalid && v.lapsed == nil`,
+		New:    `v.session != nil`,
+		Test:   "TestSiteSessionKeptWhenToldAgain",
+	},
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "one of several is none",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `		if ok && b != misfit {`,
+		New:    `		if false {`,
+		Test:   "TestKeptAtLogin",
+	},
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "the user's own comes first",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `	if slices.ContainsFunc(f.fits, `,
+		New:    `	if false && slices.ContainsFunc(f.fits, `,
+		Test:   "TestKeptAtLogin",
+	},
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "nobody else's",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `misfit.unknown || misfit.person != (Person{}) {`,
+		New:    `misfit.unknown {`,
+		Test:   "TestKeptAtLogin",
+	},
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "only where it is configured",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `	if c.keep && !replaces {`,
+		New:    `	if !replaces {`,
+		Test:   "TestSiteSessionKeepAtLogin",
+	},
+	{
+		Threat: "a visitor's session that becomes somebody else's",
+		Name:   "no attribute of the visitor's choice",
+		File:   "internal/sitesession/bound.go",
+		Old:    ` || strings.Contains(requestPath[:i], ";") {`,
+		New:    ` {`,
+		Test:   "TestPathOfTheVisitorsChoice",
+	},
+	{
+		Threat: "a session at the site that outlives its user",
+		Name:   "late answers end nothing",
+		File:   "handler_site.go",
+		Old:    `	expires := incoming.IsNavigation(r) && `,
+		New:    `	expires := `,
+		Test:   "TestSiteSessionExpiry",
+	},
+	{
+		Threat: "a session at the site that outlives its user",
+		Name:   "a logout ends it",
+		File:   "handler_session.go",
+		Old: `	h.logOutOfSite(w, r, v)
+`,
+		New:  ``,
+		Test: "TestSiteSessionExpiry",
+	},
+	{
+		Threat: "a session at the site that outlives its user",
+		Name:   "a login ends it",
+		File:   "visit.go",
+		Old: `	h.logInAtSite(w, r, v, s)
+`,
+		New: `	_ = h.logInAtSite
+`,
+		Test: "TestSiteSessionExpiry",
+	},
+	{
+		Threat: "a session at the site that outlives its user",
+		Name:   "what the answer sets stays",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `			done[s.placeOf(requestPath)] = true`,
+		New:    `			_ = s`,
+		Test:   "TestSiteSessionExpiry",
+	},
+	{
+		Threat: "a session at the site that outlives its user",
+		Name:   "so that browsers do it",
+		File:   "internal/sitesession/bound.go",
+		Old:    `		line += "; Secure" + onlyPartitioned(b.attributes)`,
+		New:    `		line += onlyPartitioned(b.attributes)`,
+		Test:   "TestSiteSessionSecure",
+	},
+	{
+		Threat: "a session at the site that outlives its user",
+		Name:   "no cache keeps it",
+		File:   "internal/sitesession/sitesession.go",
+		Old:    `			cookie.KeepPrivate(answer)`,
+		New:    `			_ = cookie.KeepPrivate`,
+		Test:   "TestExpiredMisfits",
+	},
+}
