@@ -28,8 +28,8 @@ type waiting struct {
 	// What ends a wait.
 	changed <-chan struct{} // by another instance
 	woken   <-chan struct{}
-	done    func() // of woken
-	timer   *time.Timer
+	done    func()        // of woken
+	timer   *time.Timer   // nil: there is no other wait
 	due     chan struct{} // closed by timer, whose own channel would need more stack to wait for
 }
 
@@ -41,21 +41,25 @@ func (d *Desk) Wait(ctx context.Context, id string, wait time.Duration) (*Login,
 	var stop func()
 	apart.Run(func() { w.changed, stop = d.Shared.Watch(loginKey + id) })
 	defer stop()
-	for apart.Run(func() { w.next(ctx) }); w.timer != nil; apart.Run(func() { w.next(ctx) }) {
+	for w.goesOn(ctx) {
 		w.wait(ctx)
 	}
 	return w.login, w.err
 }
 
-// next looks, and prepares the next wait if there is one.
-func (w *waiting) next(ctx context.Context) {
-	if !w.goesOn(ctx) && w.err == nil {
-		w.desk.release(ctx, w.login)
-	}
+// goesOn looks, apart, and reports whether there is to be another wait.
+func (w *waiting) goesOn(ctx context.Context) bool {
+	apart.Run(func() {
+		w.prepare(ctx)
+		if w.timer == nil && w.err == nil {
+			w.desk.release(ctx, w.login)
+		}
+	})
+	return w.timer != nil
 }
 
-// goesOn looks, and prepares the next wait if there is one. Else, or after a panic, this request does not wait any more.
-func (w *waiting) goesOn(ctx context.Context) bool {
+// prepare looks, and prepares the next wait if there is to be one. Else, or after a panic, this request does not wait any more.
+func (w *waiting) prepare(ctx context.Context) {
 	w.timer = nil
 	// Before the look, so that nothing is missed between the two.
 	w.woken, w.done = w.desk.Memory.waiters.wait(w.id)
@@ -69,7 +73,6 @@ func (w *waiting) goesOn(ctx context.Context) bool {
 		due := make(chan struct{})
 		w.due, w.timer = due, time.AfterFunc(w.pause(), func() { close(due) })
 	}
-	return w.timer != nil
 }
 
 // wait waits until there may be something to see.
