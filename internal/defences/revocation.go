@@ -4,15 +4,16 @@ package defences
 var revocations = []Defence{
 	{
 		Threat: "logout that does not",
-		Name:   "a revoked user is counted before it is in the list",
+		Name:   "revoked users are counted, each once, so that none is overlooked",
 		File:   "internal/revocation/ended.go",
-		Old: `		e.persons.Add(1) // before it is added: DeleteExpired may delete it at once, and then counts down
-		if !e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
-			e.persons.Add(-1)
-		}`,
-		New: `		if e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
-			e.persons.Add(1)
-		}`,
+		Old: `	if !ok {
+		s.count.Add(1)
+	}
+	part.marks[key] = join(known, m)`,
+		New: `	part.marks[key] = join(known, m)
+	if !ok {
+		go s.count.Add(1)
+	}`,
 		Test: "TestRevokedWhileOthersExpire",
 	},
 	{

@@ -21,8 +21,7 @@ type Ended struct {
 	people   shards[string, mark] // by MSN and sub; the MSN is "" where the sub is enough
 	owners   shards[string, mark] // of all sessions of a merchant, by MSN; "" is everybody
 
-	persons atomic.Int64 // how many there are in people, or more while some are added: mostly none
-	begun   atomic.Int64 // revocations from before are not known, in seconds since 1970
+	begun atomic.Int64 // revocations from before are not known, in seconds since 1970
 }
 
 // sessionMark is what is known of one session. There may be millions: they take 8 bytes besides their key.
@@ -59,6 +58,7 @@ const shardCount = 64
 
 // shards are a map in parts, so that requests that ask and logouts that add hardly wait for one another.
 type shards[K comparable, M any] struct {
+	count atomic.Int64 // of all marks: mostly there is none, and nothing to look up
 	parts [shardCount]shard[K, M]
 }
 
@@ -73,15 +73,19 @@ func (s *shards[K, M]) part(key K) *shard[K, M] {
 	return &s.parts[maphash.Comparable(hashSeed, key)%shardCount]
 }
 
-func (s *shards[K, M]) get(key K) M {
+func (s *shards[K, M]) get(key K) (none M) {
+	if s.count.Load() == 0 {
+		return none
+	}
 	part := s.part(key)
 	part.RLock()
 	defer part.RUnlock()
 	return part.marks[key]
 }
 
-// add joins a mark to what is known of a key, and reports whether the key is new.
-func (s *shards[K, M]) add(key K, m M, join func(known, m M) M) (isNew bool) {
+// add joins a mark to what is known of a key. It is counted while its part is locked, as in each, so that the count is 0 only
+// while there is none.
+func (s *shards[K, M]) add(key K, m M, join func(known, m M) M) {
 	part := s.part(key)
 	part.Lock()
 	defer part.Unlock()
@@ -89,8 +93,10 @@ func (s *shards[K, M]) add(key K, m M, join func(known, m M) M) (isNew bool) {
 		part.marks = make(map[K]M)
 	}
 	known, ok := part.marks[key]
+	if !ok {
+		s.count.Add(1)
+	}
 	part.marks[key] = join(known, m)
-	return !ok
 }
 
 // each calls do with every mark, and deletes those for which it returns false.
@@ -101,20 +107,11 @@ func (s *shards[K, M]) each(do func(key K, m M) (keep bool)) {
 		for key, m := range part.marks {
 			if !do(key, m) {
 				delete(part.marks, key)
+				s.count.Add(-1)
 			}
 		}
 		part.Unlock()
 	}
-}
-
-func (s *shards[K, M]) len() (n int) {
-	for i := range s.parts {
-		part := &s.parts[i]
-		part.RLock()
-		n += len(part.marks)
-		part.RUnlock()
-	}
-	return n
 }
 
 func personKey(msn, sub string) string { return msn + "\x00" + sub }
@@ -129,10 +126,7 @@ func (e *Ended) add(entry Entry, seen uint32) {
 			e.sessions.add([session.IDBytes]byte(id), sessionMark{uint32(min(max(entry.Until, 0), math.MaxUint32)), seen}, sessionMark.with)
 		}
 	case entry.Sub != "":
-		e.persons.Add(1) // before it is added: DeleteExpired may delete it at once, and then counts down
-		if !e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with) {
-			e.persons.Add(-1)
-		}
+		e.people.add(personKey(entry.MSN, entry.Sub), m, mark.with)
 	default:
 		e.owners.add(entry.MSN, m, mark.with)
 	}
@@ -146,7 +140,7 @@ func (e *Ended) Has(s *session.Session, msn string) bool {
 	if began < e.begun.Load() || e.hasSession(s.ID, now) || ends(e.owners.get("")) || ends(e.owners.get(msn)) {
 		return true
 	}
-	if e.persons.Load() == 0 {
+	if e.people.count.Load() == 0 { // no key has to be built
 		return false
 	}
 	sub := s.Sub()
@@ -170,18 +164,13 @@ func (e *Ended) DeleteExpired() {
 	now := time.Now().Unix()
 	e.sessions.each(func(_ [session.IDBytes]byte, m sessionMark) bool { return now <= int64(m.until) })
 	e.owners.each(func(_ string, m mark) bool { return now <= m.until })
-	e.people.each(func(_ string, m mark) bool {
-		if now > m.until {
-			e.persons.Add(-1)
-		}
-		return now <= m.until
-	})
+	e.people.each(func(_ string, m mark) bool { return now <= m.until })
 }
 
 // Len returns how many keys are on the list.
 func (e *Ended) Len() int {
 	e.DeleteExpired()
-	return e.sessions.len() + e.people.len() + e.owners.len()
+	return int(e.sessions.count.Load() + e.people.count.Load() + e.owners.count.Load())
 }
 
 // unseen calls do with everything on the list that a reading of the feed has not seen.

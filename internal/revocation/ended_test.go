@@ -38,7 +38,7 @@ func TestRevokedWhileOthersExpire(t *testing.T) {
 	added()
 	deleted()
 	e.DeleteExpired()
-	if n := e.persons.Load(); n != 1 {
+	if n := e.people.count.Load(); n != 1 {
 		t.Errorf("%d users are counted, want 1", n)
 	}
 }
