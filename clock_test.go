@@ -64,7 +64,7 @@ func newBubble(t *testing.T, tokenLife time.Duration) *bubble {
 	app.shared = &shared{client: vipps.NewClient(bubbleVipps, vipps.Keys{ClientID: "id", ClientSecret: "secret", SubscriptionKey: "key"}, vipps.System{Name: "a", Version: "1", PluginName: "b", PluginVersion: "2"}, counted.observeCall), phones: phone.NewMemory(), revocations: revocation.NewList(), refusedCodes: login.NewRefusedCodes()}
 	app.shared.client.HTTP.Transport = b
 	t.Cleanup(app.shared.client.Stop)
-	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults("")}
+	h := &Handler{app: app, logger: zap.NewNop(), sessionResults: counted.sessionResults(""), browserStarts: counted.started.WithLabelValues(flowBrowser, "")}
 	h.setDefaults()
 	if err := h.provisionSession(); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/caddy-vipps/vippslogin/internal/assertion"
@@ -146,6 +147,7 @@ type Handler struct {
 	newLogins bool // the config asks which page view is the first of a login
 
 	sessionResults sessionResults
+	browserStarts  prometheus.Counter // without the label msn, looked up in advance
 	strangeScheme  sync.Once
 
 	consentSecrets [][sha256.Size]byte

@@ -23,7 +23,11 @@ import (
 
 // recordStart records that a login was started.
 func (h *Handler) recordStart(v *visit, flow string) {
-	counted.started.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
+	if flow == flowBrowser && !h.app.perMerchant {
+		h.browserStarts.Inc()
+	} else {
+		counted.started.WithLabelValues(flow, h.app.merchantLabel(v)).Inc()
+	}
 	if c := h.logger.Check(zapcore.DebugLevel, "login started"); c != nil {
 		c.Write(zap.String("flow", flow), zap.String("msn", v.msn))
 	}

@@ -39,6 +39,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.sessionResults = counted.sessionResults("")
+	h.browserStarts = counted.started.WithLabelValues(flowBrowser, "")
 	if err := h.provisionMatchers(ctx); err != nil {
 		return err
 	}

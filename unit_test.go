@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/certmagic"
 
+	"github.com/caddy-vipps/vippslogin/internal/cookie"
 	"github.com/caddy-vipps/vippslogin/internal/idtoken"
 	"github.com/caddy-vipps/vippslogin/internal/incoming"
 	"github.com/caddy-vipps/vippslogin/internal/login"
@@ -53,7 +54,7 @@ func TestStateTells(t *testing.T) {
 	}{0: {errOtherBrowser, "/kurv?x=1"}, login.Life: {errTooLate, "/kurv?x=1"}, login.ReturnsFor + time.Second: {errNoLogin, "/"}, -time.Hour: {errTooLate, "/kurv?x=1"}} {
 		old := login.New(l.ReturnTo, time.Now().Add(-age))
 		state := login.Seal(keys.State, old.WithoutSecrets(), "h", "123456", login.MaxState)
-		v := &visit{Origin: incoming.Origin{Host: "h"}, msn: "123456", keys: keys}
+		v := &visit{Origin: incoming.Origin{Host: "h"}, msn: "123456", keys: keys, names: &cookie.Plain}
 		r, _ := http.NewRequest(http.MethodGet, "https://h/vipps/callback", nil)
 		if got, err := h.findLogin(r, v, state, time.Now()); err != want.err || got.ReturnTo != want.to {
 			t.Errorf("after %s: %v, back to %s", age, err, got.ReturnTo)

@@ -29,7 +29,7 @@ type visit struct {
 	unit  *merchant.Unit
 	msn   string
 	keys  *seal.Keys
-	names cookie.Names
+	names *cookie.Names
 
 	client  string // the client's IP address, as Caddy knows it
 	began   time.Time
@@ -71,7 +71,7 @@ func (h *Handler) visitOnce(r *http.Request) (*visit, error) {
 
 // visit finds out to which merchant a request belongs, and which session it has.
 func (h *Handler) visit(r *http.Request) (*visit, error) {
-	v := &visit{began: time.Now(), mobilePayUntil: h.app.mobilePayUntil}
+	v := &visit{began: time.Now(), names: &cookie.Plain, mobilePayUntil: h.app.mobilePayUntil}
 	v.client, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	var ok bool
 	if v.Origin, v.asked, ok = h.origins.Of(r); !ok {
@@ -88,7 +88,7 @@ func (h *Handler) visit(r *http.Request) (*visit, error) {
 	if v.msn = resolveMSN(r, v.unit.MSN, v.asked); v.msn == "" {
 		return v, errNoMerchant
 	}
-	if v.names = cookie.Plain; h.app.sharedHosts.Has(v.Host) {
+	if h.app.sharedHosts.Has(v.Host) {
 		v.names = cookie.For(v.msn)
 	}
 	var err error

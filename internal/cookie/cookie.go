@@ -46,8 +46,8 @@ var Plain = Names{sessionCookie, loginCookie + "_", seenCookie + "_", newCookie 
 
 // For returns the names at a host that belongs to another merchant on another port: cookies do not depend on the port (RFC
 // 6265 section 8.5), so one merchant's would overwrite the other's.
-func For(msn string) Names {
-	return Names{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_", newCookie + "-" + msn + "_"}
+func For(msn string) *Names {
+	return &Names{sessionCookie + "-" + msn, loginCookie + "-" + msn + "_", seenCookie + "-" + msn + "_", newCookie + "-" + msn + "_"}
 }
 
 // chunkEndings are what the names of a session's cookies end in.

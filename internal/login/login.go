@@ -85,16 +85,25 @@ func (l *Login) Carried() bool { return l.Verifier != "" }
 // without it, nothing is known.
 const formatAsked = 3
 
-// encode encodes a login as: started (milliseconds since 1970, 8 bytes), id, nonce, verifier (zeros
-// where there are none), what is asked for (formatAsked, flags, scopes) where there is something, return path (deflated
-// where that is shorter, with its format in front).
+// withoutSecrets is set in the first byte of a login without its nonce and verifier. Times have a 0 there.
+const withoutSecrets = 1 << 7
+
+// encode encodes a login as: started (milliseconds since 1970, 8 bytes), id, nonce and verifier where it has them, what is
+// asked for (formatAsked, flags, scopes) where there is something, return path (deflated where that is shorter, with its format
+// in front).
 func (l *Login) encode() []byte {
 	const asked = 2 + 16 // formatAsked, flags and the usual scopes
-	b := make([]byte, fixedBytes, fixedBytes+asked+1+len(l.ReturnTo)+seal.Overhead)
-	binary.BigEndian.PutUint64(b, uint64(l.Started.UnixMilli()))
-	putBase64(b[atID:], l.ID)
-	putBase64(b[atNonce:], l.Nonce)
-	putBase64(b[atVerifier:], l.Verifier)
+	size := atNonce + 1 + len(l.ReturnTo) + seal.Overhead
+	if l.Carried() {
+		size += nonceBytes + verifierBytes + asked
+	}
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, size), uint64(l.Started.UnixMilli()))
+	b = appendBase64(b, l.ID)
+	if l.Carried() {
+		b = appendBase64(appendBase64(b, l.Nonce), l.Verifier)
+	} else {
+		b[0] |= withoutSecrets
+	}
 	if l.Asked != (Asked{}) {
 		b = session.AppendScopes(append(b, formatAsked, l.Asked.flags()), l.Asked.Scopes)
 	}
@@ -131,15 +140,18 @@ func cutAsked(b []byte) (a Asked, rest []byte, ok bool) {
 	return a, []byte(text), ok && text != ""
 }
 
-// putBase64 writes the bytes that New encoded.
-func putBase64(b []byte, text string) { _, _ = base64.RawURLEncoding.Decode(b, []byte(text)) }
+// appendBase64 appends the bytes that New encoded.
+func appendBase64(b []byte, text string) []byte {
+	b, _ = base64.RawURLEncoding.AppendDecode(b, []byte(text))
+	return b
+}
 
 func decode(b []byte) (*Login, bool) {
-	if len(b) <= fixedBytes {
+	l, rest, ok := cutFixed(b)
+	if !ok {
 		return nil, false
 	}
-	asked, rest, ok := cutAsked(b[fixedBytes:])
-	if !ok {
+	if l.Asked, rest, ok = cutAsked(rest); !ok {
 		return nil, false
 	}
 	returnTo := rest[1:]
@@ -149,17 +161,29 @@ func decode(b []byte) (*Login, bool) {
 			return nil, false
 		}
 	}
-	encode := base64.RawURLEncoding.EncodeToString
-	l := &Login{
-		Started:  time.UnixMilli(int64(binary.BigEndian.Uint64(b))),
-		ID:       encode(b[atID:atNonce]),
-		ReturnTo: string(returnTo),
-		Asked:    asked,
+	l.ReturnTo = string(returnTo)
+	return l, true
+}
+
+// cutFixed reads the parts of a login that have a fixed size. The rest is not empty.
+func cutFixed(b []byte) (l *Login, rest []byte, ok bool) {
+	if len(b) <= atNonce {
+		return nil, nil, false
 	}
-	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) {
+	isWhole := b[0]&withoutSecrets == 0
+	b[0] &^= withoutSecrets
+	encode := base64.RawURLEncoding.EncodeToString
+	l = &Login{Started: time.UnixMilli(int64(binary.BigEndian.Uint64(b))), ID: encode(b[atID:atNonce])}
+	if !isWhole {
+		return l, b[atNonce:], true
+	}
+	if len(b) <= fixedBytes {
+		return nil, nil, false
+	}
+	if verifier := b[atVerifier:fixedBytes]; !bytes.Equal(verifier, make([]byte, verifierBytes)) { // zeros were "none" once
 		l.Nonce, l.Verifier = encode(b[atNonce:atVerifier]), encode(verifier)
 	}
-	return l, true
+	return l, b[fixedBytes:], true
 }
 
 // Seal returns l sealed for one host and MSN, in at most size characters. A return path that does not fit loses its query, and

@@ -27,9 +27,12 @@ type stored struct {
 	Login, State          string
 }
 
-func readStored(t *testing.T) (s stored) {
+func readStored(t *testing.T) stored { return readStoredBy(t, "v1") }
+
+// readStoredBy returns what a version has sealed.
+func readStoredBy(t *testing.T, version string) (s stored) {
 	t.Helper()
-	content, err := os.ReadFile("../../testdata/stored/v1.json")
+	content, err := os.ReadFile("../../testdata/stored/" + version + ".json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,9 +96,11 @@ func TestStoredLogins(t *testing.T) {
 	if !ok || !l.Started.Equal(want.Started) || l.ID != want.ID || l.Nonce != want.Nonce || l.Verifier != want.Verifier || l.ReturnTo != want.ReturnTo {
 		t.Errorf("in a cookie: %+v", l)
 	}
-	l, ok = Open(keys.State, s.State, storedHost, storedMSN)
-	if !ok || l.ID != want.ID || l.Carried() || l.ReturnTo != want.ReturnTo {
-		t.Errorf("in a state: %+v", l)
+	for _, version := range []string{"v1", "v4"} { // with zeros for the secrets, and without them
+		l, ok = Open(keys.State, readStoredBy(t, version).State, storedHost, storedMSN)
+		if !ok || !l.Started.Equal(want.Started) || l.ID != want.ID || l.Carried() || l.Nonce != "" || l.ReturnTo != want.ReturnTo {
+			t.Errorf("in a state of %s: %+v", version, l)
+		}
 	}
 }
 
