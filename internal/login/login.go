@@ -170,11 +170,10 @@ func cutFixed(b []byte) (l *Login, rest []byte, ok bool) {
 	if len(b) <= atNonce {
 		return nil, nil, false
 	}
-	isWhole := b[0]&withoutSecrets == 0
-	b[0] &^= withoutSecrets
 	encode := base64.RawURLEncoding.EncodeToString
-	l = &Login{Started: time.UnixMilli(int64(binary.BigEndian.Uint64(b))), ID: encode(b[atID:atNonce])}
-	if !isWhole {
+	started := binary.BigEndian.Uint64(b) &^ (withoutSecrets << 56)
+	l = &Login{Started: time.UnixMilli(int64(started)), ID: encode(b[atID:atNonce])}
+	if b[0]&withoutSecrets != 0 {
 		return l, b[atNonce:], true
 	}
 	if len(b) <= fixedBytes {
