@@ -2,10 +2,12 @@ package redis
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddy-vipps/vippslogin/internal/freeport"
 	"github.com/caddy-vipps/vippslogin/internal/redistest"
 	"github.com/caddy-vipps/vippslogin/state"
 	"github.com/caddy-vipps/vippslogin/state/statetest"
@@ -16,17 +18,18 @@ func TestRedisCluster(t *testing.T) {
 	const slots = 16384
 	var nodes []*redistest.Server
 	var addresses []string
-	for range 3 {
-		nodes = append(nodes, redistest.Start(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"))
-		addresses = append(addresses, nodes[len(nodes)-1].Address())
+	var buses []int // the ports on which the nodes talk; 10,000 more than the other one may be taken
+	for i := range 3 {
+		buses = append(buses, freeport.New(t))
+		nodes = append(nodes, redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(buses[i]), "--cluster-node-timeout", "2000", "--appendonly", "no"))
+		addresses = append(addresses, nodes[i].Address())
 	}
 	for i, node := range nodes {
 		node.Do("CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
 		node.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)
 	}
-	for _, address := range addresses[1:] {
-		host, port, _ := strings.Cut(address, ":")
-		nodes[0].Do("CLUSTER", "MEET", host, port)
+	for i, node := range nodes[1:] {
+		nodes[0].Do("CLUSTER", "MEET", "127.0.0.1", node.Port, buses[1+i])
 	}
 	for _, node := range nodes {
 		waitFor(t, func() bool {
