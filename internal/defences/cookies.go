@@ -65,6 +65,23 @@ var cookies = []Defence{
 	},
 	{
 		Threat: "cookie cryptography",
+		Name:   "an opened session is a copy for each request",
+		File:   "internal/session/opened.go",
+		Old: `		s := kept.session
+		return &s, true`,
+		New:  `		return &kept.session, true`,
+		Test: "TestOpenedSessionIsNotShared",
+	},
+	{
+		Threat: "cookie cryptography",
+		Name:   "no request writes into the claims of an opened session",
+		File:   "internal/session/opened.go",
+		Old:    `slices.Clip(s.Claims)`,
+		New:    `append(slices.Grow(s.Claims, 1), s.Claims[:0]...)`,
+		Test:   "TestOpenedSessionIsNotShared",
+	},
+	{
+		Threat: "cookie cryptography",
 		Name:   "what was altered does not open",
 		File:   "internal/seal/seal.go",
 		Old: `	return cipher.NewGCMWithRandomNonce(block)

@@ -57,6 +57,13 @@ func TestOpenedSessionIsNotShared(t *testing.T) {
 		s.Seen, s.ID = time.Time{}, "another"
 		s.Claims = append(s.Claims, userinfo.Claim{Name: "zzz"})[:1]
 	}
+	one, _ := opened.Open(keys, values, "shop.example.no", "123456")
+	other, _ := opened.Open(keys, values, "shop.example.no", "123456")
+	one.Claims = append(one.Claims, userinfo.Claim{Name: "one"})
+	other.Claims = append(other.Claims, userinfo.Claim{Name: "other"})
+	if got := one.Claims[len(one.Claims)-1].Name; got != "one" {
+		t.Errorf("a claim of one request is %q, which another has added", got)
+	}
 }
 
 // TestOpenedIsBounded: more sessions than there is room for replace one another, and each is still its own.
