@@ -30,6 +30,7 @@ type sessionMark struct {
 	seen  uint32 // the last reading of the feed that had it
 }
 
+// with returns the latest of two marks. Every entry of a session has the same end, so there is none that was not seen.
 func (m sessionMark) with(other sessionMark) sessionMark {
 	return sessionMark{max(m.until, other.until), max(m.seen, other.seen)}
 }
